@@ -1,0 +1,47 @@
+# Two commands do everything on a machine that has Python and make:
+#   make lab     set up, and open JupyterLab at the first notebook
+#   make test    set up, and run every test, docstring example and notebook
+# A smaller, CPU-only PyTorch:  make lab PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+
+PYTHON ?= python3
+VENV ?= .venv
+PIP_FLAGS ?=
+PYTEST_FLAGS ?=
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.coop_edu_installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lab check test lint outputs wheel clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(READY): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("coop_edu needs Python 3.10 or newer, this is " + sys.version.split()[0] + ". Name another one:  make PYTHON=python3.12 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install $(PIP_FLAGS) -e ".[test]"
+	touch $(READY)
+
+setup: $(READY)  ## create .venv and install the package into it
+
+lab: setup  ## open JupyterLab at the first notebook
+	$(BIN)/python -m jupyter lab notebooks/00_start_here.ipynb
+
+check: setup  ## the environment check: versions, device, cache folder, assets
+	$(BIN)/python -m coop_edu
+
+test: setup  ## unit tests, docstring examples and every notebook
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+lint: setup  ## ruff, on modules and notebooks
+	$(BIN)/python -m ruff check .
+
+outputs: setup  ## run every notebook and store its outputs
+	$(BIN)/python scripts/store_outputs.py
+
+wheel: setup  ## dist/coop_edu-<version>-py3-none-any.whl, with the assets inside
+	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
+
+clean:  ## remove what builds and tests left behind (.venv stays)
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
