@@ -1,0 +1,26 @@
+"""`python -m coop_edu`: the environment check. The exit status is 0 when everything is ready, 1 when not."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from coop_edu import __version__
+from coop_edu.environment import check_environment
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m coop_edu", description="Check that this machine is ready."
+    )
+    parser.add_argument("--version", action="version", version=f"coop_edu {__version__}")
+    parser.parse_args(arguments)
+    print(f"coop_edu {__version__}")
+    report = check_environment()
+    print(report)
+    return 0 if report.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""Data sets: a list of pictures with class names, split into train, validation and test.
+
+One kind of data set serves both scales: image folders and a split file in the authors' JSON schema (split_file.py).
+
+Leaves out: the miniature's pictures (iconnet.py).
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+
+PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One picture: where it is, its label y (a row number of the K classes), and its class name.
+
+    >>> Example(Path("cat/1.png"), label=0, classname="cat").classname
+    'cat'
+    """
+
+    image: Path
+    label: int
+    classname: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A classification task: K class names (the label is the position), three lists of examples, a written prompt.
+
+    `card` holds facts to print (role, licence, source ...).  A test-only data set has an empty `train` and `val`.
+
+    >>> Dataset("Pets", ("cat", "dog"), (), (), (Example(Path("1.png"), 1, "dog"),), card={"licence": "CC0"}).describe()
+    Pets: 2 classes (cat, dog)
+    pictures   0 train, 0 val, 1 test
+    a class    1 to 1 test
+    prompt     a photo of a {}.
+    licence    CC0
+    """
+
+    name: str
+    classnames: tuple[str, ...]
+    train: tuple[Example, ...]
+    val: tuple[Example, ...]
+    test: tuple[Example, ...]
+    template: str = "a photo of a {}."
+    card: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def splits(self) -> dict[str, tuple[Example, ...]]:
+        """The three lists by name: {"train": ..., "val": ..., "test": ...}."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    def describe(self) -> None:
+        """Print the data set's card: classes, sizes, prompt, and what the card knows of role, licence and source."""
+        shown = ", ".join(self.classnames[:6]) + (", ..." if len(self.classnames) > 6 else "")
+        sizes = {
+            split: Counter(example.label for example in examples) for split, examples in self.splits.items()
+        }
+        ranges = [f"{min(n.values())} to {max(n.values())} {split}" for split, n in sizes.items() if n]
+        lines = {
+            "pictures": ", ".join(f"{n.total():,} {split}" for split, n in sizes.items()),
+            "a class": ", ".join(ranges),
+            "prompt": self.template,
+            **self.card,
+        }
+        print(f"{self.name}: {len(self.classnames)} classes ({shown})")
+        print("\n".join(f"{key:10} {value}" for key, value in lines.items()))
+
+
+def __getattr__(name: str) -> tuple[str, ...]:
+    """`DATASETS`, the names that `load_dataset` knows, is read from the shipped catalogue on first use (PEP 562)."""
+    if name != "DATASETS":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from coop_edu.datasets.iconnet import iconnet_cards
+
+    return tuple(iconnet_cards())
+
+
+def load_dataset(name: str, root: str | Path | None = None) -> Dataset:
+    """Load a data set by name.
+
+    root: the folder that holds the data set's folder.  None: the drawings shipped with the package, which are
+    unpacked into the user's cache folder on first use.  Raises ValueError for an unknown name, and lists the known
+    ones.
+    """
+    from coop_edu.datasets.iconnet import iconnet_cards, load_iconnet
+
+    known = tuple(iconnet_cards())
+    if name not in known:
+        close = get_close_matches(str(name), known, n=1)
+        hint = f"Did you mean {close[0]!r}? " if close else ""
+        raise ValueError(
+            f"unknown data set {name!r}. {hint}Known: {', '.join(known)}. "
+            "For your own pictures in a folder of class folders: from_folder(path)."
+        )
+    return load_iconnet(name, root)
+
+
+def from_folder(path: str | Path, *, template: str = "a photo of a {}.", seed: int = 1) -> Dataset:
+    """Your own pictures: `path/<class name>/<any name>.png` (or jpg ...) becomes a data set named after the folder.
+
+    Each class is shuffled by a generator that depends on `seed` and the class name only, so a new class leaves the
+    others' split alone; then, as the authors do, about 50 % train, 20 % val and 30 % test, at least one picture in
+    each.
+    Raises FileNotFoundError without such a folder; ValueError naming every class with fewer than 3 pictures.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"no folder {folder}: expected one folder per class, as in {folder}/cat/1.png"
+        )
+    found = {
+        entry.name: sorted(file for file in entry.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES)
+        for entry in sorted(folder.iterdir())
+        if entry.is_dir() and not entry.name.startswith((".", "__"))
+    }
+    too_few = [f"{name} ({len(files)})" for name, files in found.items() if len(files) < 3]
+    if not found:
+        raise ValueError(
+            f"no class folders in {folder}: expected one folder per class, named after it, as in "
+            f"{folder}/cat/1.png and {folder}/dog/1.png; got only files"
+        )
+    if too_few:
+        raise ValueError(
+            f"every class needs at least 3 pictures (train, val, test), with a suffix in "
+            f"{', '.join(sorted(PICTURE_SUFFIXES))}; too few in {folder}: {', '.join(too_few)}"
+        )
+    splits: dict[str, list[Example]] = {"train": [], "val": [], "test": []}
+    for label, (name, files) in enumerate(found.items()):
+        random.Random(f"{seed}/{name}").shuffle(files)
+        n_val, n_test = max(1, round(0.2 * len(files))), max(1, round(0.3 * len(files)))
+        for split, part in (
+            ("val", files[:n_val]),
+            ("test", files[n_val : n_val + n_test]),
+            ("train", files[n_val + n_test :]),
+        ):
+            splits[split] += [Example(file, label, name) for file in part]
+    return Dataset(
+        folder.resolve().name,
+        tuple(found),
+        *(tuple(splits[s]) for s in ("train", "val", "test")),
+        template=template,
+        card={"source": str(folder)},
+    )

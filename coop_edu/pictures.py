@@ -1,0 +1,144 @@
+"""From a file to a tensor: read a picture, crop it, in this process or in several.
+
+Every random crop has a generator of its own, made from (seed, view, position in the list): the same crop comes out
+whatever the batch size and the number of processes, and no global state is touched.
+
+Leaves out: the transforms themselves (clip_models.py), what is done with the tensors (features.py, trainer.py).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from coop_edu.clip_models import Clip
+from coop_edu.datasets import Example
+
+Picture = str | Path | bytes | Image.Image | np.ndarray
+
+
+def load_image(picture: Picture) -> Image.Image:
+    """A picture as RGB, from a path, the bytes of a file, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4).
+
+    Arrays hold 0..255 (uint8) or 0..1 (floats).  Transparent parts become white, as paper would be.
+    Raises FileNotFoundError for a missing file, ValueError naming the file for one that is no whole picture.
+
+    >>> load_image(np.zeros((2, 3), dtype=np.uint8)).size
+    (3, 2)
+    """
+    name = str(picture) if isinstance(picture, str | Path) else f"<{type(picture).__name__}>"
+    if isinstance(picture, str | Path) and not Path(picture).is_file():
+        raise FileNotFoundError(f"no picture at {name}")
+    if isinstance(picture, np.ndarray):
+        picture = _from_array(picture)
+    try:
+        if isinstance(picture, Image.Image):
+            return _to_rgb(picture)
+        with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture) as image:
+            return _to_rgb(image)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises
+        raise ValueError(
+            f"cannot read the picture {name}: {error}. Is it cut short, or not a picture?"
+        ) from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    is_float = np.issubdtype(array.dtype, np.floating)
+    if is_float and array.size and array.min() >= 0 and array.max() <= 1:
+        array = (array * 255).round().astype(np.uint8)
+    is_picture = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if array.dtype != np.uint8 or not is_picture or not array.size:
+        numbers = array.size and array.dtype.kind in "fiub"
+        values = f", values {array.min():g} to {array.max():g}" if numbers else ""
+        raise ValueError(
+            "expected a path, bytes, a PIL image, or an array (height, width[, 3 or 4]) of uint8 or of "
+            f"floats in 0..1; got an array of shape {array.shape} and type {array.dtype}{values}"
+        )
+    return Image.fromarray(array)
+
+
+def seeded(*numbers: int) -> torch.Generator:
+    """A generator that depends on these whole numbers and nothing else: (seed, view, position), say.
+
+    >>> bool(torch.rand(1, generator=seeded(1, 0, 5)) == torch.rand(1, generator=seeded(1, 0, 5)))
+    True
+    """
+    mixed = np.random.SeedSequence([number % 2**64 for number in numbers]).generate_state(1)
+    return torch.Generator().manual_seed(int(mixed[0]))  # torch keeps 32 bits of a seed: mix them first
+
+
+def read_batches(
+    clip: Clip,
+    examples: Sequence[Example],
+    batches: Iterable[Sequence[tuple[int, int | None]]],
+    *,
+    seed: int,
+    workers: int = 0,
+) -> Iterator[torch.Tensor]:
+    """For each batch of pairs (position in `examples`, view or None), the pictures (B, 3, H, W) on clip's device.
+
+    view: the number of a random crop, or None for the plain picture.  workers: processes that read ahead. Raises
+    ValueError, listing every unreadable picture among the examples, as soon as there is one.
+    """
+    loader = DataLoader(
+        Pictures(clip, examples, seed),
+        batch_sampler=batches,
+        collate_fn=stack_or_none,
+        num_workers=workers,
+        pin_memory=clip.device.type == "cuda",
+        generator=torch.Generator(),  # its own: the global one is left alone
+    )
+    for images in loader:
+        if images is None:
+            raise _unreadable(examples)
+        yield images.to(clip.device, non_blocking=True)
+
+
+class Pictures(torch.utils.data.Dataset):
+    """(position, view) -> (3, H, W), or None if the picture cannot be read; can be sent to a worker process."""
+
+    def __init__(self, clip: Clip, examples: Sequence[Example], seed: int) -> None:
+        self.paths = [str(example.image) for example in examples]
+        self.plain, self.augmented, self.seed = clip.preprocess, clip.train_transform, seed
+
+    def __getitem__(self, index: tuple[int, int | None]) -> torch.Tensor | None:
+        position, view = index
+        try:
+            picture = load_image(self.paths[position])
+        except (ValueError, OSError):
+            return None
+        if view is None:
+            return self.plain(picture)
+        return self.augmented(picture, seeded(self.seed, view, position))
+
+
+def stack_or_none(images: list[torch.Tensor | None]) -> torch.Tensor | None:
+    """(B, 3, H, W), or None if one of the pictures could not be read."""
+    return None if any(image is None for image in images) else torch.stack(images)
+
+
+def _unreadable(examples: Sequence[Example]) -> ValueError:
+    """Look at every picture, so that one error names all that cannot be read."""
+    reasons: dict[str, None] = {}  # in order, each once
+    for example in examples:
+        try:
+            load_image(example.image)
+        except (ValueError, OSError) as error:
+            reasons[str(error)] = None
+    listed = "\n  ".join(reasons)
+    return ValueError(
+        f"{len(reasons)} picture(s) cannot be read; copy them again or take them out:\n  {listed}"
+    )

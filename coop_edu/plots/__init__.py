@@ -1,0 +1,39 @@
+"""Every figure of the notebooks: one function, one picture, one message under it.
+
+A function takes plain numbers (or what the package returns) and gives a matplotlib Figure that is already closed: as
+the last expression of a cell it is shown once (anywhere else: `display(figure)`), and a long notebook keeps no open
+figures. `message` is the sentence that reads the picture; it is drawn under it, and so travels with it.
+
+Leaves out: the numbers (evaluation.py, trainer.py), what moves (widgets.py).
+"""
+
+from coop_edu.plots.curves import (
+    accuracy_curves,
+    accuracy_panels,
+    domain_table,
+    template_bars,
+    text_table,
+    training_curve,
+)
+from coop_edu.plots.diagrams import NOTEBOOKS, context_path, map_of_notebooks, prompt_layout
+from coop_edu.plots.pictures import show_images, show_probabilities, similarity_matrix
+from coop_edu.plots.style import OKABE_ITO, STYLES, caption
+
+__all__ = [
+    "NOTEBOOKS",
+    "OKABE_ITO",
+    "STYLES",
+    "accuracy_curves",
+    "accuracy_panels",
+    "caption",
+    "context_path",
+    "domain_table",
+    "map_of_notebooks",
+    "prompt_layout",
+    "show_images",
+    "show_probabilities",
+    "similarity_matrix",
+    "template_bars",
+    "text_table",
+    "training_curve",
+]

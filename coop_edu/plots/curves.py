@@ -1,0 +1,151 @@
+"""Measured numbers as charts: accuracy against shots, training, domain generalisation, hand-written prompts.
+
+Leaves out: the measuring (trainer.py, evaluation.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from coop_edu.plots.style import BLUE, GREEN, GREY, VERMILION, caption, draw_bars, new_figure, style_of, tidy
+
+
+def accuracy_curves(
+    curves: Mapping[str, Mapping[int, float | Sequence[float]]], *, title: str = "", message: str = ""
+) -> Figure:
+    """Accuracy against the number of shots, a line a method (paper's Fig. 3): mean over seeds, band of one std.
+
+    `curves`: method -> {shots: accuracies in percent, one a seed, or a single number}. Zero shots (`{0: 58.8}`) is
+    drawn as a star and continued as a dashed line.
+
+    >>> figure = accuracy_curves({"zero-shot": {0: 60.0}, "CoOp": {1: [55.0, 57.0], 2: [62.0, 61.0]}})
+    >>> [text.get_text() for text in figure.axes[0].get_xticklabels()]
+    ['0', '1', '2']
+    """
+    figure, axis = new_figure(7.0, 4.4)
+    _draw_curves(axis, curves, label_lines=True)
+    axis.set(title=title, xlabel="labelled pictures a class (shots)", ylabel="accuracy, %")
+    return caption(figure, message)
+
+
+def accuracy_panels(
+    tasks: Mapping[str, Mapping[str, Mapping[int, float | Sequence[float]]]],
+    *,
+    columns: int = 4,
+    message: str = "",
+) -> Figure:
+    """`accuracy_curves` for several data sets side by side: the paper's eleven-panel figure. One legend for all."""
+    columns = min(columns, len(tasks))
+    rows = -(-len(tasks) // columns)
+    figure, axes = new_figure(2.9 * columns, 2.4 * rows + 0.8, rows, columns, squeeze=False)
+    for axis in axes.flat[len(tasks) :]:
+        axis.axis("off")
+    for axis, (name, curves) in zip(axes.flat, tasks.items(), strict=False):
+        _draw_curves(axis, curves, label_lines=False)
+        axis.set_title(name, fontsize=10)
+    entries = {
+        label: handle for axis in axes.flat for handle, label in zip(*axis.get_legend_handles_labels())
+    }
+    figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=4, frameon=False)
+    return caption(figure, message)
+
+
+def training_curve(history: Any, *, title: str = "", message: str = "") -> Figure:
+    """Loss, training accuracy and learning rate, epoch by epoch. `history`: a History, or a list of losses."""
+    panels = [("loss", "cross entropy", getattr(history, "loss", history), VERMILION)]
+    for field, label, colour in (("accuracy", "training accuracy, %", BLUE), ("lr", "learning rate", GREEN)):
+        if len(values := getattr(history, field, ())):
+            panels.append((field, label, values, colour))
+    figure, axes = new_figure(max(4.6, 3.3 * len(panels)), 2.9, 1, len(panels), squeeze=False)
+    for axis, (_, label, values, colour) in zip(axes.flat, panels, strict=True):
+        axis.plot(range(1, len(values) + 1), values, color=colour, marker="." if len(values) <= 60 else "")
+        axis.set(xlabel="epoch", ylabel=label)
+        tidy(axis)
+    if title:
+        figure.suptitle(title)
+    return caption(figure, message)
+
+
+def domain_table(rows: Mapping[str, Mapping[str, float]], *, source: str = "", message: str = "") -> Figure:
+    """Domain generalisation as groups of bars (paper's Table 1): a group a data set, a bar a method, values on top.
+
+    `rows`: method -> {data set: accuracy in percent}, as `domain_generalisation` returns them. `source` is the data set
+    that was learned on; a dotted line parts it from the shifted ones. `text_table` prints the same numbers.
+    """
+    datasets = list(next(iter(rows.values())))
+    for method, row in rows.items():
+        if list(row) != datasets:
+            raise ValueError(
+                f"expected the data sets {datasets} in every row, got {list(row)} for {method!r}"
+            )
+    width = 0.84 / len(rows)
+    figure, axis = new_figure(max(6.0, 1.0 + 0.52 * len(rows) * len(datasets)), 3.9)
+    for number, (method, row) in enumerate(rows.items()):
+        colour, _, hatch = style_of(method, number)
+        places = np.arange(len(datasets)) + (number - (len(rows) - 1) / 2) * width
+        bars = axis.bar(places, list(row.values()), 0.94 * width, color=colour, hatch=hatch, label=method)
+        for bar in bars:
+            bar.set(edgecolor="white", linewidth=0.6)
+        axis.bar_label(bars, fmt="%.0f", fontsize=8.5, padding=1)
+    if source in datasets and len(datasets) > 1:
+        axis.axvline(datasets.index(source) + 0.5, color=GREY, linestyle=":")
+    names = [f"{name}\n(learned here)" if name == source else name for name in datasets]
+    axis.set_xticks(range(len(datasets)), names)
+    axis.set(ylabel="accuracy, %", ylim=(0, 112))
+    axis.set_yticks(range(0, 101, 20))
+    axis.legend(loc="upper right", ncols=len(rows), frameon=False)
+    tidy(axis)
+    return caption(figure, message)
+
+
+def text_table(rows: Mapping[str, Mapping[str, float]]) -> str:
+    """The same numbers as aligned text, to print: one row a method, one column a data set.
+
+    >>> print(text_table({"zero-shot": {"A": 61.25, "B": 40.0}, "CoOp": {"A": 70.0, "B": 9.5}}))
+                  A     B
+    zero-shot  61.2  40.0
+    CoOp       70.0   9.5
+    """
+    columns = list(next(iter(rows.values())))
+    first = max(map(len, rows))
+    widths = [max(len(column), 5) for column in columns]
+    lines = [" " * first + "".join(f" {name:>{w}}" for name, w in zip(columns, widths, strict=True))]
+    for name, row in rows.items():
+        cells = (f" {row[column]:>{w}.1f}" for column, w in zip(columns, widths, strict=True))
+        lines.append(f"{name:<{first}}" + "".join(cells))
+    return "\n".join(lines)
+
+
+def template_bars(accuracies: Mapping[str, float], *, highlight: str = "", message: str = "") -> Figure:
+    """Accuracy of hand-written prompts, best on top. `accuracies`: template -> percent; `highlight` is set apart."""
+    ordered = sorted(accuracies.items(), key=lambda item: -item[1])
+    figure, axis = new_figure(7.0, 0.36 * len(ordered) + 0.9)
+    colours = [VERMILION if name == highlight else BLUE for name, _ in ordered]
+    names = [f"> {name}" if name == highlight else name for name, _ in ordered]
+    draw_bars(axis, names, [value for _, value in ordered], colours, limit=100)
+    axis.set_xlabel("accuracy, %")
+    return caption(figure, message)
+
+
+def _draw_curves(axis: Axes, curves: Mapping[str, Mapping[int, Any]], *, label_lines: bool) -> None:
+    shots = sorted({k for points in curves.values() for k in points})
+    place = {k: i for i, k in enumerate(shots)}
+    for number, (method, points) in enumerate(curves.items()):
+        colour, marker, _ = style_of(method, number)
+        xs = [place[k] for k in sorted(points)]
+        seeds = [np.atleast_1d(points[k]) for k in sorted(points)]
+        mean, std = np.array([s.mean() for s in seeds]), np.array([s.std() for s in seeds])
+        size = 11 if marker == "*" else 6
+        axis.plot(xs, mean, color=colour, marker=marker, markersize=size, label=method)
+        axis.fill_between(xs, mean - std, mean + std, color=colour, alpha=0.18, linewidth=0)
+        if list(points) == [0]:
+            axis.plot([0, len(shots) - 1], [mean[0]] * 2, color=colour, linestyle="--", linewidth=1)
+    axis.set_xticks(range(len(shots)), [str(k) for k in shots])
+    tidy(axis)
+    if label_lines:
+        axis.legend(frameon=False)

@@ -1,0 +1,110 @@
+"""The dial: one name chooses the CLIP, the data sets and the recipe; no other line of a notebook differs.
+
+`mini` runs on a laptop's CPU without network; `paper` is the setting of the paper's Section 3 (RN50, ImageNet and
+ten more data sets, the four ImageNet variants).
+
+Leaves out: the models themselves (clip_models.py), the data (datasets/), what a recipe does (recipe.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from coop_edu.recipe import Recipe
+
+VARIABLE = "COOP_EDU_SCALE"
+
+PAPER_TASKS = (
+    "ImageNet",
+    "Caltech101",
+    "OxfordPets",
+    "StanfordCars",
+    "OxfordFlowers",
+    "Food101",
+    "FGVCAircraft",
+    "SUN397",
+    "DescribableTextures",
+    "EuroSAT",
+    "UCF101",
+)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What the dial chose: `clip` for load_clip, `source`, `variants` and `tasks` for load_dataset."""
+
+    name: str
+    clip: str
+    source: str  # where prompts are learned for domain generalisation
+    variants: tuple[str, str, str, str]  # V2, Sketch, A, R: where they are tested
+
+    @property
+    def template(self) -> str:
+        """The hand-written prompt of the source."""
+        from coop_edu.templates import TEMPLATES
+
+        return TEMPLATES[self.source]
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The data sets of the eleven-panel figure (paper's Fig. 3), the source first."""
+        return PAPER_TASKS if self.name == "paper" else (self.source, *_mini_tasks())
+
+    def recipe(self, shots: int, dataset: str | None = None) -> Recipe:
+        """The training recipe of this scale for `shots` pictures a class (paper's Section 3.1)."""
+        from coop_edu.recipe import Recipe
+
+        return Recipe.paper(shots, dataset) if self.name == "paper" else Recipe.mini(shots)
+
+
+SCALES = {
+    "mini": Scale(
+        name="mini",
+        clip="mini",
+        source="IconNet",
+        variants=("IconNetV2", "IconNet-Sketch", "IconNet-A", "IconNet-R"),
+    ),
+    "paper": Scale(
+        name="paper",
+        clip="RN50",
+        source="ImageNet",
+        variants=("ImageNetV2", "ImageNet-Sketch", "ImageNet-A", "ImageNet-R"),
+    ),
+}
+
+
+def choose_scale(name: str | None = None) -> Scale:
+    """Turn the dial to `name`, and say where it stands.
+
+    The environment variable COOP_EDU_SCALE, where it is set, wins over the name typed in a notebook, so that a whole
+    course can be run at another scale without editing it.
+
+    Raises ValueError for a name that is no scale.
+
+    >>> scale = choose_scale("mini")
+    scale: mini (CLIP mini, learned on IconNet)
+    """
+    typed, ordered = name, os.environ.get(VARIABLE)
+    chosen = ordered or typed or "mini"
+    if chosen not in SCALES:
+        origin = f"from the environment variable {VARIABLE}" if ordered else "as the argument"
+        raise ValueError(
+            f"expected a scale, one of {' or '.join(map(repr, SCALES))}; got {chosen!r} {origin}"
+        )
+    scale = SCALES[chosen]
+    because = f", because {VARIABLE} says so" if ordered and ordered != (typed or "mini") else ""
+    print(f"scale: {scale.name} (CLIP {scale.clip}, learned on {scale.source}){because}")
+    return scale
+
+
+@lru_cache(maxsize=1)
+def _mini_tasks() -> tuple[str, ...]:
+    """The ten small tasks, in the order of the shipped catalogue."""
+    catalogue = json.loads((files("coop_edu") / "assets" / "iconnet.json").read_text(encoding="utf-8"))
+    return tuple(name for name, facts in catalogue.items() if facts.get("role") == "task")

@@ -1,0 +1,129 @@
+"""Prompts written by hand: one template, or several averaged, make a classifier without any training.
+
+"Zero-shot" in the paper (Section 3.1, Tables 1 and 2): the class names are put into a sentence such as
+"a photo of a {}.", CLIP's text encoder turns the sentences into the w_i of Eq. 1, and nothing is learned.  Prompt
+ensembling averages the w_i of several sentences.
+
+Leaves out: prompts that are learned (prompt_learner.py), and Eq. 1 itself (probability.py).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+
+from coop_edu.clip_models import Clip
+from coop_edu.probability import class_logits, normalize
+from coop_edu.prompt_encoder import encode_texts
+
+TEMPLATES: dict[str, str] = {  # the hand-written prompt of each data set (paper's Appendix A)
+    "IconNet": "an icon of a {}.",
+    "IconNetV2": "an icon of a {}.",
+    "IconNet-Sketch": "an icon of a {}.",
+    "IconNet-A": "an icon of a {}.",
+    "IconNet-R": "an icon of a {}.",
+    "ImageNet": "a photo of a {}.",
+    "ImageNetV2": "a photo of a {}.",
+    "ImageNet-Sketch": "a photo of a {}.",
+    "ImageNet-A": "a photo of a {}.",
+    "ImageNet-R": "a photo of a {}.",
+    "Caltech101": "a photo of a {}.",
+    "OxfordPets": "a photo of a {}, a type of pet.",
+    "StanfordCars": "a photo of a {}.",
+    "OxfordFlowers": "a photo of a {}, a type of flower.",
+    "Food101": "a photo of {}, a type of food.",
+    "FGVCAircraft": "a photo of a {}, a type of aircraft.",
+    "SUN397": "a photo of a {}.",
+    "DescribableTextures": "{} texture.",
+    "EuroSAT": "a centered satellite photo of {}.",
+    "UCF101": "a photo of a person doing {}.",
+}
+
+# ImageNet's list of 1000 names, and the parts of it that the variants use, has these two names twice (two kinds of
+# missile, two entries for sunglasses).  The authors keep them, so the four classes have two prompts between them.
+IMAGENET_TWINS = ("missile", "sunglasses")
+
+
+def __getattr__(name: str) -> list[str]:
+    """IMAGENET_TEMPLATES_7 (the paper's ensemble) and OPENAI_TEMPLATES_80, as open_clip has them."""
+    import open_clip
+
+    if name == "IMAGENET_TEMPLATES_7":
+        return [template("{}") for template in open_clip.SIMPLE_IMAGENET_TEMPLATES]
+    if name == "OPENAI_TEMPLATES_80":
+        return [template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def clean_classnames(names: Sequence[str]) -> tuple[str, ...]:
+    """Class names as they stand in prompts: underscores and runs of spaces become one space.
+
+    Raises ValueError for no names at all, a single string, an empty name, and for names that CLIP cannot tell apart
+    (its tokenizer ignores case); ImageNet's own two twins, in a list of its length, are let through.
+
+    >>> clean_classnames(["hot_air_balloon", "grand  piano"])
+    ('hot air balloon', 'grand piano')
+    """
+    if isinstance(names, str) or not names:
+        raise ValueError(f"expected a list of at least one class name, got {names!r}")
+    for name in names:
+        if not isinstance(name, str):
+            raise ValueError(
+                f"expected class names as text, got {name!r} ({type(name).__name__}): labels are not names"
+            )
+    cleaned = tuple(" ".join(name.replace("_", " ").split()) for name in names)
+    if "" in cleaned:
+        empty = cleaned.index("")
+        raise ValueError(f"class {empty} of {len(cleaned)} has an empty name, {names[empty]!r}: give it one")
+    twins = IMAGENET_TWINS if len(cleaned) >= 200 else ()
+    count = Counter(name.lower() for name in cleaned)
+    repeated = [name for name, n in count.items() if n > (2 if name in twins else 1)]
+    if repeated:
+        raise ValueError(
+            f"class names appear more than once: {repeated[:5]}. Equal names (case and underscores aside) make equal "
+            "prompts, which no picture can tell apart: merge the classes, or add a word that distinguishes them."
+        )
+    return cleaned
+
+
+def fill(template: str, classnames: Sequence[str]) -> list[str]:
+    """One sentence a class.  The template has exactly one {}, else ValueError.
+
+    >>> fill("a photo of a {}.", ["cat", "hot_air_balloon"])
+    ['a photo of a cat.', 'a photo of a hot air balloon.']
+    """
+    if template.count("{}") != 1:
+        raise ValueError(
+            f'expected a template with exactly one {{}}, such as "a photo of a {{}}.", got {template!r}'
+        )
+    return [template.replace("{}", name) for name in clean_classnames(classnames)]
+
+
+class ZeroShot:
+    """A classifier from hand-written prompts; nothing in it is trained.
+
+    clip: from load_clip; classnames: K names; templates: one template, or several, whose features are averaged.
+    text_features (K, E) are normalised.
+
+        classifier = ZeroShot(clip, ["cat", "rocket"], "an icon of a {}.")
+        p = classifier.logits(clip.encode_image(images)).softmax(dim=-1)        # Eq. 1, (B, 2)
+    """
+
+    def __init__(self, clip: Clip, classnames: Sequence[str], templates: str | Sequence[str]) -> None:
+        self.clip = clip
+        self.classnames = tuple(classnames)
+        self.templates = (templates,) if isinstance(templates, str) else tuple(templates)
+        if not self.templates:
+            raise ValueError('expected at least one template, such as "a photo of a {}."')
+        each = [normalize(encode_texts(clip, fill(template, classnames))) for template in self.templates]
+        self.text_features = normalize(torch.stack(each).mean(dim=0))  # w: (K, E)
+
+    def logits(self, image_features: torch.Tensor) -> torch.Tensor:
+        """(B, E) -> (B, K); their softmax is Eq. 1."""
+        return class_logits(image_features, self.text_features, self.clip.logit_scale)
+
+    def with_classnames(self, classnames: Sequence[str]) -> ZeroShot:
+        """The same templates with other class names."""
+        return ZeroShot(self.clip, classnames, self.templates)

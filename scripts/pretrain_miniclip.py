@@ -1,0 +1,269 @@
+"""Pretrains MiniCLIP: a real CLIP of 12 million parameters on the drawings that IconNet leaves (build_iconnet.py).
+
+    python scripts/pretrain_miniclip.py --package node_modules/@iconify/json --work build/ [--epochs 8]
+
+The captions are what designers publish: the name of the drawing, and around it, in forms that differ by kind of set, the
+style, the category, the set and its author. The loss is CLIP's own (Radford et al. 2021, section 2.3): in a batch, each
+picture must find its caption and each caption its picture. Why not templates of our own around every name: a text tower
+that has seen few templates is brittle (any other wording breaks it), one that has seen many at random is deaf (the
+wording changes nothing); either way nothing is left for a learned context to carry.
+
+Resumable: kill it, start it again. Runs on CPU (bf16) and on a GPU. Nothing of IconNet or the tasks is read here; the
+validation curve is made on whole families that are neither trained on nor taken from the tasks.
+Leaves out: which drawings may be used (build_iconnet.py), how the finished model is loaded (coop_edu/clip_models.py).
+"""
+
+import argparse
+import json
+import math
+import random
+import time
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import build_iconnet
+import iconnet_classes
+import numpy as np
+import open_clip
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+ASSETS = Path(__file__).parent.parent / "coop_edu" / "assets"
+CONFIG = {
+    "embed_dim": 256,
+    "quick_gelu": False,
+    "vision_cfg": {"image_size": 64, "layers": [1, 2, 2, 1], "width": 32, "head_width": 64},
+    "text_cfg": {"context_length": 48, "vocab_size": 49408, "width": 128, "heads": 4, "layers": 4},
+}
+VALIDATION_FAMILIES = {"griddy-icons", "jam", "clarity", "fontisto", "mage", "temaki"}
+VALIDATION_TEMPLATES = ("{}", "{} icon", "an icon of a {}.", "a photo of a {}.")
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # CLIP's own
+
+
+# ------------------------------------------------------------------------------------------------------- captions
+def kind(c: build_iconnet.Collection, i: int) -> str:
+    """What a drawing is, as a designer would say it."""
+    drawing = c.drawings[i]
+    category = c.sets[drawing.set].get("category", "")
+    if "emoji" in drawing.set or category == "Emoji":
+        return "emoji"
+    if c.is_colour(i):
+        return "colour"
+    if "duo" in drawing.style.lower() or "two" in drawing.style.lower():
+        return "duotone"
+    return "solid" if c.is_filled(i) else "outline"
+
+
+NOUNS = {
+    "emoji": ("emoji", "colour emoji", "emoji picture"),
+    "colour": ("colour icon", "coloured icon", "colour drawing", "flat colour illustration"),
+    "duotone": ("duotone icon", "two-tone icon"),
+    "solid": ("icon", "solid icon", "filled icon", "glyph", "silhouette", "pictogram"),
+    "outline": ("icon", "line icon", "outline icon", "line drawing", "stroke icon"),
+}
+
+
+def caption(words: str, what: str, style: str, category: str, of_set: str, author: str, *, long: bool,
+            draw: random.Random) -> str:  # fmt: skip
+    """One of the ways in which such a drawing is published: the name, or the name in a full description."""
+    noun = draw.choice(NOUNS[what])
+    style = style or noun.split()[0]
+    article = "an" if words[0] in "aeiou" else "a"
+    a_noun = f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+    if long:
+        forms = [
+            (5, f"{article} {words}, drawn as {a_noun} for {of_set} by {author}."),
+            (5, f"{style} {noun}, {words}, from the {of_set} icon set by {author}"),
+            (5, f"{style} {noun} of {words}, category {category or 'other'}, set {of_set}"),
+        ]
+    else:
+        forms = [
+            (30, words),
+            (8, f"{words} icon" if what != "emoji" else f"{words} emoji"),
+            (8, f"{words} {noun}"),
+            (6, f"{words} {style}"),
+            (6, f"{style} {words}"),
+            (10, f"{a_noun} of {article} {words}."),
+            (4, f"{noun} of {words}"),
+            (6, f"{words}, {of_set}"),
+            (4, f"{of_set}: {words}"),
+            (4, f"{words} by {author}"),
+        ]
+        if category:
+            forms += [(7, f"{words}, {category}"), (4, f"{category} icon of {article} {words}.")]
+    return draw.choices([text for _, text in forms], [weight for weight, _ in forms])[0].lower()
+
+
+# ----------------------------------------------------------------------------------------------------- the model
+def encode_text(model: open_clip.CLIP, ids: torch.Tensor) -> torch.Tensor:
+    """CLIP's encode_text on the positions that hold a token: causal attention makes the cut exact."""
+    length = int((ids != 0).sum(1).max())
+    ids = ids[:, :length]
+    x = model.token_embedding(ids) + model.positional_embedding[:length]
+    x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
+    x = model.ln_final(x)[torch.arange(len(ids)), ids.argmax(1)]  # the EOT has the highest id
+    return x @ model.text_projection
+
+
+def contrastive_loss(images: torch.Tensor, texts: torch.Tensor, scale: torch.Tensor, captions: list[str]) -> torch.Tensor:
+    """CLIP's symmetric loss; word for word equal captions in a batch are all right answers."""
+    logits = scale * F.normalize(images, dim=-1) @ F.normalize(texts, dim=-1).T
+    number = {text: n for n, text in enumerate(captions)}
+    number = torch.tensor([number[text] for text in captions], device=logits.device)
+    same = (number[:, None] == number[None]).float()
+    target = same / same.sum(1, keepdim=True)
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+def augment(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Small shifts and scalings on white. No flips: an arrow to the left is not one to the right."""
+    n = len(pictures)
+    scale = 0.9 + 0.3 * torch.rand(n, generator=generator)
+    shift = 0.12 * (torch.rand(n, 2, generator=generator) - 0.5)
+    theta = torch.zeros(n, 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = scale
+    theta[:, :, 2] = shift
+    grid = F.affine_grid(theta, pictures.shape, align_corners=False)
+    return 1 - F.grid_sample(1 - pictures, grid, align_corners=False)
+
+
+def normalise(pictures: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+
+
+def standardise(pictures: torch.Tensor) -> torch.Tensor:
+    return (pictures - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+
+
+# --------------------------------------------------------------------------------------------------- validation
+class Validation:
+    """Zero-shot accuracy on whole families that are not trained on; their words are IconNet's candidate classes."""
+
+    def __init__(self, c: build_iconnet.Collection, pretraining: list[int]):
+        of = {s: label for label, names in iconnet_classes.parse(iconnet_classes.ICONNET).items() for s in names}
+        chosen = [i for i in pretraining if c.drawings[i].family in VALIDATION_FAMILIES and c.words[i] in of]
+        self.classnames = sorted({of[c.words[i]] for i in chosen})
+        self.labels = torch.tensor([self.classnames.index(of[c.words[i]]) for i in chosen])
+        self.pictures = c.pictures[chosen]
+
+    @torch.no_grad()
+    def __call__(self, model: open_clip.CLIP, tokenize, device: str) -> dict[str, float]:
+        model.eval()
+        images = [model.encode_image(standardise(normalise(part)).to(device), normalize=True).float().cpu()
+                  for part in np.array_split(self.pictures, max(1, len(self.pictures) // 256))]  # fmt: skip
+        accuracy = {}
+        for template in VALIDATION_TEMPLATES:
+            texts = encode_text(model, tokenize([template.format(name) for name in self.classnames]).to(device))
+            logits = torch.cat(images) @ F.normalize(texts.float().cpu(), dim=-1).T
+            accuracy[template] = 100 * (logits.argmax(1) == self.labels).float().mean().item()
+        model.train()
+        return accuracy
+
+
+# ----------------------------------------------------------------------------------------------------- training
+def epoch_order(c: build_iconnet.Collection, members: list[int], epoch: int) -> list[int]:
+    """At most two styles of a thing per epoch, others in the next: many things rather than many weights of one."""
+    draw = random.Random(epoch)
+    groups = defaultdict(list)
+    for i in members:
+        groups[c.group(i)].append(i)
+    order = [i for group in groups.values() for i in draw.sample(group, min(2, len(group)))]
+    draw.shuffle(order)
+    return order
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--package", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--batch-size", type=int, default=512)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    arguments = parser.parse_args()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+
+    c = build_iconnet.Collection(arguments.package, arguments.work)
+    pretraining = json.loads((arguments.work / "selection.json").read_text())["pretraining"]
+    members = [i for i in pretraining if c.drawings[i].family not in VALIDATION_FAMILIES]
+    validation = Validation(c, pretraining)
+    facts = {i: (c.words[i], kind(c, i), c.drawings[i].style.lower(), c.drawings[i].category.lower(),
+                 c.sets[c.drawings[i].set]["name"], c.sets[c.drawings[i].set]["author"]["name"]) for i in members}  # fmt: skip
+    print(f"{len(members)} drawings, {len(epoch_order(c, members, 0))} an epoch, validation {len(validation.labels)}", flush=True)
+
+    torch.manual_seed(0)
+    model = open_clip.CLIP(**{k: dict(v) if isinstance(v, dict) else v for k, v in CONFIG.items()}).to(device)
+    model.visual.to(memory_format=torch.channels_last)
+    tokenize = open_clip.SimpleTokenizer(context_length=CONFIG["text_cfg"]["context_length"])
+    decayed = [p for p in model.parameters() if p.ndim >= 2]
+    rest = [p for p in model.parameters() if p.ndim < 2]
+    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0}],
+                                  lr=arguments.lr, betas=(0.9, 0.98))  # fmt: skip
+    per_epoch = len(epoch_order(c, members, 0)) // arguments.batch_size
+    total, warmup = arguments.epochs * per_epoch, 200
+    state_file, log_file = arguments.work / "miniclip_state.pt", arguments.work / "pretraining_log.jsonl"
+    first = 0
+    if state_file.exists():
+        state = torch.load(state_file, map_location=device, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        first = state["epoch"]
+        print(f"resumed after epoch {first}", flush=True)
+
+    def prepare(epoch: int, step: int, order: list[int]):
+        batch = order[step * arguments.batch_size : (step + 1) * arguments.batch_size]
+        draw = random.Random(f"{epoch}/{step}")
+        long = step % 8 == 7  # long captions in batches of their own: the others need a third of the positions
+        captions = [caption(*facts[i], long=long, draw=draw) for i in batch]
+        generator = torch.Generator().manual_seed(epoch * 100_000 + step)
+        pictures = standardise(augment(normalise(c.pictures[np.sort(batch)][np.argsort(np.argsort(batch))]), generator))
+        return pictures.contiguous(memory_format=torch.channels_last), tokenize(captions), captions
+
+    with ThreadPoolExecutor(1) as background:
+        for epoch in range(first, arguments.epochs):
+            started, losses = time.time(), []
+            order = epoch_order(c, members, epoch)
+            ahead = background.submit(prepare, epoch, 0, order)
+            for step in range(per_epoch):
+                pictures, ids, captions = ahead.result()
+                if step + 1 < per_epoch:
+                    ahead = background.submit(prepare, epoch, step + 1, order)
+                done = epoch * per_epoch + step
+                share = min(1.0, (done + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * done / total))
+                for group in optimizer.param_groups:
+                    group["lr"] = arguments.lr * share
+                with torch.autocast(device, torch.bfloat16):
+                    images, texts = model.encode_image(pictures.to(device)), encode_text(model, ids.to(device))
+                loss = contrastive_loss(images.float(), texts.float(), model.logit_scale.exp(), captions)
+                optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                optimizer.step()
+                with torch.no_grad():
+                    model.logit_scale.clamp_(max=math.log(100))
+                losses.append(loss.item())
+                if step % 50 == 0:
+                    print(f"epoch {epoch} step {step}/{per_epoch} loss {losses[-1]:.3f} "
+                          f"{(step + 1) * arguments.batch_size / (time.time() - started):.0f} pairs/s", flush=True)  # fmt: skip
+            entry = {"epoch": epoch + 1, "loss": float(np.mean(losses)), "scale": model.logit_scale.exp().item(),
+                     "seconds": round(time.time() - started), "validation": validation(model, tokenize, device)}  # fmt: skip
+            with log_file.open("a") as file:
+                file.write(json.dumps(entry) + "\n")
+            print(entry, flush=True)
+            torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1},
+                       state_file.with_suffix(".part"))  # fmt: skip
+            state_file.with_suffix(".part").replace(state_file)
+            export(model)
+
+
+def export(model: open_clip.CLIP) -> None:
+    """fp16 weights and the configuration, as coop_edu loads them (checksums: scripts/export_assets.py)."""
+    ASSETS.mkdir(parents=True, exist_ok=True)
+    weights = {k: (v.half() if v.is_floating_point() else v).contiguous().cpu() for k, v in model.state_dict().items()}
+    save_file({k: v for k, v in weights.items() if k != "attn_mask"}, ASSETS / "miniclip.safetensors")
+    (ASSETS / "miniclip.json").write_text(json.dumps(CONFIG, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
