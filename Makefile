@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PIP_FLAGS ?=
 PYTEST_FLAGS ?=
+LAB_FLAGS ?=
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.coop_edu_installed
@@ -26,7 +27,7 @@ $(READY): pyproject.toml
 setup: $(READY)  ## create .venv and install the package into it
 
 lab: setup  ## open JupyterLab at the first notebook
-	$(BIN)/python -m jupyter lab notebooks/00_start_here.ipynb
+	$(BIN)/python -m jupyter lab $(LAB_FLAGS) notebooks/00_start_here.ipynb
 
 check: setup  ## the environment check: versions, device, cache folder, assets
 	$(BIN)/python -m coop_edu

@@ -24,6 +24,33 @@ from coop_edu.verdicts import Verdict, Wrong, answer_of, checker, compare
 
 
 @checker
+def check_prompts(solution: Callable) -> Verdict:
+    """Sentences from a template: `solution(template, classnames) -> list[str]`, one a class, no underscores."""
+    template, names = "a drawing of a {}, on white.", ["cat", "hot_air_balloon"]
+    given = answer_of(solution, template, list(names))
+    if isinstance(given, str) or not isinstance(given, list | tuple):
+        raise Wrong(f"a list with one sentence a class was expected, and it returned {type(given).__name__}")
+    spaced = [name.replace("_", " ") for name in names]
+    mistakes = {
+        "the underscores are still there; the text encoder was trained on words with spaces":
+            [template.replace("{}", name) for name in names],
+        "the template is not filled in: {} still stands where the name should": [template] * len(names),
+        "only the names are returned; the words around them are missing": spaced,
+        "the name is put behind the template; it belongs where {} stands": [f"{template} {name}" for name in spaced],
+        "the braces are still there; replace all of {}": [template.replace("{}", f"{{{name}}}") for name in spaced],
+    }  # fmt: skip
+    right = [template.replace("{}", name) for name in spaced]
+    for reason, answer in mistakes.items():
+        if list(given) == answer:
+            raise Wrong(reason)
+    if len(given) != len(names):
+        raise Wrong(f"{len(names)} classes need {len(names)} sentences, and it returned {len(given)}")
+    if list(given) != right:
+        raise Wrong(f"for {template!r} and {names} it should be {right}, and is {list(given)}")
+    return "one sentence a class, in plain words."
+
+
+@checker
 def check_class_probabilities(solution: Callable) -> Verdict:
     """Eq. 1: `solution(image_features (B, E), text_features (K, E), temperature) -> (B, K)`, features not normalised.
 

@@ -1,6 +1,6 @@
 """Training a prompt: gradient descent on the context vectors and on nothing else (paper's Section 3.2).
 
-Cross entropy over Eq. 4's probabilities, SGD, the learning rate and the number of epochs of recipe.py; the last epoch
+Cross entropy over Eq. 3's probabilities, SGD, the learning rate and the number of epochs of recipe.py; the last epoch
 is the result, nothing is selected.  The random numbers of an epoch come from (seed, epoch) alone, so a training that
 was stopped goes on exactly as it would have.
 
@@ -152,7 +152,7 @@ class Trainer:
             with self._autocast():
                 text_features = learner()  # w_i = g(t_i) for all classes: (K, E)
             logits = class_logits(images, text_features.float(), learner.clip.logit_scale)  # (B, K)
-            loss = F.cross_entropy(logits, labels)  # - log p(y | x), Eq. 4
+            loss = F.cross_entropy(logits, labels)  # - log p(y | x), Eq. 3
             self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()

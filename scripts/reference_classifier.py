@@ -86,15 +86,15 @@ def main() -> None:
     rejected = set(REJECTED.read_text().split()) if REJECTED.exists() else set()
     adversarial, candidates, correct = {}, 0, 0
     for label, pool in selection["candidates"].items():
-        pool = [i for i in pool if c.drawings[i].key not in rejected]
         if not pool:
             continue
         p = probabilities(pool)
         candidates, correct = candidates + len(pool), correct + int((p.argmax(1) == number[label]).sum())
         wrong = [i for i, row in zip(pool, p) if row.argmax() != number[label] and row[number[label]] < CONFIDENT]
         wrong = sorted(wrong, key=lambda i: build_iconnet.digest("A", c.drawings[i].key))
-        if len(wrong) >= LEAST:
-            adversarial[label] = wrong[:MOST]
+        kept = [i for i in wrong[:MOST] if c.drawings[i].key not in rejected]
+        if len(kept) >= LEAST:
+            adversarial[label] = kept
     report["candidates"], report["candidates_right_percent"] = candidates, round(100 * correct / candidates, 1)
     report["IconNet-A"] = {"classes": len(adversarial), "drawings": sum(map(len, adversarial.values()))}
     print(json.dumps(report))

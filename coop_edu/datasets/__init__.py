@@ -2,7 +2,7 @@
 
 One kind of data set serves both scales: image folders and a split file in the authors' JSON schema (split_file.py).
 
-Leaves out: the miniature's pictures (iconnet.py).
+Leaves out: the miniature's pictures (iconnet.py), the paper's data sets (paper.py, imagenet.py).
 """
 
 from __future__ import annotations
@@ -75,32 +75,48 @@ class Dataset:
 
 
 def __getattr__(name: str) -> tuple[str, ...]:
-    """`DATASETS`, the names that `load_dataset` knows, is read from the shipped catalogue on first use (PEP 562)."""
+    """`DATASETS`: the names that `load_dataset` knows, the shipped ones first; collected on first use (PEP 562)."""
     if name != "DATASETS":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from coop_edu.datasets.iconnet import iconnet_cards
+    from coop_edu.datasets.imagenet import IMAGENET
+    from coop_edu.datasets.paper import PAPER
 
-    return tuple(iconnet_cards())
+    return (*iconnet_cards(), *IMAGENET, *PAPER)
 
 
-def load_dataset(name: str, root: str | Path | None = None) -> Dataset:
-    """Load a data set by name.
+def load_dataset(
+    name: str, root: str | Path | None = None, *, download: bool = False, split_seed: int | None = None
+) -> Dataset:
+    """Load a data set by name: one of the shipped ones, or one of the paper's from your disk.
 
-    root: the folder that holds the data set's folder.  None: the drawings shipped with the package, which are
-    unpacked into the user's cache folder on first use.  Raises ValueError for an unknown name, and lists the known
-    ones.
+    root: the folder that holds the data sets' folders, in the authors' layout; None: the environment variable
+    COOP_EDU_DATA.  For the drawings shipped with the package None is right: they are unpacked into the user's cache
+    folder on first use.  download: fetch missing pictures of the paper's data sets through torchvision, where it can.
+    split_seed: where the authors' split file is missing, make a split by their rule from this seed, and write it
+    beside the pictures; the card then says that it is not theirs.  Nothing else is ever written there.
+    Raises ValueError for an unknown name, and lists the known ones; FileNotFoundError for missing pictures or files,
+    with the tree that is expected.
+
+        pets = load_dataset("OxfordPets", root="data")
     """
     from coop_edu.datasets.iconnet import iconnet_cards, load_iconnet
+    from coop_edu.datasets.imagenet import IMAGENET, load_imagenet
+    from coop_edu.datasets.paper import PAPER, load_paper
 
-    known = tuple(iconnet_cards())
-    if name not in known:
-        close = get_close_matches(str(name), known, n=1)
-        hint = f"Did you mean {close[0]!r}? " if close else ""
-        raise ValueError(
-            f"unknown data set {name!r}. {hint}Known: {', '.join(known)}. "
-            "For your own pictures in a folder of class folders: from_folder(path)."
-        )
-    return load_iconnet(name, root)
+    if name in PAPER:
+        return load_paper(name, root, download=download, split_seed=split_seed)
+    if name in IMAGENET:
+        return load_imagenet(name, root)
+    if name in iconnet_cards():
+        return load_iconnet(name, root)
+    known = (*iconnet_cards(), *IMAGENET, *PAPER)
+    close = get_close_matches(str(name), known, n=1)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    raise ValueError(
+        f"unknown data set {name!r}. {hint}Known: {', '.join(known)}. "
+        "For your own pictures in a folder of class folders: from_folder(path)."
+    )
 
 
 def from_folder(path: str | Path, *, template: str = "a photo of a {}.", seed: int = 1) -> Dataset:

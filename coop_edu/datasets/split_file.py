@@ -40,17 +40,27 @@ def read_split(path: str | Path, image_dir: str | Path) -> dict[str, tuple[Examp
     entries of another form, paths that climb out of the image folder, labels that contradict class names, missing
     pictures.
     """
-    path, image_dir = Path(path), Path(image_dir)
-    rows = _read_rows(path)
+    path = Path(path)
+    return check_rows(_read_rows(path), image_dir, path)
+
+
+def check_rows(
+    rows: Mapping[str, list], image_dir: str | Path, origin: Path
+) -> dict[str, tuple[Example, ...]]:
+    """The Examples of {"train": [[path, label, class name], ...], "val": ..., "test": ...}, if nothing is wrong.
+
+    origin: the file or folder that the rows come from, for the errors.  Raises SplitFileError as `read_split` does.
+    """
+    image_dir = Path(image_dir)
     problems = _wrong_entries(rows)
     if problems:
         raise SplitFileError(
-            path, problems, "Expected entries [path, label, class name] as in the authors' split files."
+            origin, problems, "Expected entries [path, label, class name] as in the authors' split files."
         )
     problems = _contradictions(rows)
     if problems:
         raise SplitFileError(
-            path, problems, "Each label must have one class name, and each class name one label."
+            origin, problems, "Each label must have one class name, and each class name one label."
         )
     splits = {
         split: tuple(Example(image_dir / image, label, name) for image, label, name in rows[split])
@@ -63,7 +73,7 @@ def read_split(path: str | Path, image_dir: str | Path) -> dict[str, tuple[Examp
         if not example.image.is_file()
     )
     if missing:
-        raise SplitFileError(path, list(missing), f"Is {image_dir} the image folder, and is it complete?")
+        raise SplitFileError(origin, list(missing), f"Is {image_dir} the image folder, and is it complete?")
     return splits
 
 

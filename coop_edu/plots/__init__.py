@@ -16,7 +16,7 @@ from coop_edu.plots.curves import (
     training_curve,
 )
 from coop_edu.plots.diagrams import NOTEBOOKS, context_path, map_of_notebooks, prompt_layout
-from coop_edu.plots.pictures import show_images, show_probabilities, similarity_matrix
+from coop_edu.plots.pictures import compare_wordings, show_images, show_probabilities, similarity_matrix
 from coop_edu.plots.style import OKABE_ITO, STYLES, caption
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "accuracy_curves",
     "accuracy_panels",
     "caption",
+    "compare_wordings",
     "context_path",
     "domain_table",
     "map_of_notebooks",

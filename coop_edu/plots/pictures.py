@@ -34,6 +34,27 @@ def show_probabilities(
     return caption(figure, message)
 
 
+def compare_wordings(
+    image: Any, answers: Mapping[str, Mapping[str, float]], *, truth: str = "", top: int = 4, message: str = ""
+) -> Figure:
+    """One picture, and beside it what each wording makes CLIP answer: the `top` classes of each, as bars (Eq. 1).
+
+    `answers`: template -> {class name: p(y|x)}, as `predict` returns them. The class `truth`, if named, is marked.
+    """
+    figure, axes = new_figure(2.1 + 3.2 * len(answers), 0.42 * top + 1.2, 1, 1 + len(answers), width_ratios=(
+        1.4, *[2] * len(answers)))  # fmt: skip
+    draw_picture(axes[0], image)
+    for axis, (template, probabilities) in zip(axes[1:], answers.items(), strict=True):
+        best = sorted(probabilities.items(), key=lambda item: -item[1])[:top]
+        names = [f"{name} (true)" if name == truth else name for name, _ in best]
+        colours = [BLUE if name == truth or not truth else SKY for name, _ in best]
+        draw_bars(axis, names, [100 * p for _, p in best], colours, limit=100)
+        axis.set_xticks([0, 50, 100])
+        axis.set_title(f"“{template}”", fontsize=11)
+        axis.set_xlabel("probability, %")
+    return caption(figure, message)
+
+
 def show_images(
     images: Sequence[Any], titles: Sequence[str] | None = None, *, columns: int = 8, message: str = ""
 ) -> Figure:

@@ -1,0 +1,151 @@
+"""The contract of a notebook, as a list of what breaks it. `problems(path)` is empty for a notebook that keeps it.
+
+tests/test_notebooks_lint.py applies it to every notebook, and shows that each rule can fail. CONTRIBUTING.md tells the
+same in words.
+"""
+
+import ast
+import inspect
+import json
+import re
+import statistics
+from pathlib import Path
+
+import nbformat
+
+from coop_edu import plots
+from coop_edu.scales import SCALES
+
+from exercises import is_exercise, solutions
+
+GUARD = """\
+try:
+    from coop_edu import choose_scale
+except ModuleNotFoundError:
+    raise ImportError("coop_edu is missing: put its wheel here, then run  %pip install coop_edu-*.whl") from None
+"""
+DIAL = 'scale = choose_scale("mini")'
+HEADINGS = ("Summary", "Exercises", "Next")
+INTRODUCTION = ("**The claim.**", "**You will learn to**", "**Before this.**", "**Time.**")
+FORBIDDEN_TAGS = {"raises-exception", "skip-execution"}
+SWALLOWERS = {"interact", "interactive", "interactive_output", "Output"}  # they hide exceptions from every test
+LARGEST = 500_000  # bytes
+LONGEST = 15  # lines of a code cell
+MEDIAN = 6
+SCALE_WORDS = {
+    word for scale in SCALES.values() for word in (scale.name, scale.clip, scale.source, *scale.variants)
+}  # fmt: skip
+HOME = re.compile(r"(?:/(?:home|Users|root)/|[A-Z]:\\\\?Users)[\w.-]*|/tmp/[\w.-]+")
+CAPTIONED = {
+    name
+    for name in plots.__all__
+    if callable(getattr(plots, name)) and "message" in inspect.signature(getattr(plots, name)).parameters
+} - {"caption"}
+
+
+def problems(path: Path) -> list[str]:
+    """Every way in which the notebook breaks the contract, as sentences."""
+    text = path.read_text(encoding="utf-8")
+    nb = nbformat.reads(text, as_version=4)
+    nbformat.validate(nb)
+    code = [cell for cell in nb.cells if cell.cell_type == "code"]
+    found = [*_text(nb, path), *_set_up(code), *_code(code), *_exercises(nb), *_outputs(nb, code)]
+    if len(text.encode()) > LARGEST:
+        found.append(f"the file has {len(text.encode()):,} bytes, more than {LARGEST:,}")
+    found += [f"a path of one machine: {match}" for match in sorted(set(HOME.findall(json.dumps(nb.cells))))]
+    return found
+
+
+def _text(nb, path):
+    words = [cell.source for cell in nb.cells if cell.cell_type == "markdown"]
+    if not nb.cells or nb.cells[0].cell_type != "markdown" or not nb.cells[0].source.startswith("# "):
+        yield "the first cell must be Markdown and start with the title, '# ...'"
+    start = "\n".join(words[:2])
+    for part in INTRODUCTION:
+        if part not in start:
+            yield f"the introduction has no {part!r}"
+    goals = re.search(r"\*\*You will learn to\*\*\s*\n((?:\s*[-*] .*\n?)+)", start)
+    if goals and not 3 <= len(re.findall(r"(?m)^\s*[-*] ", goals.group(1))) <= 5:
+        yield "'You will learn to' must list 3 to 5 things"
+    if not re.search(r"\*\*Time\.\*\*.*\bminutes?\b", start):
+        yield "'Time.' must say how many minutes"
+    if not any("<details>" in text for text in words):
+        yield "no question is answered in <details>"
+    places = [next((i for i, text in enumerate(words) if re.search(rf"(?m)^## {h}", text)), None) for h in HEADINGS]
+    for heading, place in zip(HEADINGS, places):
+        if place is None:
+            yield f"no section '## {heading}'"
+    if None not in places and places != sorted(places):
+        yield f"the last sections must be {', '.join(HEADINGS)}, in this order"
+    for target in re.findall(r"\]\(([^)#\s]+)", "\n".join(words)):
+        if not re.match(r"[a-z]+:", target) and not (path.parent / target).exists():
+            yield f"a link leads nowhere: {target}"
+
+
+def _set_up(code):
+    first = code[0].source if code else ""
+    if not first.startswith(GUARD):
+        yield "the first code cell must start with the guard in tests/notebook_lint.py, word for word"
+    if not re.search(rf"(?m)^{re.escape(DIAL)}", first):
+        yield f"the first code cell must hold the dial, {DIAL}"
+    for number, cell in enumerate(code[1:], start=2):
+        if "scale" in cell.metadata.get("tags", ()):
+            continue  # a cell that is about the scales themselves
+        for node in ast.walk(_tree(cell)):
+            if isinstance(node, ast.Constant) and node.value in SCALE_WORDS:
+                yield f"code cell {number} names the scale {node.value!r}; only the first may"
+
+
+def _code(code):
+    lengths = [len([line for line in cell.source.splitlines() if line.strip()]) for cell in code]
+    for number, (cell, length) in enumerate(zip(code, lengths), start=1):
+        tags = set(cell.metadata.get("tags", ()))
+        if length > LONGEST and "lesson" not in tags:
+            yield f"code cell {number} has {length} lines, more than {LONGEST}, and is not tagged 'lesson'"
+        if tags & FORBIDDEN_TAGS:
+            yield f"code cell {number} has the tag {sorted(tags & FORBIDDEN_TAGS)}"
+        for node in ast.walk(_tree(cell)):
+            if not isinstance(node, ast.Call):
+                continue
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            if name in SWALLOWERS:
+                yield f"code cell {number} uses {name}, which swallows exceptions; see widgets.py"
+            if name in CAPTIONED and "message" not in {keyword.arg for keyword in node.keywords}:
+                yield f"code cell {number} draws {name} without a message under it"
+    if lengths and statistics.median(lengths) > MEDIAN:
+        yield f"half of the code cells have more than {MEDIAN} lines"
+
+
+def _exercises(nb):
+    if not any(is_exercise(cell) for cell in nb.cells):
+        yield "no code cell is tagged 'exercise'"
+    try:
+        solutions(nb)
+    except ValueError as error:
+        yield str(error)
+
+
+def _outputs(nb, code):
+    if nb.metadata.get("widgets"):
+        yield "widget state is stored; run `make outputs`"
+    if nb.metadata.get("execution", {}).get("allow_errors"):
+        yield "allow_errors: the notebook could never fail"
+    counts = [cell.execution_count for cell in code if cell.source.strip()]
+    if counts != list(range(1, len(counts) + 1)):
+        yield f"the stored outputs are not of one clean run: execution counts {counts}"
+    for number, cell in enumerate(code, start=1):
+        if "execution" in cell.metadata:
+            yield f"code cell {number} stores its timing"
+        for output in cell.outputs:
+            if output.output_type == "error":
+                yield f"code cell {number} shows an error: {output.ename}"
+            if "application/vnd.jupyter.widget-view+json" in output.get("data", {}):
+                yield f"code cell {number} stores a widget, which no reader of the file can see"
+            if output.get("name") == "stderr" and "Warning" in output.text:
+                yield f"code cell {number} shows a warning: {output.text.strip()[:100]}"
+
+
+def _tree(cell):
+    """The cell's syntax tree, without IPython's own commands."""
+    lines = [line for line in cell.source.splitlines() if not line.lstrip().startswith(("%", "!"))]
+    return ast.parse("\n".join(lines))

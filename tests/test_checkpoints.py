@@ -1,0 +1,151 @@
+"""A learned prompt comes back as it was, or an error says why not."""
+
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from coop_edu import checkpoints
+from coop_edu.checkpoints import copy_ctx, load_prompt, read_prompt, save_prompt
+from coop_edu.prompt_learner import PromptLearner
+
+from tiny_clip import tiny_clip
+
+NAMES = ["cat", "hot_air_balloon", "kite (bird of prey)"]
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return tiny_clip()
+
+
+def learner(clip, **options):
+    made = PromptLearner(clip, NAMES, **{"n_ctx": 4, "seed": 3, **options})
+    with torch.no_grad():
+        made.ctx.mul_(10)
+    return made
+
+
+@pytest.mark.parametrize("position", ["end", "middle", "front"])
+@pytest.mark.parametrize("class_specific", [False, True])
+def test_comes_back_exactly(clip, tmp_path, position, class_specific):
+    made = learner(clip, position=position, class_specific=class_specific)
+    save_prompt(made, tmp_path / "p.safetensors", accuracy=81.5, recipe={"epochs": 50})
+    back = load_prompt(tmp_path / "p.safetensors", clip)
+    assert (
+        torch.equal(back.ctx, made.ctx)
+        and back.classnames == made.classnames
+        and back.prompts() == made.prompts()
+    )
+    assert torch.equal(back.text_features(), made.text_features())
+    assert read_prompt(tmp_path / "p.safetensors")[0]["facts"] == {"accuracy": 81.5, "recipe": {"epochs": 50}}
+
+
+def test_a_unified_prompt_goes_with_other_names(clip, tmp_path):
+    made = learner(clip)
+    save_prompt(made, tmp_path / "p.safetensors")
+    other = load_prompt(tmp_path / "p.safetensors", clip, ["eel", "fox"])
+    assert other.classnames == ("eel", "fox") and torch.equal(other.ctx, made.ctx)
+
+
+def test_a_class_specific_prompt_serves_its_own_classes_only(clip, tmp_path):
+    made = learner(clip, class_specific=True)
+    save_prompt(made, tmp_path / "p.safetensors")
+    part = load_prompt(tmp_path / "p.safetensors", clip, [NAMES[2], NAMES[0]])
+    assert torch.equal(part.ctx, made.ctx[[2, 0]])
+    with pytest.raises(ValueError, match=r"'eel'(.|\n)*class_specific=False"):
+        load_prompt(tmp_path / "p.safetensors", clip, ["cat", "eel"])
+
+
+def test_another_model_or_other_weights(clip, tmp_path):
+    from dataclasses import replace
+
+    save_prompt(learner(clip), tmp_path / "p.safetensors")
+    with pytest.raises(ValueError, match="learned on 'tiny', this is 'RN50'"):
+        load_prompt(tmp_path / "p.safetensors", replace(clip, name="RN50"))
+    with pytest.raises(ValueError, match="other weights"):
+        load_prompt(tmp_path / "p.safetensors", tiny_clip(seed=1))
+    with pytest.raises(ValueError, match="context width 32, here 64"):
+        load_prompt(tmp_path / "p.safetensors", tiny_clip(width=64))
+
+
+def change(path, header=None, tensors=None):
+    with safe_open(path, "pt") as file:
+        old_header = json.loads(file.metadata()["coop_edu"])
+        old = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file({**old, **(tensors or {})}, path, {"coop_edu": json.dumps({**old_header, **(header or {})})})
+
+
+@pytest.mark.parametrize(
+    "class_specific, header, shape",
+    [
+        (False, {"n_ctx": 5}, None),
+        (False, {"class_specific": True}, None),
+        (True, {"classnames": NAMES[:2]}, None),
+        (False, {}, (4, 31)),
+        (True, {}, (2, 4, 32)),
+    ],
+)
+def test_shape_or_class_count_that_contradicts_the_header(clip, tmp_path, class_specific, header, shape):
+    save_prompt(learner(clip, class_specific=class_specific), tmp_path / "p.safetensors")
+    change(tmp_path / "p.safetensors", header, {"ctx": torch.zeros(shape)} if shape else None)
+    with pytest.raises(ValueError, match="contradicts itself"):
+        load_prompt(tmp_path / "p.safetensors", clip)
+
+
+@pytest.mark.parametrize(
+    "options, shape, why",
+    [
+        ({}, (16, 32), "n_ctx=16"),
+        ({}, (3, 4, 32), "class-specific"),
+        ({}, (4, 512), "512 wide"),
+        ({"class_specific": True}, (7, 4, 32), "7 classes"),
+    ],
+)
+def test_a_context_of_another_shape_is_explained(clip, options, shape, why):
+    with pytest.raises(ValueError, match=rf"expected ctx of shape(.|\n)*{why}"):
+        copy_ctx(learner(clip, **options), torch.zeros(shape))
+
+
+def test_damaged_and_foreign_files(clip, tmp_path):
+    path = tmp_path / "p.safetensors"
+    with pytest.raises(FileNotFoundError, match=r"p\.safetensors"):
+        load_prompt(path, clip)
+    save_prompt(learner(clip), path)
+    whole = path.read_bytes()
+    torch.save({"state_dict": {"ctx": torch.zeros(4, 32)}}, tmp_path / "pickle")
+    save_file({"ctx": torch.zeros(4, 32)}, tmp_path / "foreign")
+    for content in (
+        whole[:-5],
+        whole[:20],
+        b"",
+        (tmp_path / "pickle").read_bytes(),
+        (tmp_path / "foreign").read_bytes(),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"p\.safetensors is not a whole prompt file"):
+            load_prompt(path, clip)
+    path.write_bytes(whole)
+    change(path, {"format": "of the future"})
+    with pytest.raises(ValueError, match="of the future"):
+        load_prompt(path, clip)
+
+
+def test_a_failed_save_keeps_the_old_file(clip, tmp_path, monkeypatch):
+    path = tmp_path / "p.safetensors"
+    save_prompt(learner(clip), path)
+    whole = path.read_bytes()
+
+    def full(tensors, scratch, metadata):
+        scratch.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    with pytest.raises(OSError):
+        save_prompt(learner(clip, seed=4), path)
+    monkeypatch.undo()
+    with pytest.raises(TypeError):
+        save_prompt(learner(clip), path, accuracy=torch.tensor(1.0))
+    assert path.read_bytes() == whole and list(tmp_path.iterdir()) == [path]

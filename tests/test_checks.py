@@ -1,0 +1,194 @@
+"""Every checker against a zoo: it must say *right* to right solutions, and name the mistake of each wrong one."""
+
+import math
+import random
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from coop_edu import checks
+
+
+def unit(x):
+    return x / x.norm(dim=-1, keepdim=True)
+
+
+def by_class(labels):
+    groups = {}
+    for i, label in enumerate(labels):
+        groups.setdefault(label, []).append(i)
+    return groups.values()
+
+
+def sample(labels, k, draw):
+    return [i for group in by_class(labels) for i in (draw(group, k) if len(group) >= k else group)]
+
+
+def seeded_global(labels, k, seed):
+    random.seed(seed)
+    return sample(labels, k, random.sample)
+
+
+def right_rate(epoch, epochs):
+    return 1e-5 if epoch == 0 else 0.001 * (1 + math.cos(math.pi * (epoch - 1) / epochs))
+
+
+def loop_probabilities(f, w, tau):
+    rows = []
+    for x in f:
+        e = [math.exp(float(x @ y / x.norm() / y.norm()) / tau) for y in w]
+        rows.append([v / sum(e) for v in e])
+    return rows
+
+
+RIGHT = [
+    (checks.check_prompts, lambda t, names: [t.format(n.replace("_", " ")) for n in names]),
+    (checks.check_prompts, lambda t, names: tuple(t.replace("{}", " ".join(n.split("_"))) for n in names)),
+    (checks.check_class_probabilities, lambda f, w, tau: torch.softmax(unit(f) @ unit(w).T / tau, dim=1)),
+    (checks.check_class_probabilities, loop_probabilities),
+    (checks.check_ensemble, lambda t: unit(unit(t).mean(0))),
+    (checks.check_ensemble, lambda t: unit(unit(t).sum(0))),
+    (checks.check_prompt_assembly, lambda sos, ctx, name, eot: torch.vstack([sos, ctx, name, eot])),
+    (checks.check_sampler, lambda y, k, s: sample(y, k, random.Random(s).sample)),
+    (checks.check_sampler, lambda y, k, s: torch.tensor(sample(y, k, random.Random(s).sample))),
+    (checks.check_learning_rate, right_rate),
+    (checks.check_parameter_count, lambda n_classes, n_ctx, width: n_classes * n_ctx * width),
+    (checks.check_subset_accuracy, lambda z, y, c: 100 * (z[:, c].argmax(1) == y).float().mean()),
+    (checks.check_subset_accuracy, lambda z, y, c: 100 * (z[:, c].argmax(1) == y).float().mean().item()),
+]
+
+P, E, A, S = (
+    checks.check_class_probabilities,
+    checks.check_ensemble,
+    checks.check_prompt_assembly,
+    checks.check_sampler,
+)
+L, C, D = checks.check_learning_rate, checks.check_parameter_count, checks.check_subset_accuracy
+
+F = checks.check_prompts
+
+ZOO = {  # name: (checker, wrong solution, words of the diagnosis)
+    "underscores": (F, lambda t, names: [t.format(n) for n in names], "underscores"),
+    "not filled": (F, lambda t, names: [t for _ in names], "not filled in"),
+    "names only": (F, lambda t, names: [n.replace("_", " ") for n in names], "words around"),
+    "name behind": (F, lambda t, names: [t + " " + n.replace("_", " ") for n in names], "behind the template"),
+    "one string": (F, lambda t, names: t.format(names[0]), "a list with one sentence"),
+    "first class": (F, lambda t, names: [t.format(names[0])], "2 sentences"),
+    "shouting": (F, lambda t, names: [t.format(n.replace("_", " ")).upper() for n in names], "it should be"),
+    "raw features": (P, lambda f, w, t: (f @ w.T / t).softmax(1), "not normalised"),
+    "raw images": (P, lambda f, w, t: (f @ unit(w).T / t).softmax(1), "image features are not"),
+    "raw texts": (P, lambda f, w, t: (unit(f) @ w.T / t).softmax(1), "text features are not"),
+    "softmax over pictures": (P, lambda f, w, t: (unit(f) @ unit(w).T / t).softmax(0), "over the pictures"),
+    "no temperature": (P, lambda f, w, t: (unit(f) @ unit(w).T).softmax(1), "temperature is missing"),
+    "times temperature": (P, lambda f, w, t: (unit(f) @ unit(w).T * t).softmax(1), "multiplied"),
+    "no softmax": (P, lambda f, w, t: unit(f) @ unit(w).T / t, "softmax is still missing"),
+    "transposed": (P, lambda f, w, t: (unit(f) @ unit(w).T / t).softmax(1).T, "swapped"),
+    "bad shapes": (P, lambda f, w, t: f @ w, "RuntimeError"),
+    "a word": (P, lambda f, w, t: "cat", "a tensor was expected"),
+    "mean first": (E, lambda t: unit(t.mean(0)), "before normalising"),
+    "no last normalise": (E, lambda t: unit(t).mean(0), "not normalised again"),
+    "nothing normalised": (E, lambda t: t.mean(0), "nothing is normalised"),
+    "mean over classes": (E, lambda t: unit(unit(t).mean(1)), "over the classes"),
+    "sum": (E, lambda t: unit(t).sum(0), "added up"),
+    "wrong axis": (E, lambda t: normalize(normalize(t, dim=0).mean(0), dim=0), "wrong axis"),
+    "first template": (E, lambda t: unit(t[0]), "first template"),
+    "name first": (A, lambda s, c, n, e: torch.cat([s, n, c, e]), "name stands before"),
+    "context last": (A, lambda s, c, n, e: torch.cat([s, n, e, c]), "after EOT"),
+    "context before SOS": (A, lambda s, c, n, e: torch.cat([c, s, n, e]), "before SOS"),
+    "no EOT": (A, lambda s, c, n, e: torch.cat([s, c, n]), "EOT is missing"),
+    "no SOS": (A, lambda s, c, n, e: torch.cat([c, n, e]), "SOS is missing"),
+    "reversed": (A, lambda s, c, n, e: torch.cat([s, c.flip(0), n, e]), "reverse"),
+    "averaged": (A, lambda s, c, n, e: torch.cat([s, c.mean(0)[None], n, e]), "averaged"),
+    "global generator": (S, lambda y, k, s: sample(y, k, random.sample), "the same seed"),
+    "seeds the global": (S, seeded_global, "global generator"),
+    "one seed for all": (S, lambda y, k, s: sample(y, k, random.Random(0).sample), "seed is not used"),
+    "first k": (S, lambda y, k, s: sample(y, k, lambda g, n: g[:n]), "first k"),
+    "with replacement": (S, lambda y, k, s: sample(y, k, lambda g, n: [g[0]] * n), "twice"),
+    "k in all": (S, lambda y, k, s: random.Random(s).sample(range(len(y)), k), "in all"),
+    "labels": (S, lambda y, k, s: [y[i] for i in sample(y, k, random.Random(s).sample)], "labels"),
+    "drops thin classes": (
+        S,
+        lambda y, k, s: [i for g in by_class(y) if len(g) >= k for i in random.Random(s).sample(g, k)],
+        "class 3",
+    ),
+    "no warm-up": (L, lambda e, n: 0.001 * (1 + math.cos(math.pi * e / n)), "warm-up is missing"),
+    "cosine too early": (L, lambda e, n: 1e-5 if e == 0 else 0.001 * (1 + math.cos(math.pi * e / n)), "too early"),
+    "reaches zero": (
+        L,
+        lambda e, n: 1e-5 if e == 0 else 0.001 * (1 + math.cos(math.pi * (e - 1) / (n - 1))),
+        "never does",
+    ),
+    "constant": (L, lambda e, n: 1e-5 if e == 0 else 0.002, "cosine is missing"),
+    "not halved": (L, lambda e, n: 1e-5 if e == 0 else 0.002 * math.cos(math.pi * (e - 1) / n), "negative"),
+    "in degrees": (L, lambda e, n: 1e-5 if e == 0 else 0.001 * (1 + math.cos(180 * (e - 1) / n)), "should be"),
+    "unified": (C, lambda K, M, D: M * D, "unified"),
+    "one vector a class": (C, lambda K, M, D: K * D, "one vector"),
+    "vectors": (C, lambda K, M, D: K * M, "counts the vectors"),
+    "added": (C, lambda K, M, D: (K + M) * D, "added"),
+    "with name": (C, lambda K, M, D: K * (M + 1) * D, "frozen"),
+    "typed in": (C, lambda K, M, D: 819_200, "1 classes"),
+    "all classes compete": (
+        D,
+        lambda z, y, c: 100 * (z.argmax(1) == torch.tensor(c)[y]).float().mean(),
+        "all K logits",
+    ),
+    "labels of all": (D, lambda z, y, c: 100 * (z.argmax(1) == y).float().mean(), "count within"),
+    "fraction": (D, lambda z, y, c: (z[:, c].argmax(1) == y).float().mean(), "fraction"),
+    "sorted": (D, lambda z, y, c: 100 * (z[:, sorted(c)].argmax(1) == y).float().mean(), "sorted order"),
+    "error rate": (D, lambda z, y, c: 100 * (z[:, c].argmax(1) != y).float().mean(), "wrong answers"),
+    "count": (D, lambda z, y, c: (z[:, c].argmax(1) == y).sum(), "number of right"),
+}
+
+CHECKERS = [getattr(checks, name) for name in dir(checks) if name.startswith("check_")]
+
+
+@pytest.mark.parametrize(("check", "solution"), RIGHT)
+def test_right_is_called_right(check, solution):
+    assert check(solution).status == "right", check(solution)
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_wrong_is_named(name):
+    check, solution, words = ZOO[name]
+    verdict = check(solution)
+    assert verdict.status == "wrong", verdict
+    assert words in verdict.message, verdict
+
+
+def raises(*arguments):
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize("check", CHECKERS)
+@pytest.mark.parametrize("stub", [raises, lambda *_: None, lambda *_: ...])
+def test_empty_is_not_attempted(check, stub):
+    assert check(stub).status == "not attempted"
+
+
+@pytest.mark.parametrize("check", CHECKERS)
+def test_strict_mode_demands_right(check, monkeypatch):
+    monkeypatch.setenv("COOP_EDU_STRICT", "1")
+    with pytest.raises(AssertionError, match="not attempted"):
+        check(raises)
+    with pytest.raises(AssertionError, match="wrong"):
+        check(lambda *_: "nonsense")
+    for checker, solution in RIGHT:
+        if checker is check:
+            assert check(solution).status == "right"
+
+
+def test_every_checker_has_a_zoo():
+    for check in CHECKERS:
+        wrong = [name for name, (checker, _, _) in ZOO.items() if checker is check]
+        assert len(wrong) >= 3, f"{check.__name__} is tested with {wrong} only"
+        assert any(checker is check for checker, _ in RIGHT)
+        assert check.__doc__
+
+
+def test_checkers_leave_the_global_generators_alone():
+    before = random.getstate(), torch.get_rng_state()
+    for check, solution in RIGHT:
+        check(solution)
+    assert random.getstate() == before[0]
+    assert torch.equal(torch.get_rng_state(), before[1])

@@ -1,0 +1,126 @@
+"""`python -m coop_edu` tells the truth, with a remedy, whatever is missing."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from coop_edu import environment
+from coop_edu.environment import Check, Report, check_environment
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(code_or_module, **variables):
+    return subprocess.run(
+        [sys.executable, *code_or_module],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def failures(report):
+    return {check.name: check for check in report.checks if not check.ok}
+
+
+def test_a_good_machine_passes():
+    result = run(["-m", "coop_edu"])
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "[FAIL]" not in result.stdout
+    assert "Everything is ready." in result.stdout
+
+
+@pytest.mark.parametrize("module", ["torch", "PIL"])
+def test_a_missing_package_is_named_with_its_remedy(module):
+    package = {"PIL": "pillow"}.get(module, module)
+    hide = f"""
+import importlib.metadata, runpy, sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == {module!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Hidden())
+find = importlib.metadata.version
+def version(name):
+    if name == {package!r}:
+        raise importlib.metadata.PackageNotFoundError(name)
+    return find(name)
+importlib.metadata.version = version
+sys.argv = ["coop_edu"]
+runpy.run_module("coop_edu", run_name="__main__")
+"""
+    result = run(["-c", hide])
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert f"[FAIL] {package}: not installed" in result.stdout
+    assert f'pip install "{package}>=' in result.stdout
+    assert "Traceback" not in result.stderr
+
+
+def test_a_broken_package_is_not_called_missing(monkeypatch):
+    def broken(name):
+        raise OSError("libfoo.so: cannot open shared object file")
+
+    monkeypatch.setattr(environment, "import_module", broken)
+    check = environment._check_package("numpy", "numpy", "1.26")
+    assert not check.ok
+    assert "libfoo" in check.found and "--force-reinstall" in check.remedy
+
+
+@pytest.mark.parametrize(("version", "ok"), [("1.26.0", True), ("2.0", True), ("1.9.9", False), ("1.26+cpu", True)])
+def test_versions_are_compared_as_numbers(monkeypatch, version, ok):
+    monkeypatch.setattr(environment.metadata, "version", lambda package: version)
+    assert environment._check_package("numpy", "numpy", "1.26").ok is ok
+
+
+def test_an_unusable_cache_folder_names_the_variable(monkeypatch, tmp_path):
+    file = tmp_path / "a file"
+    file.write_text("not a folder")
+    monkeypatch.setenv("COOP_EDU_CACHE", str(file / "cache"))
+    check = failures(check_environment())["cache folder"]
+    assert "COOP_EDU_CACHE" in check.remedy
+
+
+def test_a_full_disk_is_a_failure(monkeypatch):
+    usage = type("Usage", (), {"free": 5_000_000})
+    monkeypatch.setattr(environment.shutil, "disk_usage", lambda folder: usage)
+    assert "5 MB free" in failures(check_environment())["cache folder"].found
+
+
+def test_assets_are_verified(monkeypatch, tmp_path):
+    monkeypatch.setattr(environment, "ASSETS", tmp_path)
+    (tmp_path / "good.bin").write_bytes(b"good")
+    (tmp_path / "bad.bin").write_bytes(b"tampered")
+    good = environment.sha256(tmp_path / "good.bin")
+    sums = {"good.bin": good, "bad.bin": good, "gone.bin": good}
+    (tmp_path / "checksums.json").write_text(json.dumps(sums))
+    checks = {check.name: check for check in environment._check_assets()}
+    assert checks["assets/good.bin"].ok
+    assert "checksum differs" in checks["assets/bad.bin"].found
+    assert "cannot be read" in checks["assets/gone.bin"].found
+    assert "install coop_edu again" in checks["assets/gone.bin"].remedy
+
+
+@pytest.mark.parametrize("content", [None, "{ half"])
+def test_unreadable_checksums_are_a_failure(monkeypatch, tmp_path, content):
+    monkeypatch.setattr(environment, "ASSETS", tmp_path)
+    if content:
+        (tmp_path / "checksums.json").write_text(content)
+    assert [check.ok for check in environment._check_assets()] == [False]
+
+
+def test_the_report_counts():
+    report = Report((Check("a", True, "x"), Check("b", False, "y", "do z")))
+    assert not report.ok
+    assert str(report).splitlines() == ["[OK]   a: x", "[FAIL] b: y", "       -> do z",
+                                        "1 of 2 checks failed: see the arrows."]  # fmt: skip
+
+
+def test_unknown_arguments_are_refused():
+    result = run(["-m", "coop_edu", "--frobnicate"])
+    assert result.returncode == 2 and "usage" in result.stderr

@@ -1,0 +1,147 @@
+"""Accuracy is counted right, on the right classes."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from coop_edu.datasets import Dataset
+from coop_edu.evaluation import accuracy, domain_generalisation, mean_and_std, per_class_accuracy, predict
+from coop_edu.features import Features, extract_features
+from coop_edu.prompt_learner import PromptLearner
+from coop_edu.templates import ZeroShot
+
+from pictures import draw, make_examples
+from tiny_clip import tiny_clip
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return tiny_clip()
+
+
+@dataclass
+class Fixed:
+    """A classifier whose logits are the features themselves."""
+
+    clip: object
+    classnames: tuple = ("cat", "dog", "eel")
+
+    def logits(self, image_features):
+        return image_features
+
+    def with_classnames(self, names):
+        raise ValueError("fixed")
+
+
+def scores(predicted, labels, names=("cat", "dog", "eel")):
+    return Features(torch.eye(3)[predicted], torch.tensor(labels), names)
+
+
+def test_accuracy_and_per_class_in_percent(clip):
+    data = scores([0, 0, 1, 1, 1, 2], [0, 0, 0, 0, 1, 1], ("cat", "dog"))
+    assert accuracy(Fixed(clip), data) == pytest.approx(50)
+    assert per_class_accuracy(Fixed(clip), data) == {"cat": 50.0, "dog": 50.0}  # "eel" has no picture
+    assert per_class_accuracy(Fixed(clip), scores([2, 0], [2, 2], ("", "", "eel"))) == {"eel": 50.0}
+
+
+def test_examples_and_features_agree_and_the_cache_is_passed_on(clip, tmp_path):
+    examples = make_examples(tmp_path / "images", each=6)
+    classifier = ZeroShot(clip, ("cat", "dog"), "a photo of a {}.")
+    from_features = accuracy(classifier, extract_features(clip, examples, progress=False))
+    assert accuracy(classifier, examples, cache=tmp_path / "cache", progress=False) == from_features
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_text_features_are_computed_once(clip, monkeypatch):
+    learner = PromptLearner(clip, ["cat", "dog"], n_ctx=2)
+    calls, original = [], learner.forward
+    monkeypatch.setattr(learner, "forward", lambda: calls.append(1) or original())
+    data = Features(
+        torch.randn(500, 16, generator=torch.Generator().manual_seed(0)), torch.zeros(500).long(), ("cat",)
+    )
+    accuracy(learner, data)
+    assert len(calls) == 1 and learner.ctx.grad is None
+
+
+def test_data_and_classifier_that_disagree(clip):
+    with pytest.raises(ValueError, match="label 1 is 'fox' in the data and 'dog'"):
+        accuracy(Fixed(clip), scores([0], [0], ("cat", "fox", "eel")))
+    with pytest.raises(ValueError, match="4 classes and the classifier 3"):
+        accuracy(Fixed(clip), scores([0], [0], ("cat", "dog", "eel", "fox")))
+    assert accuracy(Fixed(clip, ("hot air balloon",)), scores([0], [0], ("hot_air_balloon",))) == 100
+
+
+def test_augmented_views_are_not_for_evaluation(clip):
+    views = replace(scores([0], [0]), images=torch.zeros(2, 1, 3))
+    with pytest.raises(ValueError, match="views=None"):
+        accuracy(Fixed(clip), views)
+
+
+def test_predict_in_every_form(clip, tmp_path):
+    path = draw(tmp_path / "a.png", 3)
+    for classifier in (
+        ZeroShot(clip, ("cat", "dog", "eel"), "a {}."),
+        PromptLearner(clip, ["cat", "dog", "eel"]),
+    ):
+        image = clip.preprocess(Image.open(path).convert("RGB"))[None]
+        with torch.no_grad():
+            expected = classifier.logits(clip.encode_image(image)).softmax(dim=1)[0].tolist()
+        for form in (path, str(path), path.read_bytes(), Image.open(path), np.asarray(Image.open(path))):
+            found = predict(classifier, form)
+            assert found == pytest.approx(dict(zip(("cat", "dog", "eel"), expected, strict=True)))
+            assert list(found.values()) == sorted(expected, reverse=True) and sum(
+                found.values()
+            ) == pytest.approx(1)
+
+
+def test_predict_names_a_corrupt_picture(clip, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"nonsense")
+    with pytest.raises(ValueError, match=r"broken\.png"):
+        predict(Fixed(clip), tmp_path / "broken.png")
+
+
+# -------------------------------------------------------------------------------------- domain generalisation
+@pytest.fixture
+def domains(tmp_path):
+    def test_only(name, classnames):
+        return Dataset(name, classnames, (), (), tuple(make_examples(tmp_path / name, classnames, each=4)))
+
+    return [
+        test_only("Source", ("cat", "dog", "eel")),
+        test_only("A", ("eel", "cat")),
+        test_only("R", ("dog",)),
+    ]
+
+
+def test_each_variant_is_scored_over_its_own_classes(clip, domains):
+    learner = PromptLearner(clip, ("cat", "dog", "eel"), n_ctx=2, class_specific=True)
+    found = domain_generalisation(learner, domains[0], domains[1:], progress=False)
+    features = extract_features(clip, domains[1].test, progress=False)
+    with torch.no_grad():
+        columns = learner.logits(features.images)[:, [2, 0]]  # eel, cat
+    assert list(found) == ["Source", "A", "R"]
+    assert found["A"] == pytest.approx(100 * (columns.argmax(dim=1) == features.labels).float().mean().item())
+    assert found["R"] == 100.0  # one class: over its own classes, it cannot miss
+    assert found["Source"] == accuracy(learner, domains[0].test, progress=False)
+
+
+def test_zero_shot_and_unified_read_new_names_and_class_specific_cannot(clip, domains, tmp_path):
+    new = Dataset("New", ("fox",), (), (), tuple(make_examples(tmp_path / "New", ("fox",))))
+    for classifier in (
+        ZeroShot(clip, domains[0].classnames, "a {}."),
+        PromptLearner(clip, domains[0].classnames),
+    ):
+        assert domain_generalisation(classifier, domains[0], [new], progress=False)["New"] == 100.0
+    specific = PromptLearner(clip, domains[0].classnames, class_specific=True)
+    with pytest.raises(ValueError, match="fox"):
+        domain_generalisation(specific, domains[0], [new], progress=False)
+
+
+def test_mean_and_std_is_the_authors_population_std():
+    assert mean_and_std([91.81, 92.01, 92.17]) == pytest.approx((91.99667, 0.14727), abs=1e-4)
+    assert mean_and_std(x for x in [5.0]) == (5.0, 0.0)
+    with pytest.raises(ValueError, match="at least one"):
+        mean_and_std([])

@@ -1,0 +1,251 @@
+"""Features are what the encoder says, whatever the batch size, the workers or the cache."""
+
+import io
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from coop_edu import features as module
+from coop_edu import pictures as pictures_module
+from coop_edu.datasets import Example
+from coop_edu.features import extract_features, label_names, load_image
+
+from pictures import draw, make_examples
+from tiny_clip import tiny_clip
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return tiny_clip()
+
+
+@pytest.fixture
+def examples(tmp_path):
+    return make_examples(tmp_path, each=4)
+
+
+def extract(clip, examples, **options):
+    return extract_features(clip, examples, progress=False, **options)
+
+
+# ----------------------------------------------------------------------------------------------- the features
+def test_plain_features_are_what_the_encoder_says(clip, examples):
+    found = extract(clip, examples, batch_size=3)
+    images = torch.stack([clip.preprocess(Image.open(example.image).convert("RGB")) for example in examples])
+    torch.testing.assert_close(found.images, clip.encode_image(images))
+    assert found.images.shape == (8, 16) and found.images.dtype == torch.float32
+    assert (
+        found.labels.tolist() == [0] * 4 + [1] * 4 and found.classnames == ("cat", "dog") and len(found) == 8
+    )
+
+
+def test_views_are_seeded_and_independent_of_batch_size_workers_and_global_state(clip, examples):
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    one = extract(clip, examples, views=3, seed=5, batch_size=2).images
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    assert one.shape == (3, 8, 16)
+    torch.testing.assert_close(extract(clip, examples, views=3, seed=5, batch_size=7).images, one)
+    torch.testing.assert_close(extract(clip, examples, views=3, seed=5, batch_size=2, workers=2).images, one)
+    assert not torch.allclose(extract(clip, examples, views=3, seed=6).images, one)
+    assert not torch.allclose(one[0], one[1]) and not torch.allclose(one[0], extract(clip, examples).images)
+    torch.testing.assert_close(extract(clip, examples, views=1, seed=5).images, one[:1])
+
+
+def test_a_view_is_the_train_transform_with_the_generator_of_seed_view_and_position(clip, examples):
+    image = clip.train_transform(load_image(examples[6].image), pictures_module.seeded(5, 1, 6))
+    expected = clip.encode_image(image[None])[0]
+    torch.testing.assert_close(
+        extract(clip, examples, views=2, seed=5).images[1, 6], expected, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_reading_can_be_sent_to_a_worker_process(clip, examples):
+    again = pickle.loads(pickle.dumps(pictures_module.Pictures(clip, examples, seed=1)))
+    assert torch.equal(again[2, None], pictures_module.Pictures(clip, examples, seed=1)[2, None])
+    assert torch.equal(again[2, 7], pictures_module.Pictures(clip, examples, seed=1)[2, 7])
+
+
+@pytest.mark.parametrize("views", [0, -1, "fresh", True, 1.5])
+def test_views_that_make_no_sense(clip, examples, views):
+    with pytest.raises(ValueError, match="views=None"):
+        extract(clip, examples, views=views)
+
+
+def test_nothing_to_encode(clip):
+    with pytest.raises(ValueError, match="no examples"):
+        extract(clip, [])
+
+
+def test_labels_without_pictures_and_labels_with_two_names(examples):
+    assert label_names([examples[0], Example(examples[0].image, 2, "eel")]) == ("cat", "", "eel")
+    with pytest.raises(ValueError, match="label 0 is 'cat' and 'dog'"):
+        label_names([examples[0], Example(examples[0].image, 0, "dog")])
+
+
+def test_every_unreadable_picture_is_named_at_once(clip, examples):
+    examples[1].image.write_bytes(examples[1].image.read_bytes()[:200])
+    examples[3].image.write_text("not a picture")
+    examples[6].image.unlink()
+    for options in ({}, {"views": 2}, {"workers": 2}):
+        with pytest.raises(ValueError, match=r"3 picture\(s\)") as caught:
+            extract(clip, examples, batch_size=2, **options)
+        assert all(str(examples[i].image) in str(caught.value) for i in (1, 3, 6))
+        assert str(examples[0].image) not in str(caught.value)
+
+
+# -------------------------------------------------------------------------------------------------- the cache
+def count_encodings(monkeypatch):
+    calls, original = [], module.read_batches
+    monkeypatch.setattr(module, "read_batches", lambda *a, **k: calls.append(1) or original(*a, **k))
+    return calls
+
+
+def test_the_cache_is_used_when_nothing_changed(clip, examples, tmp_path, monkeypatch):
+    calls = count_encodings(monkeypatch)
+    first = extract(clip, examples, views=2, cache=tmp_path / "cache")
+    again = extract(clip, examples, views=2, cache=tmp_path / "cache", batch_size=1)
+    same_model = extract(tiny_clip(), examples, views=2, cache=tmp_path / "cache")
+    assert len(calls) == 1
+    for other in (again, same_model):
+        assert torch.equal(first.images, other.images) and torch.equal(first.labels, other.labels)
+
+
+@pytest.mark.parametrize(
+    "change", ["weights", "views", "seed", "order", "fewer", "touched", "resized", "transform"]
+)
+def test_a_stale_cache_is_not_used(clip, examples, tmp_path, monkeypatch, change):
+    options = {"views": 2, "seed": 0, "cache": tmp_path / "cache"}
+    extract(clip, examples, **options)
+    calls = count_encodings(monkeypatch)
+    if change == "weights":
+        clip = tiny_clip(seed=1)
+    elif change in ("views", "seed"):
+        options[change] = 1
+    elif change == "order":
+        examples = examples[::-1]
+    elif change == "fewer":
+        examples = examples[1:]
+    elif change == "touched":
+        import os
+
+        os.utime(examples[2].image, (1, 1))
+    elif change == "resized":
+        draw(examples[2].image, 9, size=(32, 32))
+    elif change == "transform":
+        import dataclasses
+
+        wider = dataclasses.replace(clip.train_transform, mean=(0.1, 0.1, 0.1))
+        clip = dataclasses.replace(clip, train_transform=wider)
+    found = extract(clip, examples, **options)
+    assert len(calls) == 1
+    torch.testing.assert_close(found.images, extract(clip, examples, **{**options, "cache": None}).images)
+
+
+def damage_truncate(path):
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def damage_flip(path):
+    whole = bytearray(path.read_bytes())
+    whole[-3] ^= 64
+    path.write_bytes(whole)
+
+
+def damage_text(path):
+    path.write_text("nonsense")
+
+
+def damage_no_checksum(path):
+    with safe_open(path, "pt") as file:
+        images = file.get_tensor("images") + 1
+    save_file({"images": images}, path)
+
+
+@pytest.mark.parametrize("damage", [damage_truncate, damage_flip, damage_text, damage_no_checksum])
+def test_a_damaged_cache_is_recomputed_and_mended(clip, examples, tmp_path, damage, recwarn):
+    good = extract(clip, examples, cache=tmp_path / "cache")
+    (path,) = (tmp_path / "cache").iterdir()
+    damage(path)
+    with pytest.warns(UserWarning, match="damaged"):
+        assert torch.equal(extract(clip, examples, cache=tmp_path / "cache").images, good.images)
+    recwarn.clear()
+    assert torch.equal(extract(clip, examples, cache=tmp_path / "cache").images, good.images)
+    assert not recwarn.list and list((tmp_path / "cache").iterdir()) == [path]
+
+
+def test_a_full_or_read_only_cache_costs_time_but_no_features(clip, examples, tmp_path, monkeypatch):
+    def full(tensors, path, metadata):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "save_file", full)
+    with pytest.warns(UserWarning, match="No space left"):
+        found = extract(clip, examples, cache=tmp_path / "cache")
+    assert torch.equal(found.images, extract(clip, examples).images)
+    assert list((tmp_path / "cache").iterdir()) == []
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.warns(UserWarning, match="could not keep"):
+        extract(clip, examples, cache=tmp_path / "file")
+
+
+# ------------------------------------------------------------------------------------------------- load_image
+def test_the_same_picture_in_every_form(tmp_path):
+    path = draw(tmp_path / "a.png", 3)
+    expected = np.asarray(Image.open(path).convert("RGB"))
+    forms = [
+        path,
+        str(path),
+        path.read_bytes(),
+        Image.open(path),
+        expected,
+        expected / 255,
+        expected.astype(np.float32) / 255,
+    ]
+    for form in forms:
+        picture = load_image(form)
+        assert picture.mode == "RGB" and np.array_equal(np.asarray(picture), expected)
+
+
+def test_grey_transparent_and_palette_pictures():
+    grey = np.full((4, 5), 7, dtype=np.uint8)
+    assert np.asarray(load_image(grey)).tolist() == np.full((4, 5, 3), 7).tolist()
+    clear = Image.new("RGBA", (2, 2), (0, 0, 0, 0))
+    assert load_image(clear).getpixel((0, 0)) == (255, 255, 255)
+    buffer = io.BytesIO()
+    Image.new("P", (2, 2)).save(buffer, "PNG")
+    assert load_image(buffer.getvalue()).mode == "RGB"
+
+
+def test_what_is_no_picture(tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(draw(tmp_path / "a.png", 3).read_bytes()[:150])
+    with pytest.raises(ValueError, match=r"broken\.png"):
+        load_image(broken)
+    with pytest.raises(FileNotFoundError, match=r"missing\.png"):
+        load_image(tmp_path / "missing.png")
+    with pytest.raises(FileNotFoundError):
+        load_image(tmp_path)
+    with pytest.raises(ValueError, match="<bytes>"):
+        load_image(b"nonsense")
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((3, 64, 64), np.uint8),
+        np.full((4, 4), 2.0),
+        np.full((4, 4), -1),
+        np.zeros((0, 4)),
+        np.array(["a"]),
+    ],
+)
+def test_arrays_of_another_shape_or_range(array):
+    with pytest.raises(ValueError, match="expected a path"):
+        load_image(array)

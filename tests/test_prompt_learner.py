@@ -1,0 +1,260 @@
+"""The prompt learner: layouts, names, what is trained and what is not, exact chunks, errors."""
+
+from functools import lru_cache
+
+import open_clip
+import pytest
+import torch
+
+from coop_edu.probability import normalize
+from coop_edu.prompt_learner import POSITIONS, PromptLearner
+from coop_edu.templates import ZeroShot
+
+from tiny_clip import tiny_clip
+
+NAMES = ["cat", "fire truck", "hot_air_balloon"]
+
+
+@lru_cache
+def clip(dtype=torch.float64):
+    return tiny_clip(dtype=dtype)
+
+
+def batch(K=3, B=6, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(1)
+    features = torch.randn(B, 16, generator=generator, dtype=dtype)
+    return features, torch.randint(K, (B,), generator=generator)
+
+
+# ------------------------------------------------------------------------------------------------ what a prompt is
+
+
+@pytest.mark.parametrize(
+    "position, n_ctx, expected",
+    [
+        ("end", 4, "X X X X hot air balloon."),
+        ("middle", 4, "X X hot air balloon X X."),
+        ("middle", 5, "X X hot air balloon X X X."),
+        ("middle", 1, "hot air balloon X."),
+        ("front", 4, "hot air balloon X X X X."),
+    ],
+)
+def test_prompts(position, n_ctx, expected):
+    learner = PromptLearner(clip(), NAMES, n_ctx=n_ctx, position=position)
+    assert learner.prompts()[2] == expected
+    x, hot = clip().tokenizer.encode("X hot")
+    tokens = [x if token < 0 else token for token in learner._layout()[2][1:-1]]
+    assert tokens == clip().tokenizer.encode(expected) and hot in tokens
+
+
+@pytest.mark.parametrize("class_specific", [False, True])
+@pytest.mark.parametrize(
+    "position, template",
+    [("end", "a photo of a {}."), ("middle", "a photo {} of a."), ("front", "{} a photo of a.")],
+)
+def test_words_as_context_equal_the_hand_written_prompt(class_specific, position, template):
+    names = [*NAMES, "jack-o'-lantern", "Ram C/V", "café au lait", "C-130"]
+    learner = PromptLearner(
+        clip(), names, init="a photo of a", class_specific=class_specific, position=position
+    )
+    by_hand = ZeroShot(clip(), names, template)
+    torch.testing.assert_close(learner.text_features(), by_hand.text_features, rtol=1e-12, atol=1e-12)
+    features, _ = batch()
+    torch.testing.assert_close(learner.logits(features), by_hand.logits(features), rtol=1e-11, atol=1e-11)
+
+
+def test_a_bracket_and_the_full_stop_are_one_token():
+    learner = PromptLearner(clip(), ["kite (bird of prey)"], init="a photo of a")
+    torch.testing.assert_close(
+        learner(), clip().encode_text(["a photo of a kite (bird of prey)."]), rtol=1e-12, atol=1e-12
+    )
+
+
+def test_words_are_counted_in_tokens_not_in_words():
+    learner = PromptLearner(clip(), NAMES, init="a_blurry daguerreotype of")
+    tokens = clip().tokenizer.encode("a blurry daguerreotype of")
+    assert learner.n_ctx == len(tokens) > 4
+    assert torch.equal(learner.ctx.detach(), clip().model.token_embedding.weight[tokens])
+    specific = PromptLearner(clip(), NAMES, init="a_blurry daguerreotype of", class_specific=True)
+    assert specific.ctx.shape == (3, len(tokens), 32) and torch.equal(specific.ctx[2], learner.ctx)
+
+
+def test_random_start():
+    make = lambda **options: PromptLearner(clip(torch.float32), NAMES, **options).ctx.detach()  # noqa: E731
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    ctx = make(n_ctx=16, class_specific=True)
+    assert ctx.shape == (3, 16, 32) and abs(ctx.std() - 0.02) < 0.002 and abs(ctx.mean()) < 0.002
+    assert torch.equal(state, torch.get_rng_state()), "the global generator was used"
+    assert torch.equal(make(seed=3), make(seed=3)) and not torch.equal(make(seed=3), make(seed=4))
+
+
+# ------------------------------------------------------------------------------------------------ what is trained
+
+
+def test_only_ctx_is_trained_and_nothing_of_clip_moves():
+    frozen = tiny_clip(seed=2)
+    before = {name: value.clone() for name, value in frozen.model.state_dict().items()}
+    learner = PromptLearner(frozen, NAMES, n_ctx=4)
+    assert [name for name, _ in learner.named_parameters()] == ["ctx"] == list(learner.state_dict())
+    optimizer = torch.optim.SGD(learner.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    learner.train()
+    losses = []
+    for _ in range(8):
+        images = torch.randn(6, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+        loss = learner.loss(frozen.encode_image(images), torch.arange(6) % 3)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    assert all(parameter.grad is None for parameter in frozen.model.parameters())
+    assert not any(module.training for module in frozen.model.modules())
+    for name, value in frozen.model.state_dict().items():
+        assert torch.equal(value, before[name]), f"{name} has moved"
+
+
+def test_text_features_need_no_graph_and_are_normalised():
+    features = PromptLearner(clip(), NAMES).text_features()
+    assert not features.requires_grad
+    torch.testing.assert_close(features.norm(dim=1), torch.ones(3, dtype=torch.float64))
+
+
+def test_loss_is_minus_log_probability():
+    learner = PromptLearner(clip(), NAMES, n_ctx=2)
+    features, labels = batch()
+    p = (clip().logit_scale * normalize(features) @ learner.text_features().T).softmax(dim=1)
+    expected = -torch.stack([p[b, y].log() for b, y in enumerate(labels)]).mean()
+    torch.testing.assert_close(learner.loss(features, labels).detach(), expected)
+
+
+@pytest.mark.parametrize("position", POSITIONS)
+@pytest.mark.parametrize("class_specific", [False, True])
+@pytest.mark.parametrize("size", [1, 3, 20, 99])
+def test_chunked_backward_is_exact(position, class_specific, size):
+    names = open_clip.IMAGENET_CLASSNAMES[:20]
+    features, labels = batch(K=20)
+    options = {"n_ctx": 5, "class_specific": class_specific, "position": position}
+    whole = PromptLearner(clip(), names, **options)
+    chunked = PromptLearner(clip(), names, max_classes_at_once=size, **options)
+    loss = whole.loss(features, labels)
+    loss.backward()
+    chunked_loss, logits = chunked.backward_in_chunks(features, labels)
+    assert len(chunked.encoders) == -(-20 // size)
+    torch.testing.assert_close(chunked_loss, loss.detach(), rtol=1e-12, atol=0)
+    torch.testing.assert_close(logits, whole.logits(features).detach(), rtol=1e-10, atol=1e-12)
+    error = (chunked.ctx.grad - whole.ctx.grad).abs().max() / whole.ctx.grad.abs().max()
+    assert error < 1e-10
+    chunked.ctx.grad = None
+    chunked.backward_in_chunks(features, labels, scale=lambda loss: 8 * loss)
+    torch.testing.assert_close(chunked.ctx.grad, 8 * whole.ctx.grad, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("free, expected", [(None, None), (10**12, None), (10**6, 14), (1, 1)])
+def test_groups_are_chosen_from_free_memory(monkeypatch, free, expected):
+    monkeypatch.setattr("coop_edu.prompt_encoder.free_memory", lambda device: free)
+    learner = PromptLearner(clip(torch.float32), open_clip.IMAGENET_CLASSNAMES[:100], n_ctx=4)
+    assert learner.max_classes_at_once == expected
+    learner = PromptLearner(clip(torch.float32), NAMES, n_ctx=4, max_classes_at_once=None)
+    assert learner.max_classes_at_once is None and len(learner.encoders) == 1
+
+
+def test_chunked_backward_under_autocast():
+    features, labels = batch(dtype=torch.float32)
+    learner = PromptLearner(clip(torch.float32), NAMES, max_classes_at_once=2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss, logits = learner.backward_in_chunks(features, labels)
+    assert loss.dtype == logits.dtype == learner.ctx.grad.dtype == torch.float32
+    torch.testing.assert_close(loss, learner.loss(features, labels).detach(), rtol=0.05, atol=0.01)
+
+
+# ------------------------------------------------------------------------------------------------ other classes
+
+
+def test_a_unified_context_goes_with_any_names():
+    learner = PromptLearner(clip(), NAMES, n_ctx=4, position="middle", seed=7)
+    other = learner.with_classnames(["owl", "cat"])
+    assert other.classnames == ("owl", "cat") and other.position == "middle"
+    assert torch.equal(other.ctx, learner.ctx)
+    torch.testing.assert_close(other()[1], learner()[0], rtol=1e-12, atol=1e-12)
+    with torch.no_grad():
+        other.ctx.zero_()
+    assert learner.ctx.abs().max() > 0, "the two must not share memory"
+
+
+def test_a_class_specific_context_goes_with_its_own_names_only():
+    learner = PromptLearner(clip(), NAMES, n_ctx=4, class_specific=True)
+    other = learner.with_classnames(["hot_air_balloon", "cat"])
+    torch.testing.assert_close(other(), learner()[[2, 0]], rtol=1e-12, atol=1e-12)
+    with pytest.raises(
+        ValueError, match="no context for class 'owl': a class-specific prompt has one context for each"
+    ):
+        learner.with_classnames(["cat", "owl"])
+
+
+def test_imagenets_real_list_of_names():
+    names = open_clip.IMAGENET_CLASSNAMES
+    learner = PromptLearner(clip(torch.float32), names, n_ctx=1, class_specific=True)
+    missiles = [k for k, name in enumerate(names) if name == "missile"]
+    assert len(missiles) == 2
+    reordered = learner.with_classnames(names[::-1])
+    assert sorted(reordered.ctx[[999 - k for k in missiles]].flatten().tolist()) == sorted(
+        learner.ctx[missiles].flatten().tolist()
+    )
+
+
+def test_nearest_words():
+    learner = PromptLearner(clip(), NAMES, init="a photo of a")
+    found = learner.nearest_words(k=2)
+    assert [pairs[0][0] for pairs in found] == ["a", "photo", "of", "a"]
+    assert all(pairs[0][1] == 0 < pairs[1][1] for pairs in found)
+    specific = PromptLearner(clip(), NAMES, init="a photo of a", class_specific=True).nearest_words()
+    assert [[pairs[0][0] for pairs in context] for context in specific] == [["a", "photo", "of", "a"]] * 3
+    with torch.no_grad():
+        learner.ctx[0] += 0.01
+    word, distance = learner.nearest_words()[0][0]
+    assert word == "a" and distance == pytest.approx(0.01 * 32**0.5)
+
+
+def test_clip_comes_along_when_the_learner_is_moved():
+    learner = PromptLearner(tiny_clip(), NAMES, n_ctx=2).double()
+    assert learner().dtype == torch.float64 and learner.clip.model.positional_embedding.dtype == torch.float64
+
+
+# ------------------------------------------------------------------------------------------------ bad input
+
+
+@pytest.mark.parametrize(
+    "names, options, message",
+    [
+        (NAMES, {"position": "back"}, r"unknown position 'back' .* \('end', 'middle', 'front'\)"),
+        (NAMES, {"n_ctx": 0}, "n_ctx of at least 1, got 0"),
+        (
+            NAMES,
+            {"n_ctx": 75},
+            "needs 81 positions and the text encoder of 'tiny' has 77: use n_ctx=71 or less",
+        ),
+        (NAMES, {"init": "   "}, "init to hold words"),
+        (NAMES, {"max_classes_at_once": 0}, "max_classes_at_once of at least 1"),
+        (NAMES, {"max_classes_at_once": "all"}, "max_classes_at_once of at least 1"),
+        ([], {}, "at least one class name"),
+        (["cat", " "], {}, "class 1 of 2 has an empty name"),
+        (["cat", "__"], {}, "empty name"),
+        (["fire truck", "cat", "fire_truck"], {}, r"more than once: \['fire truck'\]"),
+        (["cat", "Cat"], {}, "more than once"),
+        (["missile", "missile"], {}, "more than once"),
+        (["cat", "&lt;end&#95;of&#95;text&gt;"], {}, "start and end marks"),
+        (["cat", "&nbsp;"], {}, "no words"),
+    ],
+)
+def test_errors_teach(names, options, message):
+    with pytest.raises(ValueError, match=message):
+        PromptLearner(clip(), names, **options)
+
+
+def test_a_foreign_tokenizer_is_refused():
+    import dataclasses
+
+    foreign = dataclasses.replace(clip(), tokenizer=lambda texts: texts)
+    with pytest.raises(ValueError, match="need CLIP's own BPE tokenizer"):
+        PromptLearner(foreign, NAMES, n_ctx=2)

@@ -1,0 +1,108 @@
+"""Hand-written prompts: filling, ensembling, names that cannot stand."""
+
+import open_clip
+import pytest
+import torch
+
+from coop_edu import templates
+from coop_edu.probability import normalize
+from coop_edu.templates import TEMPLATES, ZeroShot, clean_classnames, fill
+
+from tiny_clip import tiny_clip
+
+NAMES = ["cat", "hot_air_balloon", "Ram C/V"]
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return tiny_clip(dtype=torch.float64)
+
+
+def test_every_template_has_one_place_for_the_name():
+    for template in [*TEMPLATES.values(), *templates.IMAGENET_TEMPLATES_7, *templates.OPENAI_TEMPLATES_80]:
+        assert fill(template, ["hot_air_balloon"]) == [template.format("hot air balloon")]
+    assert (len(templates.IMAGENET_TEMPLATES_7), len(templates.OPENAI_TEMPLATES_80)) == (7, 80)
+    assert templates.IMAGENET_TEMPLATES_7[0] == "itap of a {}."
+
+
+def test_unknown_name_in_the_module():
+    with pytest.raises(AttributeError, match="no attribute 'IMAGENET_TEMPLATES_8'"):
+        getattr(templates, "IMAGENET_TEMPLATES_8")  # noqa: B009
+
+
+@pytest.mark.parametrize("template", ["a photo", "a {} and a {}", "a photo of a {0}."])
+def test_a_template_without_one_place_is_refused(template):
+    with pytest.raises(ValueError, match="exactly one"):
+        fill(template, NAMES)
+
+
+def test_braces_in_names_are_text():
+    assert fill("a {}.", ["{x}", "{}"]) == ["a {x}.", "a {}."]
+
+
+@pytest.mark.parametrize(
+    "names, message",
+    [
+        ([], "at least one class name"),
+        ("cat", "list of at least one class name"),
+        (["cat", 3], "class names as text, got 3 .int.: labels are not names"),
+        (["cat", ""], "class 1 of 2 has an empty name"),
+        (["dog", "cat", "Dog"], r"more than once: \['dog'\]"),
+        (["missile"] * 2 + [f"class {i}" for i in range(10)], "more than once"),
+        (["missile"] * 3 + [f"class {i}" for i in range(300)], "more than once"),
+    ],
+)
+def test_names_that_cannot_stand(names, message):
+    with pytest.raises(ValueError, match=message):
+        clean_classnames(names)
+
+
+def test_imagenets_two_twins_are_let_through():
+    assert len(clean_classnames(open_clip.IMAGENET_CLASSNAMES)) == 1000
+
+
+def test_one_template(clip):
+    classifier = ZeroShot(clip, NAMES, "a photo of a {}.")
+    expected = normalize(clip.encode_text([f"a photo of a {name.replace('_', ' ')}." for name in NAMES]))
+    torch.testing.assert_close(classifier.text_features, expected, rtol=1e-12, atol=1e-12)
+    assert classifier.classnames == tuple(NAMES)
+
+
+def test_ensemble_is_the_normalised_mean_of_normalised_features(clip):
+    classifier = ZeroShot(clip, NAMES, templates.IMAGENET_TEMPLATES_7)
+    rows = []
+    for name in ["cat", "hot air balloon", "Ram C/V"]:
+        each = clip.encode_text([template.format(name) for template in templates.IMAGENET_TEMPLATES_7])
+        mean = sum(row / row.norm() for row in each) / 7
+        rows.append(mean / mean.norm())
+    torch.testing.assert_close(classifier.text_features, torch.stack(rows), rtol=1e-12, atol=1e-12)
+
+
+def test_probabilities_equal_open_clips_own_zero_shot_classifier(clip):
+    weights = open_clip.build_zero_shot_classifier(
+        clip.model,
+        clip.tokenizer,
+        ["cat", "hot air balloon", "Ram C/V"],
+        open_clip.SIMPLE_IMAGENET_TEMPLATES,
+        num_classes_per_batch=None,
+        device="cpu",
+    )
+    images = clip.encode_image(torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)).double())
+    expected = (clip.logit_scale * normalize(images) @ weights).softmax(dim=1)
+    got = ZeroShot(clip, NAMES, templates.IMAGENET_TEMPLATES_7).logits(images).softmax(dim=1)
+    torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_with_classnames(clip):
+    classifier = ZeroShot(clip, NAMES, ["a {}.", "the {}."]).with_classnames(["cat", "owl"])
+    assert classifier.classnames == ("cat", "owl")
+    torch.testing.assert_close(
+        classifier.text_features, ZeroShot(clip, ["cat", "owl"], ["a {}.", "the {}."]).text_features
+    )
+
+
+def test_no_template_and_a_prompt_that_is_too_long(clip):
+    with pytest.raises(ValueError, match="at least one template"):
+        ZeroShot(clip, NAMES, [])
+    with pytest.raises(ValueError, match="a text needs 81 positions and 'tiny' has 77"):
+        ZeroShot(clip, NAMES, "very " * 76 + "old {}.")

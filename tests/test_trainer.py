@@ -1,0 +1,483 @@
+"""The authors' recipe, exactly; and a training that is stopped loses nothing."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from coop_edu import checkpoints
+from coop_edu.checkpoints import load_prompt, read_prompt, save_prompt
+from coop_edu.features import Features
+from coop_edu.pictures import load_image, seeded
+from coop_edu.prompt_learner import PromptLearner
+from coop_edu.trainer import Recipe, Trainer
+
+from pictures import make_examples
+from tiny_clip import tiny_clip
+
+NAMES = ("cat", "dog", "eel")
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return tiny_clip()
+
+
+def make_learner(clip, **options):
+    return PromptLearner(clip, NAMES, **{"n_ctx": 2, **options})
+
+
+def make_features(n=10, views=None, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    shape = (n, 16) if views is None else (views, n, 16)
+    return Features(torch.randn(shape, generator=generator), torch.arange(n) % 3, NAMES)
+
+
+def make_recipe(**options):
+    return Recipe(**{"epochs": 5, "batch_size": 4, "views": None, **options})
+
+
+class Recorder(Trainer):
+    """Remembers the batches it trained on."""
+
+    def _step(self, images, labels):
+        self.__dict__.setdefault("batches", []).append((images, labels))
+        return super()._step(images, labels)
+
+
+# ------------------------------------------------------------------------------------------------- the recipe
+@pytest.mark.parametrize("T", [50, 100, 200])
+def test_learning_rate_is_the_closed_form_and_the_authors_scheduler(T):
+    recipe = Recipe(epochs=T)
+    found = [recipe.learning_rate(epoch) for epoch in range(T)]
+    closed = [1e-5] + [0.002 * (1 + math.cos(math.pi * (e - 1) / T)) / 2 for e in range(1, T)]
+    assert found == closed and min(found[1:]) > 0
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.002)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T)
+    after_warm_up = [0.002]
+    for _ in range(T - 2):
+        optimizer.step()
+        cosine.step()
+        after_warm_up.append(optimizer.param_groups[0]["lr"])
+    assert found[1:] == pytest.approx(after_warm_up, rel=1e-9, abs=1e-15)
+
+
+def test_last_learning_rate_of_fifty_epochs():
+    assert Recipe(epochs=50).learning_rate(49) == pytest.approx(7.885e-6, rel=1e-4)
+
+
+def test_the_papers_settings():
+    recipe = Recipe.paper(16)
+    assert recipe == Recipe(200, 0.002, 0.9, 5e-4, 32, 1, 1e-5, "fresh", "float32", 1)
+    assert [Recipe.paper(k).epochs for k in (1, 2, 4, 8, 16)] == [50, 100, 100, 200, 200]
+    assert {Recipe.paper(k, "ImageNet").epochs for k in (1, 2, 4, 8, 16)} == {50}
+    assert Recipe.paper(16, "Caltech101").epochs == 200
+
+
+def test_steps_per_epoch_of_the_papers_data_sets_at_16_shots():
+    classes = {1000: 500, 397: 198, 196: 98, 102: 51, 100: 50, 101: 50, 47: 23, 37: 18, 10: 5}
+    assert {K: Recipe().steps_per_epoch(16 * K) for K in classes} == classes
+    assert [Recipe().steps_per_epoch(n) for n in (1, 10, 20, 31, 32, 33, 63, 64)] == [1, 1, 1, 1, 1, 1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"precision": "half"},
+        {"views": "sometimes"},
+        {"views": 0},
+        {"views": True},
+    ],
+)
+def test_a_recipe_that_makes_no_sense(wrong):
+    with pytest.raises(ValueError, match="expected"):
+        Recipe(**wrong)
+
+
+# ----------------------------------------------------------------------------------------------- the training
+@pytest.mark.parametrize("class_specific", [False, True])
+def test_equals_a_plain_loop_with_sgd_written_out(clip, class_specific):
+    recipe, data = make_recipe(lr=0.05), make_features(10)
+    learner, plain = (make_learner(clip, class_specific=class_specific) for _ in range(2))
+    trainer = Trainer(learner, recipe, progress=False)
+    history = trainer.fit(data)
+    velocity, losses = torch.zeros_like(plain.ctx), []
+    for epoch in range(5):
+        order = trainer._order(epoch, 10)
+        losses.append([])
+        for rows in (order[:4], order[4:8]):  # 8, 9: the remainder is dropped
+            image_features = F.normalize(data.images[rows], dim=1)
+            logits = clip.logit_scale * image_features @ F.normalize(plain(), dim=1).T
+            loss = -logits.log_softmax(dim=1)[range(4), data.labels[rows]].mean()
+            (gradient,) = torch.autograd.grad(loss, plain.ctx)
+            with torch.no_grad():
+                velocity = 0.9 * velocity + gradient + 5e-4 * plain.ctx  # weight decay on ctx
+                plain.ctx -= recipe.learning_rate(epoch) * velocity
+            losses[-1].append(loss.item())
+    torch.testing.assert_close(learner.ctx, plain.ctx, rtol=1e-4, atol=1e-6)
+    assert history.loss == pytest.approx([np.mean(epoch) for epoch in losses], rel=1e-4)
+    assert history.lr == [recipe.learning_rate(epoch) for epoch in range(5)]
+    assert len(history.seconds) == len(history.accuracy) == len(history) == 5
+
+
+def test_weight_decay_reaches_ctx_even_without_a_gradient_from_the_data(clip):
+    learner = PromptLearner(clip, ("cat",), n_ctx=2)  # one class: the loss is 0 whatever the context
+    before = learner.ctx.detach().clone()
+    data = Features(
+        torch.randn(4, 16, generator=torch.Generator().manual_seed(0)), torch.zeros(4).long(), ("cat",)
+    )
+    Trainer(learner, make_recipe(epochs=1, warmup_epochs=0, lr=0.1, weight_decay=0.5), progress=False).fit(data)
+    torch.testing.assert_close(learner.ctx.detach(), before * (1 - 0.1 * 0.5))
+
+
+@pytest.mark.parametrize("n, sizes", [(10, [4, 4]), (8, [4, 4]), (4, [4]), (3, [3]), (1, [1])])
+def test_full_batches_only_unless_there_is_none(clip, n, sizes):
+    trainer = Recorder(make_learner(clip), make_recipe(epochs=2), progress=False)
+    trainer.fit(make_features(n))
+    assert [len(labels) for _, labels in trainer.batches] == sizes * 2
+    first = torch.cat([images for images, _ in trainer.batches[: len(sizes)]])
+    assert len({tuple(row.tolist()) for row in first}) == sum(sizes)  # each picture at most once an epoch
+
+
+def test_every_epoch_has_an_order_of_its_own_and_labels_stay_with_pictures(clip):
+    data = make_features(8)
+    trainer = Recorder(make_learner(clip), make_recipe(), progress=False)
+    trainer.fit(data)
+    whole = [torch.cat([trainer.batches[2 * e][0], trainer.batches[2 * e + 1][0]]) for e in range(5)]
+    assert len({tuple(epoch[:, 0].tolist()) for epoch in whole}) == 5
+    label_of = {tuple(x.tolist()): y for x, y in zip(data.images, data.labels.tolist(), strict=True)}
+    assert all(
+        label_of[tuple(x.tolist())] == y
+        for xs, ys in trainer.batches
+        for x, y in zip(xs, ys.tolist(), strict=True)
+    )
+
+
+def test_fixed_views_one_a_picture_and_epoch(clip):
+    data = make_features(8, views=3)
+    trainer = Recorder(make_learner(clip), make_recipe(views=3, epochs=40), progress=False)
+    trainer.fit(data)
+    home = {tuple(x.tolist()): (view, i) for view in range(3) for i, x in enumerate(data.images[view])}
+    used = [[home[tuple(x.tolist())] for x in images] for images, _ in trainer.batches]
+    for epoch in range(40):
+        assert sorted(i for _, i in used[2 * epoch] + used[2 * epoch + 1]) == list(range(8))
+    assert {pair for batch in used for pair in batch} == {(v, i) for v in range(3) for i in range(8)}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_fresh_views_are_the_train_transform_of_each_epoch(clip, tmp_path, workers):
+    examples = make_examples(tmp_path, NAMES, each=2)
+    trainer = Recorder(
+        make_learner(clip), make_recipe(views="fresh", epochs=3, seed=7), progress=False, workers=workers
+    )
+    trainer.fit(examples)
+    assert len(trainer.batches) == 3
+    for epoch, (features, labels) in enumerate(trainer.batches):
+        order = trainer._order(epoch, 6).tolist()
+        images = [clip.train_transform(load_image(examples[i].image), seeded(7, epoch, i)) for i in order]
+        torch.testing.assert_close(features, clip.encode_image(torch.stack(images)))
+        assert labels.tolist() == [examples[i].label for i in order]
+
+
+def test_examples_and_their_features_train_alike(clip, tmp_path):
+    from coop_edu.features import extract_features
+
+    examples = make_examples(tmp_path, NAMES, each=3)
+    for views in (None, 2):
+        one, two = make_learner(clip), make_learner(clip)
+        recipe = make_recipe(views=views, seed=4)
+        Trainer(one, recipe, progress=False).fit(examples)
+        Trainer(two, recipe, progress=False).fit(
+            extract_features(clip, examples, views=views, seed=4, progress=False)
+        )
+        assert torch.equal(one.ctx, two.ctx)
+
+
+def test_only_ctx_moves_and_no_global_random_state(tmp_path):
+    clip = tiny_clip()
+    before = {name: value.clone() for name, value in clip.model.state_dict().items()}
+    torch.manual_seed(0)
+    state, learner = torch.get_rng_state(), make_learner(clip)
+    start = learner.ctx.detach().clone()
+    Trainer(learner, make_recipe(views="fresh"), progress=False).fit(make_examples(tmp_path, NAMES, each=2))
+    assert not torch.equal(learner.ctx, start) and torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(before[name], value) for name, value in clip.model.state_dict().items())
+    assert all(parameter.grad is None for parameter in clip.model.parameters()) and not clip.model.training
+
+
+def test_loss_falls_and_accuracy_rises(clip):
+    generator = torch.Generator().manual_seed(0)
+    learner = make_learner(clip, n_ctx=4, class_specific=True)
+    images = learner.text_features()[torch.arange(12) % 3].roll(1, 0) + 0.02 * torch.randn(
+        12, 16, generator=generator
+    )
+    history = Trainer(learner, make_recipe(epochs=30, lr=0.5), progress=False).fit(
+        Features(images, torch.arange(12) % 3, NAMES)
+    )
+    assert history.loss[-1] < 0.5 * history.loss[0] and history.accuracy[-1] > history.accuracy[0]
+
+
+def test_the_seed_decides(clip):
+    found = []
+    for seed in (1, 1, 2):
+        learner = make_learner(clip)
+        Trainer(learner, make_recipe(seed=seed), progress=False).fit(make_features())
+        found.append(learner.ctx.detach())
+    assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("precision, tolerance", [("bfloat16", 0.1), ("float16", 0.02)])
+def test_half_precision_stays_near_and_ctx_stays_float32(clip, precision, tolerance):
+    exact, half = make_learner(clip), make_learner(clip)
+    Trainer(exact, make_recipe(), progress=False).fit(make_features())
+    trainer = Trainer(half, make_recipe(precision=precision), progress=False)
+    trainer.fit(make_features())
+    start = make_learner(clip).ctx.detach()
+    assert half.ctx.dtype == torch.float32 and trainer.scaler.is_enabled() == (precision == "float16")
+    assert not torch.equal(half.ctx, exact.ctx)  # autocast was on
+    assert (half.ctx - exact.ctx).norm() < tolerance * (exact.ctx - start).norm()
+
+
+@pytest.mark.parametrize("class_specific", [False, True])
+def test_classes_in_chunks_give_the_same_training(clip, class_specific):
+    whole, chunks = (
+        make_learner(clip, class_specific=class_specific, max_classes_at_once=n) for n in (None, 2)
+    )
+    histories = [
+        Trainer(learner, make_recipe(lr=0.05), progress=False).fit(make_features())
+        for learner in (whole, chunks)
+    ]
+    torch.testing.assert_close(whole.ctx, chunks.ctx, rtol=1e-4, atol=1e-6)
+    assert histories[0].loss == pytest.approx(histories[1].loss, rel=1e-5)
+
+
+def test_device_and_callback(clip):
+    states = []
+    learner = make_learner(clip)
+    trainer = Trainer(
+        learner,
+        make_recipe(),
+        device="cpu",
+        progress=False,
+        callback=lambda state: states.append((state.epoch, state.epochs, len(state.history))),
+    )
+    history = trainer.fit(make_features())
+    assert states == [(e, 5, e) for e in range(1, 6)] and len(history) == 5
+    assert Trainer(learner).device == clip.device == trainer.device == torch.device("cpu")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_on_a_gpu_as_on_the_cpu(precision, tmp_path):
+    examples = make_examples(tmp_path, NAMES, each=2)
+    found = {}
+    for device in ("cpu", "cuda"):
+        learner = make_learner(tiny_clip())
+        Trainer(learner, make_recipe(views="fresh", precision=precision), device=device, progress=False).fit(
+            examples
+        )
+        assert learner.ctx.device.type == learner.clip.device.type == device
+        found[device] = learner.ctx.detach().cpu()
+    torch.testing.assert_close(found["cpu"], found["cuda"], rtol=0.05, atol=1e-3)
+
+
+# -------------------------------------------------------------------------------------------- what goes wrong
+def test_a_loss_that_is_not_finite_stops_at_once_and_the_checkpoint_is_of_the_last_good_epoch(clip, tmp_path):
+    data = make_features(8)
+    learner = make_learner(clip)
+
+    def spoil(state):
+        if state.epoch == 2:
+            data.images[:] = math.nan
+
+    trainer = Recorder(
+        learner, make_recipe(), progress=False, checkpoint=tmp_path / "c.safetensors", callback=spoil
+    )
+    with pytest.raises(FloatingPointError, match=r"epoch 3, by step 1(.|\n)*learning rate"):
+        trainer.fit(data)
+    assert len(trainer.batches) == 2 * 2 + 1
+    header, tensors = read_prompt(tmp_path / "c.safetensors")
+    assert len(header["facts"]["training"]["history"]["loss"]) == 2 and tensors["ctx"].isfinite().all()
+
+
+def test_a_learning_rate_that_blows_up_is_named(clip):
+    with pytest.raises(FloatingPointError, match="lr=1e\\+38"):
+        Trainer(make_learner(clip), make_recipe(epochs=20, lr=1e38), progress=False).fit(make_features())
+
+
+def test_data_that_do_not_fit(clip, tmp_path):
+    fit = Trainer(make_learner(clip), make_recipe(), progress=False).fit
+    with pytest.raises(ValueError, match="'fox' in the data and 'eel'"):
+        fit(replace(make_features(), classnames=("cat", "dog", "fox")))
+    with pytest.raises(ValueError, match="views=None, and the features have views=3"):
+        fit(make_features(views=3))
+    with pytest.raises(ValueError, match="test-only"):
+        fit([])
+    fresh = Trainer(make_learner(clip), Recipe(epochs=1), progress=False)
+    with pytest.raises(ValueError, match="'fresh'"):
+        fresh.fit(make_features())
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_unreadable_pictures_are_all_named_before_long(clip, tmp_path, workers):
+    examples = make_examples(tmp_path, NAMES, each=4)
+    for i in (1, 7):
+        examples[i].image.write_text("broken")
+    trainer = Recorder(
+        make_learner(clip), make_recipe(views="fresh", epochs=500), progress=False, workers=workers
+    )
+    with pytest.raises(ValueError, match=r"2 picture\(s\)") as caught:
+        trainer.fit(examples)
+    assert str(examples[1].image) in str(caught.value) and len(trainer.__dict__.get("batches", [])) <= 3
+
+
+# ---------------------------------------------------------------------------------------- stopped and resumed
+class Stop(Exception):
+    pass
+
+
+def stop_after(epoch):
+    def callback(state):
+        if state.epoch == epoch:
+            raise Stop
+
+    return callback
+
+
+@pytest.mark.parametrize("class_specific", [False, True])
+@pytest.mark.parametrize("options", [{}, {"views": 2}, {"views": "fresh"}, {"precision": "float16"}], ids=str)
+def test_resumed_is_bit_for_bit_the_undisturbed_training(clip, tmp_path, options, class_specific):
+    recipe = make_recipe(lr=0.05, **options)
+    examples = make_examples(tmp_path / "images", NAMES, each=3)
+    undisturbed, stopped, resumed = (make_learner(clip, class_specific=class_specific) for _ in range(3))
+    expected = Trainer(undisturbed, recipe, progress=False).fit(examples)
+    path = tmp_path / "c.safetensors"
+    with pytest.raises(Stop):
+        Trainer(stopped, recipe, progress=False, checkpoint=path, callback=stop_after(2)).fit(examples)
+    found = Trainer(resumed, recipe, progress=False, checkpoint=path).fit(examples, resume=True)
+    assert torch.equal(resumed.ctx, undisturbed.ctx) and not torch.equal(stopped.ctx, undisturbed.ctx)
+    assert (found.loss, found.accuracy, found.lr) == (expected.loss, expected.accuracy, expected.lr)
+    again = make_learner(clip, class_specific=class_specific)
+    finished = Trainer(again, recipe, progress=False, checkpoint=path).fit(examples, resume=True)
+    assert finished == found and torch.equal(again.ctx, undisturbed.ctx)
+    assert torch.equal(load_prompt(path, clip).ctx, undisturbed.ctx)
+
+
+KILLED = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from test_trainer import make_features, make_learner, make_recipe, tiny_clip, Trainer
+recipe = make_recipe(epochs=100_000, lr=0.01)
+Trainer(make_learner(tiny_clip()), recipe, progress=False, checkpoint=sys.argv[1]).fit(make_features())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_a_killed_training_leaves_a_whole_checkpoint(clip, tmp_path):
+    path = tmp_path / "c.safetensors"
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(path), str(Path(__file__).parent)])
+    try:
+        deadline = time.time() + 120
+        while not path.is_file() and process.poll() is None and time.time() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.1)  # some epochs more, so that it dies in the midst of things
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    header, tensors = read_prompt(path)
+    done = len(header["facts"]["training"]["history"]["loss"])
+    assert done >= 1
+    learner = make_learner(clip)
+    with pytest.raises(Stop):  # the same training, undisturbed, to the same epoch
+        Trainer(learner, make_recipe(epochs=100_000, lr=0.01), progress=False, callback=stop_after(done)).fit(
+            make_features()
+        )
+    torch.testing.assert_close(tensors["ctx"], learner.ctx.detach(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(clip, tmp_path, monkeypatch):
+    path = tmp_path / "c.safetensors"
+
+    def full_from_now_on(state):
+        def full(tensors, scratch, metadata):
+            scratch.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(checkpoints, "save_file", full)
+
+    with pytest.raises(OSError, match="No space"):
+        Trainer(
+            make_learner(clip), make_recipe(), progress=False, checkpoint=path, callback=full_from_now_on
+        ).fit(make_features())
+    assert list(tmp_path.iterdir()) == [path] and load_prompt(path, clip).classnames == NAMES
+
+
+def test_checkpoint_every_n_epochs_and_after_the_last(clip, tmp_path):
+    path, seen = tmp_path / "c.safetensors", []
+
+    def look(state):
+        seen.append(
+            len(read_prompt(path)[0]["facts"]["training"]["history"]["loss"]) if path.is_file() else 0
+        )
+
+    Trainer(
+        make_learner(clip), make_recipe(), progress=False, checkpoint=path, checkpoint_every=2, callback=look
+    ).fit(make_features())
+    assert seen == [0, 2, 2, 4, 5]
+
+
+def test_resume_without_a_checkpoint_starts(clip, tmp_path):
+    one, two = make_learner(clip), make_learner(clip)
+    Trainer(one, make_recipe(), progress=False, checkpoint=tmp_path / "c.safetensors").fit(
+        make_features(), resume=True
+    )
+    Trainer(two, make_recipe(), progress=False).fit(make_features())
+    assert torch.equal(one.ctx, two.ctx)
+
+
+def test_resume_refuses_another_training(clip, tmp_path):
+    path = tmp_path / "c.safetensors"
+    Trainer(make_learner(clip), make_recipe(), progress=False, checkpoint=path).fit(make_features())
+    whole = path.read_bytes()
+    cases = [
+        (make_learner(clip), make_recipe(lr=0.1), make_features(), "recipe"),
+        (make_learner(clip), make_recipe(), make_features(12), "labels"),
+        (make_learner(clip, n_ctx=4), make_recipe(), make_features(), "n_ctx"),
+        (make_learner(clip, position="front"), make_recipe(), make_features(), "position"),
+        (make_learner(clip, class_specific=True), make_recipe(), make_features(), "class_specific"),
+        (make_learner(tiny_clip(seed=1)), make_recipe(), make_features(), "weights"),
+    ]
+    for learner, recipe, data, what in cases:
+        before = learner.ctx.detach().clone()
+        with pytest.raises(ValueError, match=rf"another training \((.|\n)*{what}"):
+            Trainer(learner, recipe, progress=False, checkpoint=path).fit(data, resume=True)
+        assert torch.equal(learner.ctx, before) and path.read_bytes() == whole
+    save_prompt(make_learner(clip), path)
+    with pytest.raises(ValueError, match="no training to resume"):
+        Trainer(make_learner(clip), make_recipe(), progress=False, checkpoint=path).fit(
+            make_features(), resume=True
+        )
+    path.write_bytes(whole[:-7])
+    with pytest.raises(ValueError, match="not a whole prompt file"):
+        Trainer(make_learner(clip), make_recipe(), progress=False, checkpoint=path).fit(
+            make_features(), resume=True
+        )
+
+
+def test_the_header_is_plain_json(clip, tmp_path):
+    path = tmp_path / "c.safetensors"
+    Trainer(make_learner(clip), make_recipe(), progress=False, checkpoint=path).fit(make_features())
+    header = read_prompt(path)[0]
+    assert json.loads(json.dumps(header)) == header and header["facts"]["training"]["recipe"]["lr"] == 0.002
