@@ -59,13 +59,16 @@ class Recipe:
         return cls(epochs=50 if shots == 1 or dataset == "ImageNet" else 100 if shots <= 4 else 200)
 
     @classmethod
-    def mini(cls, shots: int) -> Recipe:
+    def mini(cls, shots: int, dataset: str | None = None) -> Recipe:
         """For a laptop: a quarter of the paper's epochs, on the plain pictures, which are encoded once.
 
-        >>> [Recipe.mini(shots).epochs for shots in (1, 2, 4, 8, 16)]
-        [12, 25, 25, 50, 50]
+        IconNet stands for ImageNet, and has its few epochs.
+
+        >>> [Recipe.mini(shots).epochs for shots in (1, 2, 4, 8, 16)], Recipe.mini(16, "IconNet").epochs
+        ([12, 25, 25, 50, 50], 12)
         """
-        return cls(epochs=cls.paper(shots).epochs // 4, views=None)
+        as_in_paper = cls.paper(shots, "ImageNet" if dataset == "IconNet" else dataset)
+        return cls(epochs=as_in_paper.epochs // 4, views=None)
 
     def learning_rate(self, epoch: int) -> float:
         """Of one epoch, counted from 0: constant while warming up, then a cosine that never quite reaches 0.

@@ -60,7 +60,7 @@ class Scale:
         """The training recipe of this scale for `shots` pictures a class (paper's Section 3.1)."""
         from coop_edu.recipe import Recipe
 
-        return Recipe.paper(shots, dataset) if self.name == "paper" else Recipe.mini(shots)
+        return Recipe.paper(shots, dataset) if self.name == "paper" else Recipe.mini(shots, dataset)
 
 
 SCALES = {

@@ -32,7 +32,8 @@ VARIANT_FAMILIES = {
 }  # fmt: skip
 RENDITION_SETS = {
     "twemoji", "emojione", "fxemoji", "streamline-emojis", "streamline-freehand", "streamline-freehand-color",
-    "streamline-pixel", "streamline-kameleon-color", "streamline-stickies-color", "pixelarticons", "pixel", "dinkie-icons",
+    "streamline-pixel", "streamline-kameleon-color", "streamline-stickies-color", "pixelarticons", "pixel",
+    "dinkie-icons",
 }  # fmt: skip
 NEAR = 4  # bits of 64: two drawings this close are near-duplicates
 SPLIT = {"train": (16, 20), "val": (4, 5), "test": (10, 15)}  # at least, at most, per class of IconNet
@@ -42,7 +43,8 @@ LEFT_FOR_PRETRAINING = 8  # (family, thing) pairs of every class, so that MiniCL
 LEFT_BY_TASKS = 4  # ... and for the thinner subjects of the tasks
 
 TEMPLATES = {
-    "IconNet": "an icon of a {}.", "IconObjects": "a colour icon of a {}.", "IconAnimals": "an icon of a {}, a type of animal.",
+    "IconNet": "an icon of a {}.", "IconObjects": "an icon of a {}.",
+    "IconAnimals": "an icon of a {}, a type of animal.",
     "IconVehicles": "an icon of a {}, a type of vehicle.", "IconNature": "an icon of a {}, a type of nature.",
     "IconFood": "an icon of {}, a type of food.", "IconArrows": "an icon of {}, a type of arrow.",
     "IconPlaces": "an icon of a {}, a type of place.", "IconStyles": "{} style icon.",
@@ -98,7 +100,11 @@ class Collection:
 
     def is_outline(self, i: int) -> bool:
         style = self.drawings[i].style
-        return self.core[i] < 0.2 and self.colour[i] < 0.02 and not re.search("duo|two|fill|solid|bold", style, re.I)
+        return (
+            self.core[i] < 0.2
+            and self.colour[i] < 0.02
+            and not re.search("duo|two|fill|solid|bold", style, re.I)
+        )
 
     def is_colour(self, i: int) -> bool:
         return self.colour[i] >= 0.03
@@ -113,7 +119,9 @@ class Builder:
         self.c = collection
         self.things_taken: set[tuple[str, str]] = set()  # (family, words) that are in a task: rule 1
 
-    def choose(self, classes: dict[str, list[str]], usable, split: dict, *, variants_first: bool, leave: int) -> dict:
+    def choose(
+        self, classes: dict[str, list[str]], usable, split: dict, *, variants_first: bool, leave: int
+    ) -> dict:
         """{class: {"train": [...], "val": [...], "test": [...]}} for the classes that have enough drawings.
 
         One (family, thing) is dealt out as a whole, so that no two styles of one drawing are on both sides."""
@@ -141,7 +149,9 @@ class Builder:
                     drawings = []
                     for i in sorted(filter(usable, groups[g]), key=lambda i: digest(self.c.drawings[i].key)):
                         seen = np.concatenate([hashes, own])
-                        if len(drawings) < 3 and (len(seen) == 0 or distance(self.c.hashes[i], seen).min() > NEAR):
+                        if len(drawings) < 3 and (
+                            len(seen) == 0 or distance(self.c.hashes[i], seen).min() > NEAR
+                        ):
                             drawings.append(i)
                             own = np.append(own, self.c.hashes[i])
                     if drawings:
@@ -214,10 +224,18 @@ def select_styles(c: Collection) -> dict:
     most = sum(bound[1] for bound in TASK_SPLIT.values())
     for name, rule in rules.items():
         groups = {}
-        candidates = [i for i, d in enumerate(c.drawings) if d.family in VARIANT_FAMILIES and 0.01 < c.ink[i] < 0.98 and rule(i)]
+        candidates = [
+            i
+            for i, d in enumerate(c.drawings)
+            if d.family in VARIANT_FAMILIES and 0.01 < c.ink[i] < 0.98 and rule(i)
+        ]
         for i in sorted(candidates, key=lambda i: digest("style", c.drawings[i].key)):
             g = c.group(i)
-            if len(groups) < most and g not in groups and (len(hashes) == 0 or distance(c.hashes[i], hashes).min() > NEAR):
+            if (
+                len(groups) < most
+                and g not in groups
+                and (len(hashes) == 0 or distance(c.hashes[i], hashes).min() > NEAR)
+            ):
                 groups[g] = [i]
                 hashes = np.append(hashes, c.hashes[i])
         chosen[name] = Builder._deal(name, list(groups.items()), TASK_SPLIT)
@@ -236,10 +254,16 @@ def select_variants(c: Collection, source: dict, synonyms: dict) -> tuple[dict, 
     for variant, rule in rules.items():
         for label in source:
             seen = set()
-            pool = [i for i in c.named(synonyms[label]) if c.drawings[i].family in VARIANT_FAMILIES and rule(i)]
+            pool = [
+                i for i in c.named(synonyms[label]) if c.drawings[i].family in VARIANT_FAMILIES and rule(i)
+            ]
             for i in sorted(pool, key=lambda i: digest(variant, c.drawings[i].key)):
                 g = c.group(i), c.drawings[i].set
-                if len(variants[variant][label]) < 8 and g not in seen and distance(c.hashes[i], hashes).min() > NEAR:
+                if (
+                    len(variants[variant][label]) < 8
+                    and g not in seen
+                    and distance(c.hashes[i], hashes).min() > NEAR
+                ):
                     variants[variant][label].append(i)
                     hashes = np.append(hashes, c.hashes[i])
                     seen.add(g)
@@ -247,9 +271,15 @@ def select_variants(c: Collection, source: dict, synonyms: dict) -> tuple[dict, 
     candidates = {}
     for label in source:
         pool = {i for i in c.named(synonyms[label]) if c.drawings[i].family in VARIANT_FAMILIES}
-        ends = tuple(" " + s for s in synonyms[label] if " " not in s)  # "sitting cat": a cat, drawn in another way
+        ends = tuple(
+            " " + s for s in synonyms[label] if " " not in s
+        )  # "sitting cat": a cat, drawn in another way
         others = {s for other in synonyms if other != label for s in synonyms[other]}
-        pool |= {i for i, w in enumerate(c.words) if c.drawings[i].set == "game-icons" and w.endswith(ends) and w not in others}
+        pool |= {
+            i
+            for i, w in enumerate(c.words)
+            if c.drawings[i].set == "game-icons" and w.endswith(ends) and w not in others
+        }
         kept = []
         for i in sorted(pool - used, key=lambda i: digest("A", c.drawings[i].key)):
             if 0.01 < c.ink[i] < 0.98 and distance(c.hashes[i], hashes).min() > NEAR:
@@ -263,7 +293,9 @@ def select_pretraining(builder: Builder, tasks: dict, extra: list[int]) -> list[
     """All that the three rules leave."""
     c = builder.c
     taken = builder.things_taken
-    arrows = {s for names in iconnet_classes.parse(iconnet_classes.TASKS["IconArrows"]).values() for s in names}
+    arrows = {
+        s for names in iconnet_classes.parse(iconnet_classes.TASKS["IconArrows"]).values() for s in names
+    }
     inside = {t for t in taken if t[1] not in arrows}  # "house" also bars this family's "house user"
 
     def free(i: int) -> bool:
@@ -271,13 +303,22 @@ def select_pretraining(builder: Builder, tasks: dict, extra: list[int]) -> list[
         if family in VARIANT_FAMILIES or not 0.01 < c.ink[i] < 0.98 or (family, words) in taken:
             return False
         parts = words.split()
-        return not any((family, " ".join(parts[a:b])) in inside for a in range(len(parts)) for b in range(a + 1, len(parts) + 1))
+        return not any(
+            (family, " ".join(parts[a:b])) in inside
+            for a in range(len(parts))
+            for b in range(a + 1, len(parts) + 1)
+        )
 
-    downstream = sorted({i for task in tasks.values() for parts in task.values() for part in parts.values() for i in part} | set(extra))
+    downstream = sorted(
+        {i for task in tasks.values() for parts in task.values() for part in parts.values() for i in part}
+        | set(extra)
+    )
     pool = np.array([i for i in range(len(c.drawings)) if free(i)])
     near = np.zeros(len(pool), bool)
     for start in range(0, len(downstream), 64):
-        near |= (distance(c.hashes[pool][:, None], c.hashes[downstream[start : start + 64]][None]) <= NEAR).any(1)
+        near |= (
+            distance(c.hashes[pool][:, None], c.hashes[downstream[start : start + 64]][None]) <= NEAR
+        ).any(1)
     unique = {}
     for i in pool[~near]:  # the same picture twice under the same name teaches nothing new
         unique.setdefault((c.hashes[i], c.words[i]), int(i))
@@ -294,7 +335,9 @@ def select(c: Collection) -> dict:
     tasks = {"IconNet": source}
     words["IconObjects"] = {label: names for label, names in synonyms.items() if label not in elsewhere}
     for name, classes in words.items():
-        tasks[name] = select_task(builder, name, classes, 2 * TASK_CLASSES if name == "IconObjects" else TASK_CLASSES)
+        tasks[name] = select_task(
+            builder, name, classes, 2 * TASK_CLASSES if name == "IconObjects" else TASK_CLASSES
+        )
     tasks["IconStyles"] = select_styles(c)
     variants, candidates = select_variants(c, source, synonyms)
     for variant, classes in variants.items():
@@ -303,16 +346,65 @@ def select(c: Collection) -> dict:
     return {"tasks": tasks, "candidates": candidates, "pretraining": pretraining}
 
 
+def near_any(c: Collection, drawings: list[int], others: list[int]) -> set[int]:
+    """Which of the drawings have a near-duplicate among the others."""
+    found = set()
+    for start in range(0, len(drawings), 64):
+        part = drawings[start : start + 64]
+        close = (distance(c.hashes[part][:, None], c.hashes[others][None]) <= NEAR).any(1)
+        found |= {i for i, hit in zip(part, close) if hit}
+    return found
+
+
+def settle(c: Collection, tasks: dict, pretraining: list[int]) -> dict:
+    """Rule 2 once more, on the final lists: what a task still shares with the pretraining, with another of its own
+    drawings or (the variants) with IconNet is dropped, the rest is dealt out again, and a class that is too thin goes."""
+
+    def flat(classes: dict) -> list[int]:
+        return [i for parts in classes.values() for drawings in parts.values() for i in drawings]
+
+    settled = {}
+    for name in sorted(tasks, key=lambda name: name != "IconNet"):
+        drop = near_any(c, flat(tasks[name]), pretraining)
+        variant = name.startswith("IconNet") and name != "IconNet"
+        if variant:
+            drop |= near_any(c, flat(tasks[name]), flat(settled["IconNet"]))
+        split, settled[name] = SPLIT if name == "IconNet" else TASK_SPLIT, {}
+        kept_hashes = np.zeros(0, np.uint64)
+        for label, parts in sorted(tasks[name].items()):
+            groups = defaultdict(list)
+            for i in (i for drawings in parts.values() for i in drawings if i not in drop):
+                if len(kept_hashes) == 0 or distance(c.hashes[i], kept_hashes).min() > NEAR:
+                    groups[c.group(i)].append(i)
+                    kept_hashes = np.append(kept_hashes, c.hashes[i])
+            if variant:
+                own = {"test": [i for drawings in groups.values() for i in drawings]}
+                enough = label in settled["IconNet"] and len(own["test"]) >= (3 if name == "IconNet-A" else 1)
+            else:
+                own = Builder._deal(label, list(groups.items()), split)
+                enough = all(len(own[part]) >= bound[0] for part, bound in split.items())
+            if enough:
+                settled[name][label] = own
+    return settled
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--package", type=Path, required=True, help="the folder of @iconify/json")
-    parser.add_argument("--work", type=Path, required=True, help="where pictures and lists are kept between runs")
+    parser.add_argument(
+        "--work", type=Path, required=True, help="where pictures and lists are kept between runs"
+    )
     arguments = parser.parse_args()
     c = Collection(arguments.package, arguments.work)
     selection = select(c)
     (arguments.work / "selection.json").write_text(json.dumps(selection))
     for name, classes in selection["tasks"].items():
-        sizes = Counter({part: sum(len(parts[part]) for parts in classes.values()) for part in next(iter(classes.values()))})
+        sizes = Counter(
+            {
+                part: sum(len(parts[part]) for parts in classes.values())
+                for part in next(iter(classes.values()))
+            }
+        )
         print(f"{name:16} {len(classes):3} classes", dict(sizes))
     print("candidates for IconNet-A:", sum(map(len, selection["candidates"].values())))
     print("left for pretraining:", len(selection["pretraining"]), "drawings")

@@ -81,7 +81,9 @@ class Drawing:
 
 
 def family(prefix: str) -> str:
-    return FAMILY_OF.get(prefix) or ("streamline" if prefix.startswith(("streamline", "covid", "guidance")) else prefix)
+    return FAMILY_OF.get(prefix) or (
+        "streamline" if prefix.startswith(("streamline", "covid", "guidance")) else prefix
+    )
 
 
 def split_style(name: str, suffixes: dict, prefixes: dict) -> tuple[str, str]:
@@ -91,7 +93,9 @@ def split_style(name: str, suffixes: dict, prefixes: dict) -> tuple[str, str]:
             return name[len(prefix) + 1 :], prefixes[prefix]
     for suffix in sorted(filter(None, suffixes), key=len, reverse=True):
         if name.endswith("-" + suffix):
-            return SIZES.sub("", name[: -len(suffix) - 1]), re.sub(r"\b\d\d(px|x\d\d)?\b", "", suffixes[suffix]).strip()
+            return SIZES.sub("", name[: -len(suffix) - 1]), re.sub(
+                r"\b\d\d(px|x\d\d)?\b", "", suffixes[suffix]
+            ).strip()
     return SIZES.sub("", name), suffixes.get("", "")
 
 
@@ -116,20 +120,31 @@ def catalogue(package: Path) -> tuple[list[Drawing], dict]:
             category = category_of.get(name, "")
             if icon.get("hidden") or re.search(r"logo|brand|flag|countr", category, re.I):
                 continue
-            if re.match(r"(logo|brand|flag)s?-", name) or "currentColor" not in icon["body"] and not info["palette"]:
+            if re.match(r"(logo|brand|flag)s?-", name) or (
+                "currentColor" not in icon["body"] and not info["palette"]
+            ):
                 continue
             thing, style = split_style(name, data.get("suffixes") or {}, data.get("prefixes") or {})
-            while COMMON_STYLES.search(thing):  # sets without declared suffixes write the style into the name all the same
+            while COMMON_STYLES.search(
+                thing
+            ):  # sets without declared suffixes write the style into the name all the same
                 style = style or COMMON_STYLES.search(thing)[1].title()
                 thing = SIZES.sub("", COMMON_STYLES.sub("", thing))
             if (prefix, style) in SKIPPED_STYLES or "skin-tone" in name or thing in brands or len(thing) < 2:
                 continue
-            box = tuple(icon.get(k, data.get(k, d)) for k, d in [("left", 0), ("top", 0), ("width", 16), ("height", 16)])
-            drawing = Drawing(prefix, name, thing, style, family(prefix), bool(info["palette"]), category, icon["body"], box)
+            box = tuple(
+                icon.get(k, data.get(k, d))
+                for k, d in [("left", 0), ("top", 0), ("width", 16), ("height", 16)]
+            )
+            drawing = Drawing(
+                prefix, name, thing, style, family(prefix), bool(info["palette"]), category, icon["body"], box
+            )
             size = SIZES.search(re.sub(r"-(filled|regular|light|solid)$", "", name))
             size = int(size[1]) if size else 24
             best = seen_sizes.get((thing, style))
-            if best is None or abs(size - 24) < abs(best[0] - 24):  # one size is enough: the one drawn for 24 px
+            if best is None or abs(size - 24) < abs(
+                best[0] - 24
+            ):  # one size is enough: the one drawn for 24 px
                 seen_sizes[thing, style] = (size, drawing)
         drawings += [drawing for _, drawing in seen_sizes.values()]
     return drawings, sets
@@ -144,7 +159,9 @@ def _brand_names(package: Path, sets: dict) -> set[str]:
         data = json.loads((package / "json" / f"{prefix}.json").read_text())
         for category, members in (data.get("categories") or {}).items():
             if re.search(r"logo|brand", category, re.I):
-                names |= {split_style(m, data.get("suffixes") or {}, data.get("prefixes") or {})[0] for m in members}
+                names |= {
+                    split_style(m, data.get("suffixes") or {}, data.get("prefixes") or {})[0] for m in members
+                }
         names |= {re.sub(r"^(logo|brand)-", "", n) for n in data["icons"] if re.match(r"(logo|brand)-", n)}
     emoji = set(json.loads((package / "json" / "twemoji.json").read_text())["icons"])
     return names - emoji
@@ -172,13 +189,15 @@ def render_all(drawings: list[Drawing], folder: Path) -> np.ndarray:
         for i, drawing in enumerate(tqdm(drawings, desc="drawing", mininterval=10)):
             try:
                 pictures[i] = render(drawing)
-            except Exception:  # noqa: BLE001  the renderer's own errors: an unreadable drawing is not used
+            except Exception:
                 pictures[i] = 255
         pictures.flush()
         done.write_text(str(len(drawings)))
     pictures = np.load(path, mmap_mode="r")
     if len(pictures) != len(drawings):
-        raise ValueError(f"{path} holds {len(pictures)} pictures, the catalogue {len(drawings)}: delete the folder")
+        raise ValueError(
+            f"{path} holds {len(pictures)} pictures, the catalogue {len(drawings)}: delete the folder"
+        )
     return pictures
 
 
@@ -192,7 +211,8 @@ def perceptual_hashes(pictures: np.ndarray, batch: int = 8192) -> np.ndarray:
         gray = pictures[start : start + batch].mean(-1, dtype=np.float32)
         small = gray.reshape(-1, n, SIZE // n, n, SIZE // n).mean((2, 4))
         low = (cosines @ small @ cosines.T).reshape(-1, 64)
-        bits = low > np.median(low[:, 1:], axis=1, keepdims=True)  # the first coefficient is the brightness
+        middle = np.median(low[:, 1:], axis=1, keepdims=True)  # the first coefficient is the brightness
+        bits = low > middle + 1  # in a symmetric drawing many coefficients are zero, up to rounding: none of them counts
         hashes[start : start + batch] = np.packbits(bits, axis=1).view(np.uint64)[:, 0]
     return hashes
 

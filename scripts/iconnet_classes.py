@@ -651,5 +651,8 @@ def parse(text: str) -> dict[str, list[str]]:
     classes = {}
     for line in text.strip().splitlines():
         name, _, others = line.partition(":")
-        classes[name.strip()] = [name.strip(), *(other.strip() for other in others.split("|") if other.strip())]
+        classes[name.strip()] = [
+            name.strip(),
+            *(other.strip() for other in others.split("|") if other.strip()),
+        ]
     return classes

@@ -1,6 +1,6 @@
 """Measures what the cards and the README state: MiniCLIP's zero-shot accuracy by wording, and the IconNet results.
 
-    python scripts/measure.py            # about 15 minutes on two cores; writes coop_edu/assets/measured.json and the cards
+    python scripts/measure.py            # writes coop_edu/assets/measured.json and the tables of the model card
 
 Every number in the model card comes from here. Leaves out: how anything is computed; this only calls the library.
 """
@@ -11,8 +11,16 @@ from pathlib import Path
 import torch
 
 from coop_edu import (
-    LinearProbe, PromptLearner, Trainer, ZeroShot, accuracy, domain_generalisation, extract_features, load_clip,
-    load_dataset, mean_and_std, sample_train_val,
+    LinearProbe,
+    PromptLearner,
+    Trainer,
+    ZeroShot,
+    accuracy,
+    extract_features,
+    load_clip,
+    load_dataset,
+    mean_and_std,
+    sample_train_val,
 )  # fmt: skip
 from coop_edu.scales import SCALES
 
@@ -64,29 +72,49 @@ def main() -> None:
             few, few_val = (features(part) for part in sample_train_val(source, shots, seed))
             for row, options in LEARNERS.items():
                 learner = PromptLearner(clip, source.classnames, seed=seed, **options)
-                Trainer(learner, scale.recipe(shots), progress=False).fit(few)
+                Trainer(learner, scale.recipe(shots, source.name), progress=False).fit(few)
                 score(row, shots, learner)
             score("linear probe", shots, LinearProbe(clip, source.classnames, few, few_val))
-        print(f"{shots} shots: " + ", ".join(f"{row} {mean_and_std(cells[shots][source.name])[0]:.1f}" for row, cells in results.items()), flush=True)
+        print(
+            f"{shots} shots: "
+            + ", ".join(
+                f"{row} {mean_and_std(cells[shots][source.name])[0]:.1f}" for row, cells in results.items()
+            ),
+            flush=True,
+        )
 
     summary = {row: {shots: {name: [round(x, 2) for x in mean_and_std(values)] for name, values in cell.items()}
                      for shots, cell in cells.items()} for row, cells in results.items()}  # fmt: skip
-    (ASSETS / "measured.json").write_text(json.dumps({"zero_shot": zero_shot, "few_shot": summary}, indent=1) + "\n")
+    (ASSETS / "measured.json").write_text(
+        json.dumps({"zero_shot": zero_shot, "few_shot": summary}, indent=1) + "\n"
+    )
     write_tables(zero_shot, summary, list(sets))
 
 
 def write_tables(zero_shot: dict, summary: dict, names: list[str]) -> None:
     lines = ["| wording | validation | " + " | ".join(names) + " |", "|---|" + "---:|" * (len(names) + 1)]
     for wording, row in sorted(zero_shot.items(), key=lambda item: -item[1]["validation"]):
-        lines.append(f"| `{wording}` | " + " | ".join(f"{row[name]:.1f}" for name in ["validation", *names]) + " |")
-    lines += ["", "| learned, mean (std) of three seeds | shots | " + " | ".join(names) + " |", "|---|---:|" + "---:|" * len(names)]
+        lines.append(
+            f"| `{wording}` | " + " | ".join(f"{row[name]:.1f}" for name in ["validation", *names]) + " |"
+        )
+    lines += [
+        "",
+        "| learned, mean (std) of three seeds | shots | " + " | ".join(names) + " |",
+        "|---|---:|" + "---:|" * len(names),
+    ]
     for row, cells in summary.items():
         for shots, cell in cells.items():
-            lines.append(f"| {row} | {shots} | " + " | ".join("{:.1f} ({:.1f})".format(*cell[name]) for name in names) + " |")
+            lines.append(
+                f"| {row} | {shots} | "
+                + " | ".join("{:.1f} ({:.1f})".format(*cell[name]) for name in names)
+                + " |"
+            )
     card = ASSETS / "MINICLIP.md"
     text = card.read_text()
     start, end = "<!-- measured: begin -->", "<!-- measured: end -->"
-    card.write_text(text[: text.index(start) + len(start)] + "\n" + "\n".join(lines) + "\n" + text[text.index(end) :])
+    card.write_text(
+        text[: text.index(start) + len(start)] + "\n" + "\n".join(lines) + "\n" + text[text.index(end) :]
+    )
     print("\n".join(lines))
 
 

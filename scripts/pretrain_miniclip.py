@@ -1,12 +1,12 @@
 """Pretrains MiniCLIP: a real CLIP of 12 million parameters on the drawings that IconNet leaves (build_iconnet.py).
 
-    python scripts/pretrain_miniclip.py --package node_modules/@iconify/json --work build/ [--epochs 8]
+    python scripts/pretrain_miniclip.py --package node_modules/@iconify/json --work build/ [--epochs 11]
 
-The captions are what designers publish: the name of the drawing, and around it, in forms that differ by kind of set, the
-style, the category, the set and its author. The loss is CLIP's own (Radford et al. 2021, section 2.3): in a batch, each
-picture must find its caption and each caption its picture. Why not templates of our own around every name: a text tower
-that has seen few templates is brittle (any other wording breaks it), one that has seen many at random is deaf (the
-wording changes nothing); either way nothing is left for a learned context to carry.
+The captions are what designers publish: the name of the drawing, and around it, in forms that differ by kind of set,
+the style, the category, the set and its author. The loss is CLIP's own (Radford et al. 2021, section 2.3): in a
+batch, each picture must find its caption and each caption its picture. Why not templates of our own around every name:
+a text tower that has seen few templates is brittle (any other wording breaks it), one that has seen many at random is
+deaf (the wording changes nothing); either way nothing is left for a learned context to carry.
 
 Resumable: kill it, start it again. Runs on CPU (bf16) and on a GPU. Nothing of IconNet or the tasks is read here; the
 validation curve is made on whole families that are neither trained on nor taken from the tasks.
@@ -107,7 +107,9 @@ def encode_text(model: open_clip.CLIP, ids: torch.Tensor) -> torch.Tensor:
     return x @ model.text_projection
 
 
-def contrastive_loss(images: torch.Tensor, texts: torch.Tensor, scale: torch.Tensor, captions: list[str]) -> torch.Tensor:
+def contrastive_loss(
+    images: torch.Tensor, texts: torch.Tensor, scale: torch.Tensor, captions: list[str]
+) -> torch.Tensor:
     """CLIP's symmetric loss; word for word equal captions in a batch are all right answers."""
     logits = scale * F.normalize(images, dim=-1) @ F.normalize(texts, dim=-1).T
     number = {text: n for n, text in enumerate(captions)}
@@ -142,7 +144,9 @@ class Validation:
     """Zero-shot accuracy on whole families that are not trained on; their words are IconNet's candidate classes."""
 
     def __init__(self, c: build_iconnet.Collection, pretraining: list[int]):
-        of = {s: label for label, names in iconnet_classes.parse(iconnet_classes.ICONNET).items() for s in names}
+        of = {
+            s: label for label, names in iconnet_classes.parse(iconnet_classes.ICONNET).items() for s in names
+        }
         chosen = [i for i in pretraining if c.drawings[i].family in VALIDATION_FAMILIES and c.words[i] in of]
         self.classnames = sorted({of[c.words[i]] for i in chosen})
         self.labels = torch.tensor([self.classnames.index(of[c.words[i]]) for i in chosen])
@@ -155,7 +159,9 @@ class Validation:
                   for part in np.array_split(self.pictures, max(1, len(self.pictures) // 256))]  # fmt: skip
         accuracy = {}
         for template in VALIDATION_TEMPLATES:
-            texts = encode_text(model, tokenize([template.format(name) for name in self.classnames]).to(device))
+            texts = encode_text(
+                model, tokenize([template.format(name) for name in self.classnames]).to(device)
+            )
             logits = torch.cat(images) @ F.normalize(texts.float().cpu(), dim=-1).T
             accuracy[template] = 100 * (logits.argmax(1) == self.labels).float().mean().item()
         model.train()
@@ -178,7 +184,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--package", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=11)
     parser.add_argument("--batch-size", type=int, default=512)
     parser.add_argument("--lr", type=float, default=1e-3)
     arguments = parser.parse_args()
@@ -188,9 +194,15 @@ def main() -> None:
     pretraining = json.loads((arguments.work / "selection.json").read_text())["pretraining"]
     members = [i for i in pretraining if c.drawings[i].family not in VALIDATION_FAMILIES]
     validation = Validation(c, pretraining)
-    facts = {i: (c.words[i], kind(c, i), c.drawings[i].style.lower(), c.drawings[i].category.lower(),
-                 c.sets[c.drawings[i].set]["name"], c.sets[c.drawings[i].set]["author"]["name"]) for i in members}  # fmt: skip
-    print(f"{len(members)} drawings, {len(epoch_order(c, members, 0))} an epoch, validation {len(validation.labels)}", flush=True)
+    facts = {}
+    for i in members:
+        drawing, of_set = c.drawings[i], c.sets[c.drawings[i].set]
+        facts[i] = (c.words[i], kind(c, i), drawing.style.lower(), drawing.category.lower(), of_set["name"],
+                    of_set["author"]["name"])  # fmt: skip
+    print(
+        f"{len(members)} drawings, {len(epoch_order(c, members, 0))} an epoch, validation {len(validation.labels)}",
+        flush=True,
+    )
 
     torch.manual_seed(0)
     model = open_clip.CLIP(**{k: dict(v) if isinstance(v, dict) else v for k, v in CONFIG.items()}).to(device)
@@ -214,10 +226,14 @@ def main() -> None:
     def prepare(epoch: int, step: int, order: list[int]):
         batch = order[step * arguments.batch_size : (step + 1) * arguments.batch_size]
         draw = random.Random(f"{epoch}/{step}")
-        long = step % 8 == 7  # long captions in batches of their own: the others need a third of the positions
+        long = (
+            step % 8 == 7
+        )  # long captions in batches of their own: the others need a third of the positions
         captions = [caption(*facts[i], long=long, draw=draw) for i in batch]
         generator = torch.Generator().manual_seed(epoch * 100_000 + step)
-        pictures = standardise(augment(normalise(c.pictures[np.sort(batch)][np.argsort(np.argsort(batch))]), generator))
+        pictures = standardise(
+            augment(normalise(c.pictures[np.sort(batch)][np.argsort(np.argsort(batch))]), generator)
+        )
         return pictures.contiguous(memory_format=torch.channels_last), tokenize(captions), captions
 
     with ThreadPoolExecutor(1) as background:
@@ -234,7 +250,10 @@ def main() -> None:
                 for group in optimizer.param_groups:
                     group["lr"] = arguments.lr * share
                 with torch.autocast(device, torch.bfloat16):
-                    images, texts = model.encode_image(pictures.to(device)), encode_text(model, ids.to(device))
+                    images, texts = (
+                        model.encode_image(pictures.to(device)),
+                        encode_text(model, ids.to(device)),
+                    )
                 loss = contrastive_loss(images.float(), texts.float(), model.logit_scale.exp(), captions)
                 optimizer.zero_grad()
                 loss.backward()
@@ -244,10 +263,15 @@ def main() -> None:
                     model.logit_scale.clamp_(max=math.log(100))
                 losses.append(loss.item())
                 if step % 50 == 0:
-                    print(f"epoch {epoch} step {step}/{per_epoch} loss {losses[-1]:.3f} "
-                          f"{(step + 1) * arguments.batch_size / (time.time() - started):.0f} pairs/s", flush=True)  # fmt: skip
-            entry = {"epoch": epoch + 1, "loss": float(np.mean(losses)), "scale": model.logit_scale.exp().item(),
-                     "seconds": round(time.time() - started), "validation": validation(model, tokenize, device)}  # fmt: skip
+                    speed = (step + 1) * arguments.batch_size / (time.time() - started)
+                    print(f"epoch {epoch} step {step}/{per_epoch} loss {losses[-1]:.3f} {speed:.0f}/s", flush=True)
+            entry = {
+                "epoch": epoch + 1,
+                "loss": float(np.mean(losses)),
+                "scale": model.logit_scale.exp().item(),
+                "seconds": round(time.time() - started),
+                "validation": validation(model, tokenize, device),
+            }
             with log_file.open("a") as file:
                 file.write(json.dumps(entry) + "\n")
             print(entry, flush=True)
@@ -260,8 +284,12 @@ def main() -> None:
 def export(model: open_clip.CLIP) -> None:
     """fp16 weights and the configuration, as coop_edu loads them (checksums: scripts/export_assets.py)."""
     ASSETS.mkdir(parents=True, exist_ok=True)
-    weights = {k: (v.half() if v.is_floating_point() else v).contiguous().cpu() for k, v in model.state_dict().items()}
+    weights = {
+        k: (v.half() if v.is_floating_point() else v).contiguous().cpu()
+        for k, v in model.state_dict().items()
+    }
     save_file({k: v for k, v in weights.items() if k != "attn_mask"}, ASSETS / "miniclip.safetensors")
+    (ASSETS / "miniclip.safetensors").chmod(0o644)  # safetensors writes for the owner only
     (ASSETS / "miniclip.json").write_text(json.dumps(CONFIG, indent=2) + "\n")
 
 

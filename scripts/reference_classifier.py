@@ -3,9 +3,9 @@
     python scripts/reference_classifier.py --package node_modules/@iconify/json --work build/
 
 ImageNet-A (Hendrycks et al. 2021) holds real photographs that a ResNet-50 gets wrong. In the same way IconNet-A holds
-real drawings, unmodified, that this network gets wrong: it is no CLIP, has never seen a caption, and shares nothing with
-MiniCLIP. It learns from IconNet's training split and from the pretraining drawings that carry the name of a class; the
-candidates come from families that are in neither.
+real drawings, unmodified, that this network gets wrong: it is no CLIP, has never seen a caption, and shares nothing
+with MiniCLIP. It learns from IconNet's training split and from the pretraining drawings that carry the name of a
+class; the candidates come from families that are in neither.
 """
 
 import argparse
@@ -36,7 +36,9 @@ def network(classes: int) -> nn.Sequential:
     for wider in (32, 64, 128):
         layers += [nn.Conv2d(width, wider, 3, padding=1), nn.BatchNorm2d(wider), nn.ReLU(), nn.MaxPool2d(2)]
         width = wider
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.3), nn.Linear(4 * width, classes))
+    return nn.Sequential(
+        *layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.3), nn.Linear(4 * width, classes)
+    )
 
 
 def main() -> None:
@@ -57,13 +59,17 @@ def main() -> None:
     torch.manual_seed(0)
     model = network(len(classes))
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=EPOCHS * (len(train) // BATCH))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, 2e-3, total_steps=EPOCHS * (len(train) // BATCH)
+    )
     generator = torch.Generator().manual_seed(0)
     for epoch in range(EPOCHS):
         order, total = torch.randperm(len(train), generator=generator), 0.0
         for step in range(len(train) // BATCH):
             batch = order[step * BATCH : (step + 1) * BATCH]
-            loss = F.cross_entropy(model(augment(pictures[batch], generator)), labels[batch], label_smoothing=0.05)
+            loss = F.cross_entropy(
+                model(augment(pictures[batch], generator)), labels[batch], label_smoothing=0.05
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -80,7 +86,9 @@ def main() -> None:
 
     report = {"trained_on": len(train)}
     for name in ("IconNet", "IconNetV2", "IconNet-Sketch", "IconNet-R"):
-        pairs = [(i, number[label]) for label, parts in selection["tasks"][name].items() for i in parts["test"]]
+        pairs = [
+            (i, number[label]) for label, parts in selection["tasks"][name].items() for i in parts["test"]
+        ]
         right = probabilities([i for i, _ in pairs]).argmax(1) == np.array([y for _, y in pairs])
         report[name] = round(100 * float(right.mean()), 1)
     rejected = set(REJECTED.read_text().split()) if REJECTED.exists() else set()
@@ -90,12 +98,17 @@ def main() -> None:
             continue
         p = probabilities(pool)
         candidates, correct = candidates + len(pool), correct + int((p.argmax(1) == number[label]).sum())
-        wrong = [i for i, row in zip(pool, p) if row.argmax() != number[label] and row[number[label]] < CONFIDENT]
+        wrong = [
+            i for i, row in zip(pool, p) if row.argmax() != number[label] and row[number[label]] < CONFIDENT
+        ]
         wrong = sorted(wrong, key=lambda i: build_iconnet.digest("A", c.drawings[i].key))
         kept = [i for i in wrong[:MOST] if c.drawings[i].key not in rejected]
         if len(kept) >= LEAST:
             adversarial[label] = kept
-    report["candidates"], report["candidates_right_percent"] = candidates, round(100 * correct / candidates, 1)
+    report["candidates"], report["candidates_right_percent"] = (
+        candidates,
+        round(100 * correct / candidates, 1),
+    )
     report["IconNet-A"] = {"classes": len(adversarial), "drawings": sum(map(len, adversarial.values()))}
     print(json.dumps(report))
     (arguments.work / "adversarial.json").write_text(json.dumps({"classes": adversarial, "report": report}))

@@ -36,7 +36,10 @@ def main() -> int:
     wanted = tuple(parser.parse_args().only)
     paths = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if not wanted or path.name.startswith(wanted)]
     if not paths:
-        print(f"no notebook in {NOTEBOOKS.name}/ starts with {' or '.join(wanted) or 'anything'}", file=sys.stderr)
+        print(
+            f"no notebook in {NOTEBOOKS.name}/ starts with {' or '.join(wanted) or 'anything'}",
+            file=sys.stderr,
+        )
         return 1
     os.environ.update(SETTINGS)
     for name in REMOVED:
@@ -51,15 +54,22 @@ def store(path: Path) -> bool:
     """Run one notebook and write it with its outputs; False, and no change to the file, if a cell fails."""
     start = time.perf_counter()
     nb = nbformat.read(path, as_version=4)
-    client = NotebookClient(nb, timeout=600, record_timing=False, resources={"metadata": {"path": str(path.parent)}})
+    client = NotebookClient(
+        nb, timeout=600, record_timing=False, resources={"metadata": {"path": str(path.parent)}}
+    )
     try:
         client.execute()
     except CellExecutionError as error:
         print(f"[FAIL] {path.name}\n{error}", file=sys.stderr)
         return False
-    swallowed = [o for state in client.widget_state.values() for o in state.get("outputs", ()) if "ename" in o]
+    swallowed = [
+        o for state in client.widget_state.values() for o in state.get("outputs", ()) if "ename" in o
+    ]
     if swallowed:
-        print(f"[FAIL] {path.name}: a widget shows {swallowed[0]['ename']}: {swallowed[0]['evalue']}", file=sys.stderr)
+        print(
+            f"[FAIL] {path.name}: a widget shows {swallowed[0]['ename']}: {swallowed[0]['evalue']}",
+            file=sys.stderr,
+        )
         return False
     clean(nb)
     with atomically(path) as scratch:

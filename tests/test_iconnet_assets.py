@@ -194,8 +194,6 @@ def test_a_picture_deleted_from_the_cache_is_named_with_the_remedy(shipped):
     not (Path(iconnet.ASSETS) / "iconnet.json").is_file(), reason="the assets are not built yet"
 )
 def test_the_shipped_archive_loads_whole():
-    from coop_edu.datasets import DATASETS
-
-    for name in DATASETS:
+    for name in iconnet.iconnet_cards():
         loaded = load_dataset(name)
         assert loaded.test and loaded.template.count("{}") == 1 and len(loaded.classnames) >= 2
