@@ -24,11 +24,12 @@ CONDA_NAMES = {"torch": "pytorch", "open_clip_torch": "open-clip-torch"}
 
 # Imports run downwards only: a module may import from a lower layer, or from its own, without a circle.
 LAYERS = (
-    {"files", "probability", "augmentation", "clip_models", "datasets"},
-    {"prompt_encoder", "templates", "prompt_learner", "few_shot", "pictures", "features", "checkpoints"},
+    {"files", "probability", "augmentation", "clip_models", "datasets", "safe_pickle", "results"},
+    {"prompt_encoder", "templates", "prompt_learner", "few_shot", "pictures", "features", "checkpoints"}
+    | {"authors_checkpoints"},
     {"recipe", "trainer", "evaluation", "linear_probe"},
     {"scales", "plots", "verdicts", "environment"},
-    {"widgets", "checks"},
+    {"widgets", "checks", "experiments", "reports", "commands"},
     {"__init__", "__main__"},
 )
 

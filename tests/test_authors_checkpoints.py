@@ -1,0 +1,317 @@
+"""Prompts of the authors' code are read without being run, and written so that their code reads them."""
+
+import io
+import os
+import pickle
+import pickletools
+import zipfile
+from collections import Counter, OrderedDict, defaultdict
+
+import pytest
+import torch
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+
+from coop_edu import safe_pickle
+from coop_edu.authors_checkpoints import export_authors, import_authors, read_authors_file
+from coop_edu.prompt_encoder import text_tower
+from coop_edu.prompt_learner import PromptLearner
+
+from tiny_clip import tiny_clip
+
+NAMES = ["cat", "hot_air_balloon", "kite (bird of prey)"]
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return tiny_clip()
+
+
+class ConstantWarmup(LRScheduler):
+    """As in the authors' code: holds another scheduler, which its state_dict takes along as an object."""
+
+    def __init__(self, optimizer, successor):
+        self.successor = successor
+        super().__init__(optimizer)
+
+    def get_lr(self):
+        return [1e-5 for _ in self.base_lrs] if self.last_epoch < 1 else self.successor.get_last_lr()
+
+
+class TheirLearner(torch.nn.Module):
+    """What the authors' code saves, in half precision: a parameter ctx, and the fixed words around it as buffers."""
+
+    def __init__(self, clip, ctx, names=NAMES):
+        super().__init__()
+        n_ctx = ctx.shape[-2]
+        tokens = clip.tokenize([" ".join(["X"] * n_ctx) + f" {name.replace('_', ' ')}." for name in names])
+        words = text_tower(clip.model).token_embedding.weight.detach()[tokens]
+        self.ctx = torch.nn.Parameter(ctx.half())
+        self.register_buffer("token_prefix", words[:, :1].half())
+        self.register_buffer("token_suffix", words[:, 1 + n_ctx :].half())
+
+
+def authors_file(clip, folder, ctx, names=NAMES):
+    """A file as their trainer writes it, with momentum and a pickled scheduler."""
+    learner = TheirLearner(clip, ctx, names)
+    optimizer = torch.optim.SGD(learner.parameters(), lr=0.002, momentum=0.9, weight_decay=5e-4)
+    scheduler = ConstantWarmup(optimizer, CosineAnnealingLR(optimizer, 50.0))
+    learner.ctx.grad = torch.ones_like(learner.ctx)
+    optimizer.step()
+    scheduler.step()
+    path = folder / "prompt_learner" / "model.pth.tar-50"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "state_dict": OrderedDict(learner.state_dict()),
+        "epoch": 50,
+        "optimizer": optimizer.state_dict(),
+        "scheduler": scheduler.state_dict(),
+        "val_result": None,
+    }
+    torch.save(content, path)
+    return path, learner.ctx.detach().float()
+
+
+def context(*shape):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1)) / 10
+
+
+# ------------------------------------------------------------------------------------------------------------ reading
+def test_an_authors_file_is_read_without_running_it(clip, tmp_path):
+    path, ctx = authors_file(clip, tmp_path / "rn50" / "nctx4_cscFalse_ctpmiddle" / "seed1", context(4, 32))
+    with pytest.raises(pickle.UnpicklingError):  # that is why there is a reader of our own
+        torch.load(path, weights_only=True)
+    content = read_authors_file(path)
+    assert set(content) == {"state_dict", "epoch", "val_result"} and content["epoch"] == 50
+    theirs = torch.load(path, weights_only=False)["state_dict"]
+    assert list(content["state_dict"]) == list(theirs) == ["ctx", "token_prefix", "token_suffix"]
+    assert all(torch.equal(content["state_dict"][key], theirs[key]) for key in theirs)
+
+    learner = import_authors(path, clip, NAMES)
+    assert torch.equal(learner.ctx, ctx) and learner.ctx.dtype == torch.float32
+    assert learner.position == "middle" and learner.n_ctx == 4 and not learner.class_specific
+    made = PromptLearner(clip, NAMES, n_ctx=4, position="middle")
+    made.ctx.data.copy_(ctx)
+    assert torch.equal(made.text_features(), learner.text_features())
+    assert import_authors(path, clip, ["eel", "fox"]).classnames == ("eel", "fox")  # unified: any names
+
+
+def test_a_class_specific_file_and_other_classes(clip, tmp_path):
+    path, ctx = authors_file(clip, tmp_path, context(3, 4, 32))
+    assert torch.equal(import_authors(path, clip, NAMES).ctx, ctx)
+    with pytest.raises(ValueError, match=r"contexts for 3 classes, and 2 class names"):
+        import_authors(path, clip, NAMES[:2])
+    with pytest.raises(
+        ValueError,
+        match=r"in the place of 'kite \(bird of prey\)' are others(.|\n)*one context for each class",
+    ):
+        import_authors(path, clip, NAMES[::-1])
+
+
+def test_another_clip_or_another_position(clip, tmp_path):
+    path, _ = authors_file(clip, tmp_path / "nctx4_cscFalse_ctpend" / "seed1", context(4, 32))
+    with pytest.raises(ValueError, match=r"does not fit 'tiny'(.|\n)*another one"):
+        import_authors(path, tiny_clip(seed=1), NAMES)  # the same width: only the start token tells
+    with pytest.raises(ValueError, match="context width 32, here 64"):
+        import_authors(path, tiny_clip(width=64), NAMES)
+    with pytest.raises(ValueError, match=r"position='end' \(its folder name says so\), and position='front'"):
+        import_authors(path, clip, NAMES, position="front")
+
+
+# ------------------------------------------------------------------------------------------------------------ writing
+@pytest.mark.parametrize("class_specific", [False, True])
+def test_export_is_read_by_the_authors_loader_and_comes_back(clip, tmp_path, class_specific):
+    made = PromptLearner(clip, NAMES, n_ctx=5, class_specific=class_specific, position="front", seed=3)
+    path = export_authors(made, tmp_path, epoch=200)
+    assert path == tmp_path / "prompt_learner" / "model.pth.tar-200"
+
+    content = torch.load(path, weights_only=True)  # tensors and plain containers only
+    state, epoch = content["state_dict"], content["epoch"]
+    for fixed in ("token_prefix", "token_suffix"):  # what CoOp.load_model does
+        if fixed in state:
+            del state[fixed]
+    theirs = TheirLearner(clip, torch.zeros_like(made.ctx.detach()))
+    missing = theirs.load_state_dict(state, strict=False)
+    assert epoch == 200 and missing.unexpected_keys == [] and torch.equal(theirs.ctx, made.ctx.half())
+
+    back = import_authors(path, clip, NAMES)
+    assert torch.equal(back.ctx, made.ctx) and back.prompts() == made.prompts()
+    with pytest.raises(ValueError, match="learned on 'tiny'"):
+        import_authors(path, tiny_clip(seed=1), NAMES)
+    if class_specific:
+        with pytest.raises(ValueError, match="class 'cat' where 'kite"):
+            import_authors(path, clip, NAMES[::-1])
+
+
+# ------------------------------------------------------------------------------------------------------------ hostile
+def archive(path, data, tensors=None, compression=zipfile.ZIP_STORED):
+    """A file laid out as torch.save does, around any pickle."""
+    with zipfile.ZipFile(path, "w", compression) as file:
+        file.writestr("archive/data.pkl", data)
+        for key, content in (tensors or {}).items():
+            file.writestr(f"archive/data/{key}", content)
+    return path
+
+
+class Calls:
+    def __init__(self, function, *arguments):
+        self.call = (function, arguments)
+
+    def __reduce__(self):
+        return self.call
+
+
+HOSTILE = {
+    "os.system": lambda flag: Calls(os.system, f"touch {flag}"),
+    "eval": lambda flag: Calls(eval, f"open({str(flag)!r}, 'w')"),
+    "getattr": lambda flag: Calls(getattr, flag, "touch"),
+    "torch.load": lambda flag: Calls(torch.load, str(flag)),
+    "hub": lambda flag: Calls(torch.hub.load_state_dict_from_url, "https://example.org/x.pt"),
+    "open": lambda flag: Calls(io.open, str(flag), "w"),
+    "bytes": lambda flag: Calls(torch.storage._load_from_bytes, b"x"),
+}
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_pickle_is_refused(clip, tmp_path, kind, protocol):
+    flag = tmp_path / "flag"
+    for content in (
+        HOSTILE[kind](flag),
+        {"state_dict": OrderedDict(ctx=HOSTILE[kind](flag)), "epoch": 50},
+        {"state_dict": {}, "scheduler": {"successor": [HOSTILE[kind](flag)]}},
+    ):
+        path = archive(tmp_path / "model.pth.tar-50", pickle.dumps(content, protocol))
+        with pytest.raises(ValueError, match=r"was refused, and nothing in it was run: it asks for"):
+            import_authors(path, clip, NAMES)
+    assert not flag.exists()
+
+
+def assemble(*parts):
+    """A pickle from its opcodes: text becomes a short string, bytes are taken as they are."""
+    codes = {code.name: code.code.encode("latin-1") for code in pickletools.opcodes}
+    out = b""
+    for part in parts:
+        if isinstance(part, bytes):
+            out += part
+        elif part in codes:
+            out += codes[part]
+        else:
+            out += codes["SHORT_BINUNICODE"] + bytes([len(part)]) + part.encode()
+    return out
+
+
+@pytest.mark.parametrize(
+    "module, name", [*safe_pickle.KNOWN, ("torch.optim.sgd", "SGD"), ("torch", "HalfStorage")]
+)
+def test_a_pickle_cannot_change_the_reader(tmp_path, module, name):
+    target = f"c{module}\n{name}\n".encode()
+    kinds = [*safe_pickle.KNOWN.values(), Counter]
+    kinds += [kind for kind in vars(safe_pickle).values() if isinstance(kind, type)]
+    before = [dict(vars(kind)) for kind in kinds]
+    attributes = assemble("EMPTY_DICT", "MARK", "update", "NONE", "SETITEMS")
+    for state in (attributes, assemble("NONE", attributes, "TUPLE2")):  # __dict__.update, and setattr
+        for thing in (target, target + assemble("EMPTY_TUPLE", "REDUCE")):  # the class itself, and one of it
+            data = assemble(b"\x80\x04", thing, state, "BUILD", "STOP")
+            with pytest.raises(ValueError, match=r"refused|damaged"):
+                read_authors_file(archive(tmp_path / "m", data))
+    assert [dict(vars(kind)) for kind in kinds] == before
+
+
+def test_unwanted_objects_and_functions_of_the_files_choice_leave_nothing(clip, tmp_path):
+    path, _ = authors_file(clip, tmp_path, context(4, 32))
+    content = torch.load(path, weights_only=False)
+    content["optimizer"]["state"] = defaultdict(dict, {0: "x"})
+    content["more"] = [content["scheduler"]["successor"], {1, 2}, torch.Size([3]), Counter("ab")]
+    torch.save(content, path)
+    assert set(read_authors_file(path)) == {"state_dict", "epoch", "val_result"}
+
+
+class Storage:
+    """Pickles as a tensor of torch: made of `count` numbers in entry `key`."""
+
+    def __init__(self, size, stride, count=8, key="0", offset=0):
+        self.arguments = (("storage", "F", key, "cpu", count), offset, size, stride, False, OrderedDict())
+
+
+def tensor_pickle(stored):
+    """The pickle of {"state_dict": {"ctx": <tensor>}} with any claim about the tensor."""
+    kind, _, key, device, count = stored.arguments[0]
+
+    class Pickler(pickle._Pickler):
+        def persistent_id(self, value):
+            return (kind, torch.FloatStorage, key, device, count) if value is stored else None
+
+    buffer = io.BytesIO()
+    made = Calls(torch._utils._rebuild_tensor_v2, stored, *stored.arguments[1:])
+    Pickler(buffer, 2).dump({"state_dict": {"ctx": made}, "epoch": 1})
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        Storage((2, 400), (400, 1)),
+        Storage((10**9, 10**9), (0, 0)),
+        Storage((2, 4), (4, 1), count=10**12),
+        Storage((2, 4), (4, 1), offset=1000),
+        Storage((2, 4), (-4, 1)),
+        Storage((-2, -4), (4, 1)),
+        Storage((2, 4), (4, 1), key="../../../etc/passwd"),
+        Storage((2, 4), (4, 1), key="7"),
+    ],
+)
+def test_a_tensor_that_reaches_beyond_its_numbers_is_refused(tmp_path, stored):
+    good = tensor_pickle(Storage((2, 4), (4, 1)))
+    numbers = torch.arange(8.0)
+    path = archive(tmp_path / "good", good, {"0": numbers.numpy().tobytes()})
+    assert torch.equal(read_authors_file(path)["state_dict"]["ctx"], numbers.reshape(2, 4))
+    path = archive(tmp_path / "bad", tensor_pickle(stored), {"0": numbers.numpy().tobytes()})
+    with pytest.raises(ValueError, match=r"bad (was refused|cannot be read)"):
+        read_authors_file(path)
+
+
+# ------------------------------------------------------------------------------------------------------------ damaged
+def test_damaged_and_foreign_files(clip, tmp_path):
+    path, _ = authors_file(clip, tmp_path, context(4, 32))
+    whole = path.read_bytes()
+    with pytest.raises(FileNotFoundError, match=r"model\.pth\.tar-50'\]"):
+        read_authors_file(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no prompt file"):
+        read_authors_file(tmp_path / "nothing")
+    for content in (whole[:-100], whole[:500], b"", pickle.dumps({"state_dict": 1})):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"no whole file of torch\.save"):
+            read_authors_file(path)
+    torch.save({"state_dict": {}}, path, _use_new_zipfile_serialization=False)
+    with pytest.raises(ValueError, match=r"torch before 1\.6"):
+        read_authors_file(path)
+    data = pickle.dumps({"state_dict": {}})
+    with pytest.raises(ValueError, match="compressed"):
+        read_authors_file(archive(path, data + bytes(10_000), compression=zipfile.ZIP_DEFLATED))
+    with pytest.raises(ValueError, match="damaged"):
+        read_authors_file(archive(path, data[:-8]))
+    with pytest.raises(ValueError, match=r"expected one data\.pkl in it, found 0"):
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("archive/other", b"")
+        read_authors_file(path)
+
+
+@pytest.mark.parametrize(
+    "content, why",
+    [
+        ([1, 2], "no state_dict"),
+        ({"model": {}}, "no state_dict"),
+        ({"state_dict": {"meta_net.linear1.weight": torch.zeros(3, 3)}}, "holds no prompt of CoOp"),
+        ({"state_dict": {"ctx": torch.zeros(3)}}, r"\(3,\)"),
+        ({"state_dict": {"ctx": torch.zeros(3, 4, dtype=torch.int64)}}, "holds no prompt"),
+        ({"state_dict": {"ctx": torch.full((3, 32), torch.nan)}}, "diverged"),
+        (
+            {"state_dict": {"ctx": torch.ones(3, 32)}, "coop_edu": {"format": "of the future"}},
+            "of the future",
+        ),
+    ],
+)
+def test_a_file_that_is_no_prompt(clip, tmp_path, content, why):
+    torch.save(content, tmp_path / "model.pth.tar-1")
+    with pytest.raises(ValueError, match=why):
+        import_authors(tmp_path / "model.pth.tar-1", clip, NAMES)

@@ -1,0 +1,314 @@
+"""Grids of experiments: what a cell measures, and that a crash loses nothing and changes nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from coop_edu import __main__, experiments, reports
+from coop_edu.datasets import Dataset
+from coop_edu.evaluation import accuracy
+from coop_edu.experiments import Cell, make_grid, read_results, recipe_of, relabel, run_cell, run_grid
+from coop_edu.few_shot import sample_few_shot
+from coop_edu.prompt_learner import PromptLearner
+from coop_edu.templates import ZeroShot
+from coop_edu.trainer import Trainer
+
+from pictures import make_dataset
+from tiny_clip import tiny_clip
+
+TESTS = Path(__file__).parent
+CLASSES = ("cat", "dog", "eel", "fox", "gnu")
+
+
+def use_tiny(folder, patch):
+    """Let experiments find the data sets Zoo and Farm in `folder`, and a CLIP that nobody trained."""
+    clip = tiny_clip()
+
+    def load(name, root=None):
+        images = folder / name / "images"
+        from coop_edu.datasets.split_file import classnames_of, read_split
+
+        splits = read_split(folder / name / f"split_zhou_{name}.json", images)
+        return Dataset(name, classnames_of(splits), **splits)
+
+    patch(experiments, "load_clip", lambda name: clip)
+    patch(experiments, "load_dataset", load)
+    experiments._clip.cache_clear()
+    experiments._dataset.cache_clear()
+    return clip
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    monkeypatch.setenv("COOP_EDU_CACHE", str(tmp_path / "cache"))
+    for name in ("Zoo", "Farm"):
+        make_dataset(tmp_path / "data", name, CLASSES, train=2, val=2, test=2)
+    yield use_tiny(tmp_path / "data", monkeypatch.setattr)
+    experiments._clip.cache_clear()
+    experiments._dataset.cache_clear()
+
+
+def grid(**options):
+    chosen = {"datasets": ["Zoo", "Farm"], "shots": [1, 2], "seeds": [1], "variants": ["zero_shot", "M2_end"]}
+    return make_grid("mini", **{**chosen, **options})
+
+
+# ------------------------------------------------------------------------------------------------------------ one cell
+def test_a_cell_is_what_the_library_says_by_hand(tiny, tmp_path):
+    zoo = experiments._dataset("Zoo", None)
+    hand_written, learned = make_grid(
+        "mini", datasets=["Zoo"], shots=[2], seeds=[3], variants=["zero_shot", "M2_mid_CSC"]
+    )[::-1]
+    assert (hand_written.shots, hand_written.seed, learned.shots, learned.seed) == (0, 0, 2, 3)
+    line = run_cell(hand_written)
+    assert line["figures"] == {
+        "accuracy": round(accuracy(ZeroShot(tiny, CLASSES, zoo.template), zoo.test), 4)
+    }
+    assert line["recipe"] is None and set(line["versions"]) >= {"torch", "python", "coop_edu"}
+
+    line = run_cell(learned, epochs=2)
+    made = PromptLearner(tiny, CLASSES, n_ctx=2, class_specific=True, position="middle", seed=3)
+    recipe = recipe_of(learned, epochs=2)
+    assert (recipe.seed, recipe.epochs, recipe.views) == (3, 2, None)
+    Trainer(made, recipe, progress=False).fit(sample_few_shot(zoo.train, 2, 3))
+    assert line["figures"] == {"accuracy": round(accuracy(made, zoo.test), 4)}
+    assert line["recipe"]["epochs"] == 2 and json.loads(json.dumps(line)) == line
+
+
+def test_the_recipe_of_the_paper_scale():
+    cell = Cell("paper", "RN50", "few-shot", "EuroSAT", "M16_end", 4, 2)
+    assert (recipe_of(cell).epochs, recipe_of(cell).seed, recipe_of(cell).views) == (100, 2, "fresh")
+    assert recipe_of(replace(cell, dataset="ImageNet", shots=16)).epochs == 50
+
+
+@pytest.mark.parametrize("variant", ["ensemble_7", "ensemble_80", "linear_probe", "init_front"])
+def test_other_variants(tiny, variant):
+    cell = make_grid("mini", datasets=["Zoo"], shots=[1], seeds=[1], variants=[variant])[0]
+    assert 0 <= run_cell(cell, epochs=1)["figures"]["accuracy"] <= 100
+
+
+def test_base_to_new_trains_on_the_first_half_and_tests_on_both(tiny):
+    zoo = experiments._dataset("Zoo", None)
+    assert {(e.label, e.classname) for e in relabel(zoo.test, 3)} == {(0, "fox"), (1, "gnu")}
+    cells = make_grid(
+        "mini",
+        datasets=["Zoo"],
+        shots=[1],
+        seeds=[1],
+        variants=["zero_shot", "M2_end"],
+        protocol="base-to-new",
+    )
+    by_hand = ZeroShot(tiny, CLASSES[3:], zoo.template)
+    zero_shot = run_cell(cells[1])["figures"]
+    assert zero_shot["new"] == round(accuracy(by_hand, relabel(zoo.test, 3)), 4)
+    assert set(run_cell(cells[0], epochs=1)["figures"]) == {"base", "new", "H"}
+    with pytest.raises(ValueError, match="cannot be tested on new classes"):
+        make_grid("mini", variants=["M16_end_CSC"], protocol="base-to-new")
+
+
+def test_domains_go_to_the_variants(tiny, monkeypatch):
+    scale = replace(experiments.SCALES["mini"], source="Zoo", variants=("Farm", "Zoo", "Farm", "Farm"))
+    monkeypatch.setitem(experiments.SCALES, "mini", scale)
+    (cell,) = make_grid("mini", variants=["zero_shot"], protocol="domains")
+    assert cell.dataset == "Zoo" and set(run_cell(cell)["figures"]) == {"Zoo", "Farm"}
+    with pytest.raises(ValueError, match="variants are those of Zoo"):
+        make_grid("mini", datasets=["Farm"], protocol="domains")
+
+
+@pytest.mark.parametrize(
+    "options, why",
+    [
+        ({"variants": ["M16"]}, "unknown variant 'M16'"),
+        ({"protocol": "few"}, "protocol of"),
+        ({"shots": [0]}, "at least 1"),
+        ({"seeds": [0]}, "at least 1"),
+    ],
+)
+def test_a_grid_that_cannot_be(options, why):
+    with pytest.raises(ValueError, match=why):
+        grid(**options)
+    with pytest.raises(ValueError, match="expected a scale"):
+        make_grid("huge")
+
+
+# ----------------------------------------------------------------------------------------------------------- the grid
+def test_finished_cells_are_skipped_and_the_file_is_sorted(tiny, tmp_path, monkeypatch):
+    file = tmp_path / "results.jsonl"
+    first = run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
+    ran = []
+    real = experiments.run_cell
+    monkeypatch.setattr(experiments, "run_cell", lambda cell, *rest: ran.append(cell) or real(cell, *rest))
+    lines = run_grid(grid(), file, epochs=1, progress=False)
+    assert len(lines) == 6 and {cell.dataset for cell in ran} == {"Farm"} and lines[3:] == first
+    assert run_grid(grid()[::-1], file, epochs=1, progress=False) == lines[::-1] and len(ran) == 3
+    assert list(read_results(file)) == sorted(read_results(file)) == grid()
+    times = [json.loads(line) for line in (tmp_path / "results.seconds.jsonl").read_text().splitlines()]
+    assert len(times) == 6 and all(time["seconds"] > 0 for time in times)
+    assert "seconds" not in file.read_text()
+
+
+def test_another_recipe_is_not_mixed_in(tiny, tmp_path):
+    file = tmp_path / "results.jsonl"
+    run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
+    before = file.read_bytes()
+    with pytest.raises(ValueError, match="another recipe"):
+        run_grid(grid(datasets=["Zoo"]), file, epochs=2, progress=False)
+    assert file.read_bytes() == before
+
+
+def test_a_cell_that_fails_is_named_and_the_finished_ones_stay(tiny, tmp_path):
+    file = tmp_path / "results.jsonl"
+    with pytest.raises(RuntimeError, match=r"Cell\(.*'Nowhere'.*failed \(FileNotFoundError\)"):
+        run_grid(grid(datasets=["Farm", "Nowhere"]), file, epochs=1, progress=False)
+    assert {cell.dataset for cell in read_results(file)} == {"Farm"} and len(read_results(file)) == 3
+
+
+@pytest.mark.parametrize("cut", [1, 2, 9, 40, 200])
+def test_a_file_cut_in_half_by_a_crash(tiny, tmp_path, cut):
+    file = tmp_path / "results.jsonl"
+    run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-cut])
+    assert len(read_results(file)) == (3 if cut == 1 else 2)
+    run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
+    assert file.read_bytes() == whole
+
+
+def test_a_damaged_or_foreign_file_is_left_alone(tiny, tmp_path):
+    file = tmp_path / "results.jsonl"
+    run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
+    lines = file.read_bytes().splitlines(keepends=True)
+    for content in (b"".join([lines[0], lines[1][:50] + b"\n", lines[2]]), b'{"mine": 1}', b"notes\n"):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=r"line \d of .* is not a result"):
+            run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
+        assert file.read_bytes() == content
+
+
+VICTIM = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_experiments import experiments, grid, use_tiny
+use_tiny(Path({data!r}), setattr)
+real = experiments.run_cell
+experiments.run_cell = lambda *cell: time.sleep(0.3) or real(*cell)
+experiments.run_grid(grid(), {file!r}, epochs=1, progress=False)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
+def test_killed_and_resumed_gives_the_same_bytes(tiny, tmp_path):
+    undisturbed, killed = tmp_path / "undisturbed.jsonl", tmp_path / "killed.jsonl"
+    run_grid(grid(), undisturbed, epochs=1, progress=False)
+    code = VICTIM.format(tests=str(TESTS), data=str(tmp_path / "data"), file=str(killed))
+    victim = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=TESTS.parent, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    try:
+        while not (killed.is_file() and killed.read_bytes().count(b"\n") >= 2):
+            assert victim.poll() is None
+            time.sleep(0.01)
+    finally:
+        victim.kill()
+        victim.wait()
+    found = len(read_results(killed))
+    assert 2 <= found < len(grid())
+    run_grid(grid(), killed, epochs=1, progress=False)
+    assert killed.read_bytes() == undisturbed.read_bytes()
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    cells = make_grid(
+        "mini", datasets=["IconAnimals"], shots=[1], seeds=[1, 2], variants=["zero_shot", "M4_end"]
+    )
+    run_grid(cells, tmp_path / "one.jsonl", epochs=2, progress=False)
+    run_grid(cells, tmp_path / "two.jsonl", epochs=2, jobs=2, progress=False)
+    assert (tmp_path / "one.jsonl").read_bytes() == (tmp_path / "two.jsonl").read_bytes()
+
+
+# ------------------------------------------------------------------------------------------------ commands, reports
+def line_of(dataset, variant, percent, shots=0, seed=0, protocol="few-shot"):
+    cell = Cell("mini", "mini", protocol, dataset, variant, shots, seed)
+    figures = (
+        {"accuracy": percent} if protocol == "few-shot" else {"IconNet": percent, "IconNet-A": percent / 2}
+    )
+    return cell, {"cell": vars(cell), "figures": figures, "recipe": None, "versions": {}}
+
+
+def some_results():
+    return dict(
+        [
+            line_of("IconFood", "zero_shot", 60.0),
+            line_of("IconWeather", "zero_shot", 50.0),
+            line_of("IconFood", "M16_end", 70.0, 16, 1),
+            line_of("IconFood", "M16_end", 74.0, 16, 2),
+            line_of("IconNet", "M16_end", 80.0, 16, 1, "domains"),
+        ]
+    )
+
+
+def test_the_table_has_means_over_seeds_and_says_what_is_missing():
+    assert reports.table(some_results()).splitlines() == [
+        "domains, CLIP mini",
+        "                   IconNet   IconNet-A",
+        "CoOp, 16 shots  80.0 ± 0.0  40.0 ± 0.0",
+        "",
+        "few-shot, CLIP mini",
+        "                  IconFood  IconWeather  average",
+        "zero-shot       60.0 ± 0.0   50.0 ± 0.0     55.0",
+        "CoOp, 16 shots  72.0 ± 2.0            -        -",
+    ]
+
+
+def test_the_papers_curves_stand_beside_ones_own():
+    own = reports.curves(some_results())
+    assert own["IconFood"] == {"zero-shot": {0: [60.0]}, "CoOp": {16: [70.0, 74.0]}}
+    paper = reports.published("IconWeather", ["zero_shot", "M16_end", "M4_end"])  # modelled on EuroSAT
+    assert (
+        paper["zero-shot (paper)"] == {0: [37.56]}
+        and paper["CoOp (paper)"][16] == [83.53]
+        and len(paper) == 2
+    )
+    assert reports.published("OxfordFlowers", ["M16_end_CSC"])["CoOp, class-specific (paper)"][16] == [95.59]
+    assert len(reports.published("DescribableTextures", ["linear_probe"])["linear probe (paper)"]) == 5
+    drawn = reports.figure(some_results())
+    assert [axis.get_title() for axis in drawn.axes] == ["IconFood", "IconWeather"]
+    with pytest.raises(ValueError, match="no few-shot result"):
+        reports.figure({})
+
+
+def test_the_commands(tiny, tmp_path, capsys):
+    file, drawn = tmp_path / "r.jsonl", tmp_path / "r.png"
+    options = [
+        "run",
+        "--results",
+        str(file),
+        "--datasets",
+        "Zoo",
+        "--shots",
+        "1",
+        "--seeds",
+        "1",
+        "--epochs",
+        "1",
+    ]
+    assert __main__.main([*options, "--variants", "zero_shot", "M2_end"]) == 0
+    assert "2 cells, 0 of them" in capsys.readouterr().out
+    assert __main__.main([*options, "--variants", "zero_shot", "M2_end"]) == 0
+    printed = capsys.readouterr().out
+    assert "2 cells, 2 of them" in printed and "M2_end, 1 shots" in printed
+    assert __main__.main(["report", str(file), "--figure", str(drawn)]) == 0 and drawn.stat().st_size > 1000
+    assert __main__.main(["report", str(tmp_path / "none.jsonl")]) == 1
+    assert "no results file" in capsys.readouterr().err
+    assert __main__.main([*options, "--variants", "M2"]) == 1
+    assert "unknown variant" in capsys.readouterr().err
