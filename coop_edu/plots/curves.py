@@ -65,6 +65,7 @@ def training_curve(history: Any, *, title: str = "", message: str = "") -> Figur
     for axis, (_, label, values, colour) in zip(axes.flat, panels, strict=True):
         axis.plot(range(1, len(values) + 1), values, color=colour, marker="." if len(values) <= 60 else "")
         axis.set(xlabel="epoch", ylabel=label)
+        axis.locator_params(axis="x", integer=True)
         tidy(axis)
     if title:
         figure.suptitle(title)
