@@ -162,7 +162,8 @@ def test_the_cache_folder_is_a_file(archive, tmp_path):
 @pytest.fixture
 def shipped(archive, tmp_path, monkeypatch):
     """The small archive in the place of the shipped one."""
-    cards = {name: {"template": "an icon of a {}.", "role": name} for name in ("IconNet", "IconNet-Sketch")}
+    facts = {"template": "an icon of a {}.", "role": "source", "about": "drawings", "models": "ImageNet"}
+    cards = {"IconNet": facts, "IconNet-Sketch": facts}
     (tmp_path / "iconnet.json").write_text(json.dumps(cards))
     (tmp_path / "checksums.json").write_text(json.dumps({"iconnet.zip": sha256(archive)}))
     monkeypatch.setattr(iconnet, "ASSETS", tmp_path)
@@ -176,7 +177,8 @@ def test_load_dataset_unpacks_and_reads(shipped):
     loaded = load_dataset("IconNet")
     assert (len(loaded.train), len(loaded.val), len(loaded.test)) == (40, 4, 4)
     assert loaded.classnames == ("cat", "dog") and loaded.template == "an icon of a {}."
-    assert loaded.card == {"role": "IconNet"} and all(example.image.is_file() for example in loaded.train)
+    assert loaded.card == {"role": "source", "about": "drawings", "stands for": "ImageNet"}
+    assert all(example.image.is_file() for example in loaded.train)
     assert load_dataset("IconNet") == loaded
     sketch = load_dataset("IconNet-Sketch", root=shipped / "made")
     assert (

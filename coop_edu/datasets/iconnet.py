@@ -40,7 +40,7 @@ def load_iconnet(name: str, root: str | Path | None = None) -> Dataset:
     if root is None:
         checksum = json.loads((ASSETS / "checksums.json").read_text(encoding="utf-8"))["iconnet.zip"]
         root = unpack(ASSETS / "iconnet.zip", checksum, cache_folder())
-    folder, card = Path(root) / name, dict(iconnet_cards()[name])
+    folder, facts = Path(root) / name, iconnet_cards()[name]
     try:
         splits = read_split(folder / f"split_zhou_{name}.json", folder / "images")
     except (SplitFileError, FileNotFoundError) as error:
@@ -48,7 +48,8 @@ def load_iconnet(name: str, root: str | Path | None = None) -> Dataset:
             f"{error}\nThe unpacked drawings in {root} are damaged. Delete that folder and load again: "
             "it will be unpacked afresh."
         ) from error
-    return Dataset(name, classnames_of(splits), **splits, template=card.pop("template"), card=card)
+    card = {"role": facts["role"], "about": facts["about"], "stands for": facts["models"]}
+    return Dataset(name, classnames_of(splits), **splits, template=facts["template"], card=card)
 
 
 def unpack(archive: Path, checksum: str, cache: Path) -> Path:
