@@ -38,8 +38,9 @@ test: setup  ## unit tests, docstring examples and every notebook
 lint: setup  ## ruff, on modules and notebooks
 	$(BIN)/python -m ruff check .
 
-outputs: setup  ## run every notebook and store its outputs
+outputs: setup  ## run every notebook, store its outputs and the README picture
 	$(BIN)/python scripts/store_outputs.py
+	$(BIN)/python scripts/draw_walkthrough.py
 
 wheel: setup  ## dist/coop_edu-<version>-py3-none-any.whl, with the assets inside
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
