@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from tiny_clip import tiny_clip
 
 from coop_edu import Features, PromptLearner, Recipe, Trainer, side_by_side
+
+from tiny_clip import tiny_clip
 
 
 def test_the_results_are_those_of_one_after_the_other():
