@@ -34,6 +34,7 @@ REQUIREMENTS = {  # package on the index: (module it brings, oldest version), as
     "numpy": ("numpy", "1.26"),
     "safetensors": ("safetensors", "0.4.3"),
     "scikit-learn": ("sklearn", "1.5"),
+    "threadpoolctl": ("threadpoolctl", "3.1"),
 }
 ASSETS = Path(__file__).parent / "assets"
 OLDEST_PYTHON = (3, 10)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from coop_edu.clip_models import Clip
 from coop_edu.features import Features, check_same_classes
@@ -97,7 +98,7 @@ def search_C(train: Features, val: Features) -> tuple[float, LogisticRegression]
     def score(log10_C: float) -> float:
         if log10_C not in fitted:
             model = LogisticRegression(C=10.0**log10_C, max_iter=1000)  # lbfgs, L2
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), threadpool_limits(1, "blas"):  # small products: cores would wait
                 warnings.simplefilter(
                     "ignore", ConvergenceWarning
                 )  # at large C; the search judges the result

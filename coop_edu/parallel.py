@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
+from threadpoolctl import threadpool_limits
 
 Job, Result = TypeVar("Job"), TypeVar("Result")
 
@@ -32,7 +33,10 @@ def side_by_side(function: Callable[[Job], Result], jobs: Iterable[Job]) -> list
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads_before = torch.get_num_threads()
     try:
-        with ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with (
+            threadpool_limits(1, "blas"),  # NumPy's products too
+            ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        ):
             return list(pool.map(function, jobs))
     finally:
         torch.set_num_threads(threads_before)
