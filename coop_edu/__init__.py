@@ -24,7 +24,7 @@ PUBLIC = {
     "features": ("Features", "extract_features"),
     "recipe": ("Recipe",),
     "trainer": ("History", "Trainer"),
-    "parallel": ("side_by_side",),
+    "parallel": ("side_by_side", "train_together"),
     "evaluation": ("accuracy", "domain_generalisation", "mean_and_std", "per_class_accuracy", "predict"),
     "linear_probe": ("LinearProbe",),
     "checkpoints": ("load_prompt", "save_prompt"),

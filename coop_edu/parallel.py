@@ -1,8 +1,11 @@
-"""Several small trainings at once, one core each.
+"""Several small trainings at once: packed into one pass, and one pass a core.
 
-A small prompt's step is hundreds of small matrix products: a second core hardly speeds one of them up, but it can do
-another training meanwhile.  The results are those of one after the other, whatever the number of cores, because each
-training has random numbers of its own and computes on a single core.
+A step of a small prompt is hundreds of small matrix products, and most of its time goes into starting them.  Trainings
+that differ in their seed only (in the start of the context, in the pictures, in the order of the batches) can share
+them: their contexts are stacked, the text encoder runs once over all of them, and each has a loss of its own.  Nothing
+of one reaches another, so each learns what it would have learned alone, up to the rounding of the products.
+
+A second core hardly speeds up one small product, but it can do another training meanwhile.
 
 Leaves out: grids of experiments in several processes, resumed where they stopped (experiments.py).
 """
@@ -10,20 +13,86 @@ Leaves out: grids of experiments in several processes, resumed where they stoppe
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
 from threadpoolctl import threadpool_limits
+from torch import nn
+
+from coop_edu.features import Features
+from coop_edu.trainer import EpochSums, History, Trainer
 
 Job, Result = TypeVar("Job"), TypeVar("Result")
+
+
+def train_together(trainers: Sequence[Trainer], data: Sequence[Features]) -> list[History]:
+    """[trainer.fit(features) for trainer, features in zip(trainers, data)], in one pass over all S of them.
+
+    The learners must share CLIP, class names and layout, the recipes all but the seed, the features their number:
+    else ValueError.  A plain training: no checkpoints, callbacks, float16 or groups of classes.
+
+        trainers = [Trainer(PromptLearner(clip, names, seed=s), Recipe(seed=s, views=None)) for s in (1, 2, 3)]
+        histories = train_together(trainers, [features_of_shots[s] for s in (1, 2, 3)])
+    """
+    _check(trainers, data)
+    first, recipe = trainers[0], trainers[0].recipe
+    ctx = nn.Parameter(
+        torch.stack([trainer.learner.ctx.detach() for trainer in trainers])
+    )  # (S, M, D) or (S, K, M, D)
+    optimizer = recipe.optimizer(ctx)
+    batches = zip(*(trainer.batches(features) for trainer, features in zip(trainers, data)))
+    histories = [History() for _ in trainers]
+    for epoch in range(recipe.epochs):
+        sums = [EpochSums(first.device) for _ in trainers]
+        lr = optimizer.param_groups[0]["lr"] = recipe.learning_rate(epoch)
+        for _ in range(recipe.steps_per_epoch(len(data[0]))):
+            optimizer.zero_grad()
+            with first.autocast():
+                text_features = first.learner(ctx)  # (S, K, E)
+            total = 0
+            for trainer, own, (images, labels), own_sums in zip(trainers, text_features, next(batches), sums):
+                loss, logits = trainer.loss(images, own, labels)
+                total = total + loss
+                own_sums.add(loss.detach(), logits.detach(), labels)
+            total.backward()  # each loss depends on one context: the gradient of the sum is all their gradients
+            optimizer.step()
+        for trainer, history, own_sums in zip(trainers, histories, sums):
+            trainer.check_finite(own_sums, epoch)
+            history.add(own_sums, lr)
+    for trainer, own in zip(trainers, ctx.detach()):
+        trainer.learner.ctx.data.copy_(own)
+    return histories
+
+
+def _check(trainers: Sequence[Trainer], data: Sequence[Features]) -> None:
+    first = trainers[0]
+    for trainer, features in zip(trainers, data, strict=True):
+        trainer.check(features)
+        a, b = first.learner, trainer.learner
+        same = {
+            "CLIP": a.clip is b.clip,
+            "class names": a.classnames == b.classnames,
+            "n_ctx": a.n_ctx == b.n_ctx,
+            "class_specific": a.class_specific == b.class_specific,
+            "position": a.position == b.position,
+            "recipe": replace(first.recipe, seed=0) == replace(trainer.recipe, seed=0),
+            "number of pictures": len(data[0]) == len(features),
+        }
+        if not all(same.values()):
+            raise ValueError(
+                "trainings in one pass may differ in their seed only, these differ in "
+                f"{', '.join(name for name, equal in same.items() if not equal)}: train them one by one"
+            )
 
 
 def side_by_side(function: Callable[[Job], Result], jobs: Iterable[Job]) -> list[Result]:
     """[function(job) for job in jobs], as many at once as there are cores; one after the other if there is a GPU.
 
-    The first error of a job is raised.  The jobs may share a frozen CLIP, but no learner.
+    Each job computes on one core, so that the results do not depend on their number.  The first error of a job is
+    raised.  The jobs may share a frozen CLIP, but no learner.
 
     >>> side_by_side(lambda n: n * n, [3, 1, 2])
     [9, 1, 4]

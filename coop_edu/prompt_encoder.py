@@ -60,14 +60,13 @@ class PromptEncoder(nn.Module):
         cell = inside.flatten().nonzero()[:, 0]  # (T,) own token -> its cell
         token = torch.zeros(K, S, dtype=torch.long)  # (K, S) cell -> own token; empty cells: any, never read
         token[inside] = torch.arange(len(cell))
-        hidden = ~torch.ones(S, S, dtype=torch.bool).tril()  # (S, S) the future
         for name, value in {
             "slots": torch.cat([slots[0, :P], slots[:, P : P + S][inside]]),  # (P + T,) the list of tokens
             "positions": torch.cat([torch.arange(P), P + cell % S]),  # (P + T,)
             "token": token.flatten(),
             "cell": cell,
             "eot": P + own.cumsum(0) - 1,  # (K,) where each prompt's E is in the list
-            "hidden": hidden,
+            "hidden": ~torch.ones(S, S, dtype=torch.bool).tril(),  # (S, S) the future
             "hidden_from_eot": ~inside[:, None],  # (K, 1, S) empty cells
         }.items():
             self.register_buffer(name, value, persistent=False)
@@ -78,47 +77,46 @@ class PromptEncoder(nn.Module):
         return len(self.slots)
 
     def forward(self, table: torch.Tensor) -> torch.Tensor:
-        """table (rows, D), context vectors and word embeddings -> text features (K, E), not normalised."""
+        """table (..., rows, D), context vectors and word embeddings -> text features (..., K, E), not normalised.
+
+        Leading dimensions are several contexts at once, each with its own rows.
+        """
         tower = self.tower
-        x = table[self.slots] + tower.positional_embedding[self.positions]  # (P + T, D)
+        x = table.index_select(-2, self.slots) + tower.positional_embedding[self.positions]  # (..., P + T, D)
         *blocks, last = tower.transformer.resblocks
         for block in blocks:
             x = x + block.ls_1(self.attention(block.attn, block.ln_1(x)))
             x = x + block.ls_2(block.mlp(block.ln_2(x)))
-        x = x[self.eot] + last.ls_1(self.attention(last.attn, last.ln_1(x), only_eot=True))  # (K, D)
+        at_eot = self.attention(last.attn, last.ln_1(x), only_eot=True)
+        x = x.index_select(-2, self.eot) + last.ls_1(at_eot)  # (..., K, D)
         x = x + last.ls_2(last.mlp(last.ln_2(x)))
         return tower.ln_final(x) @ tower.text_projection
 
     def attention(self, attn: nn.MultiheadAttention, x: torch.Tensor, only_eot: bool = False) -> torch.Tensor:
-        """x (P + T, D) -> (P + T, D), or (K, D) if only the EOTs are asked.
+        """x (..., P + T, D) -> (..., P + T, D), or (..., K, D) if only the EOTs ask.
 
         An own token looks at all shared tokens and at the earlier ones of its own prompt.  This is the only step where
         tokens meet; layer norms, projections and the MLP work token by token.
         """
-        P, heads = self.P, attn.num_heads
-        qkv = F.linear(x, attn.in_proj_weight, attn.in_proj_bias).unflatten(1, (3, heads, -1))
-        shared_qkv, own_qkv = qkv[:P], qkv[P:].index_select(0, self.token)  # off the list, onto the grid
-        q_shared, k_shared, v_shared = shared_qkv.unbind(1)  # (P, heads, d) each
-        q, k, v = own_qkv.unflatten(0, self.grid_shape).unbind(2)  # (K, S, heads, d) each
+        qkv = F.linear(x, attn.in_proj_weight, attn.in_proj_bias).unflatten(-1, (3, attn.num_heads, -1))
+        qkv = qkv.movedim(-3, 0).transpose(-2, -3)  # (3, ..., heads, P + T, d)
+        (q_shared, k_shared, v_shared), own = qkv.split([self.P, len(self.cell)], dim=-2)
+        q, k, v = own.index_select(-2, self.token).unflatten(
+            -2, self.grid_shape
+        )  # (..., heads, K, S, d) each
         hidden = self.hidden
-        if only_eot:  # one question a prompt: (K, 1, heads, d)
-            q, hidden = qkv[self.eot, None, 0], self.hidden_from_eot
+        if only_eot:  # one question a prompt: (..., heads, K, 1, d)
+            q, hidden = qkv[0].index_select(-2, self.eot).unsqueeze(-2), self.hidden_from_eot
         q = q * q.shape[-1] ** -0.5
-        to_shared = torch.einsum("kqhd,phd->hkqp", q, k_shared)
-        to_own = torch.einsum("kqhd,kshd->hkqs", q, k).masked_fill(hidden, -torch.inf)
-        weights = torch.cat([to_shared, to_own], dim=-1).softmax(dim=-1)  # one softmax: (heads, K, q, P + S)
-        from_shared = torch.einsum("hkqp,phd->kqhd", weights[..., :P], v_shared)
-        from_own = torch.einsum("hkqs,kshd->kqhd", weights[..., P:], v)
-        own = (from_shared + from_own).flatten(2).flatten(0, 1)  # (K x q, D)
-        if only_eot:
-            return attn.out_proj(own)
-        q, k, v = (
-            t.transpose(0, 1)[None] for t in (q_shared, k_shared, v_shared)
-        )  # the shared: ordinary attention
-        shared = (
-            F.scaled_dot_product_attention(q, k, v, is_causal=True)[0].transpose(0, 1).flatten(1)
-        )  # (P, D)
-        return attn.out_proj(torch.cat([shared, own.index_select(0, self.cell)]))  # back onto the list
+        to_shared = (q.flatten(-3, -2) @ k_shared.mT).unflatten(-2, q.shape[-3:-1])  # (..., heads, K, q, P)
+        to_own = (q @ k.mT).masked_fill(hidden, -torch.inf)  # (..., heads, K, q, S)
+        weights = torch.cat([to_shared, to_own], dim=-1).softmax(dim=-1)  # one softmax over both
+        on_shared, on_own = weights.split([self.P, k.shape[-2]], dim=-1)
+        out = on_shared.flatten(-3, -2) @ v_shared + (on_own @ v).flatten(-3, -2)  # (..., heads, K x q, d)
+        if not only_eot:  # back onto the list; the shared tokens have ordinary attention among themselves
+            shared = F.scaled_dot_product_attention(q_shared, k_shared, v_shared, is_causal=True)
+            out = torch.cat([shared, out.index_select(-2, self.cell)], dim=-2)  # (..., heads, P + T, d)
+        return attn.out_proj(out.transpose(-2, -3).flatten(-2))
 
 
 class SlowEncoder(nn.Module):
@@ -138,8 +136,11 @@ class SlowEncoder(nn.Module):
         self.register_buffer("ids", ids, persistent=False)
 
     def forward(self, table: torch.Tensor) -> torch.Tensor:
-        """table (rows, D) -> text features (K, E), not normalised."""
-        return encode_by_hook(self.model, self.ids, table[self.slots])
+        """table (..., rows, D) -> text features (..., K, E), not normalised."""
+        embeddings = table[..., self.slots, :]  # (..., K, L, D)
+        ids = self.ids.expand(embeddings.shape[:-1]).flatten(0, -2)
+        features = encode_by_hook(self.model, ids, embeddings.flatten(0, -3))
+        return features.unflatten(0, embeddings.shape[:-2])
 
 
 def text_encoder(model: nn.Module, slots: torch.Tensor, lengths: torch.Tensor) -> PromptEncoder | SlowEncoder:

@@ -157,14 +157,19 @@ class PromptLearner(nn.Module):
 
     # ---------------------------------------------------------------------------------------------- the classifier
 
-    def table(self) -> torch.Tensor:
-        """What the prompts are made of: the context vectors, then the word embeddings in use, (rows, D)."""
-        return torch.cat([self.ctx.flatten(0, -2), self.words])
+    def table(self, ctx: torch.Tensor | None = None) -> torch.Tensor:
+        """What the prompts are made of: the context vectors, then the word embeddings in use, (..., rows, D)."""
+        ctx = self.ctx if ctx is None else ctx
+        rows = ctx.flatten(-3, -2) if self.class_specific else ctx  # (..., M, D) or (..., K x M, D)
+        return torch.cat([rows, self.words.expand(*rows.shape[:-2], *self.words.shape)], dim=-2)
 
-    def forward(self) -> torch.Tensor:
-        """Text features w_i = g(t_i) of all classes, (K, E), not normalised, with their graph."""
-        table = self.table()
-        return torch.cat([encoder(table) for encoder in self.encoders])
+    def forward(self, ctx: torch.Tensor | None = None) -> torch.Tensor:
+        """Text features w_i = g(t_i) of all classes, (K, E), not normalised, with their graph.
+
+        With another ctx in place of the learner's own, of shape (..., *ctx.shape): (..., K, E), for each of the contexts.
+        """
+        table = self.table(ctx)
+        return torch.cat([encoder(table) for encoder in self.encoders], dim=-2)
 
     @torch.no_grad()
     def text_features(self) -> torch.Tensor:

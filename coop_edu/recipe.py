@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
@@ -69,6 +73,12 @@ class Recipe:
         """
         as_in_paper = cls.paper(shots, "ImageNet" if dataset == "IconNet" else dataset)
         return cls(epochs=as_in_paper.epochs // 4, views=None)
+
+    def optimizer(self, ctx: torch.nn.Parameter) -> torch.optim.SGD:
+        """SGD with momentum and weight decay, on the context vectors."""
+        from torch.optim import SGD
+
+        return SGD([ctx], lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
 
     def learning_rate(self, epoch: int) -> float:
         """Of one epoch, counted from 0: constant while warming up, then a cosine that never quite reaches 0.

@@ -44,6 +44,29 @@ class History:
     def __len__(self) -> int:
         return len(self.loss)
 
+    def add(self, epoch: EpochSums, lr: float) -> None:
+        """Close an epoch."""
+        self.loss.append(epoch.loss.item() / epoch.steps)
+        self.accuracy.append(100 * epoch.correct.item() / epoch.pictures)
+        self.lr.append(lr)
+        self.seconds.append(time.perf_counter() - epoch.start)
+
+
+class EpochSums:
+    """Loss and right answers, summed over the steps of an epoch, on the device: so that a GPU need not wait."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.start, self.steps, self.pictures = time.perf_counter(), 0, 0
+        self.loss = torch.zeros((), device=device)
+        self.correct = torch.zeros((), device=device, dtype=torch.long)
+
+    def add(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        """One step: loss (), logits (B, K), both detached, labels (B,)."""
+        self.loss += loss
+        self.correct += (logits.argmax(dim=1) == labels).sum()
+        self.pictures += len(labels)
+        self.steps += 1
+
 
 @dataclass(frozen=True)
 class TrainerState:
@@ -91,11 +114,9 @@ class Trainer:
         ValueError if data and learner disagree on the classes, features and recipe on the views, or checkpoint and
         this training on anything; FloatingPointError as soon as the loss is seen not to be finite.
         """
-        self._check(data)
+        self.check(data)
         recipe, learner = self.recipe, self.learner
-        self.optimizer = torch.optim.SGD(
-            [learner.ctx], lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
-        )
+        self.optimizer = recipe.optimizer(learner.ctx)
         self.scaler = torch.amp.GradScaler(
             self.device.type,
             init_scale=1024,  # torch's 2^16 overflows at first, which skips steps: a short training has few
@@ -106,74 +127,75 @@ class Trainer:
         if resume and self.checkpoint is not None and self.checkpoint.is_file():
             saved = resume_training(learner, self.checkpoint, self.optimizer, self.scaler, training)
             history = History(**saved)
-        batches = self._batches(data, first_epoch=len(history))
+        batches = self.batches(data, first_epoch=len(history))
         epochs = range(len(history), recipe.epochs)
         for epoch in tqdm(epochs, desc="learning the prompt", disable=not self.progress, delay=2):
             self._run_epoch(epoch, batches, recipe.steps_per_epoch(len(data)), history)
             done = epoch + 1
             if self.checkpoint is not None and (done % self.checkpoint_every == 0 or done == recipe.epochs):
-                save_training(
-                    learner, self.checkpoint, self.optimizer, self.scaler, training, asdict(history)
-                )
+                self._save(training, history)
             if self.callback is not None:
                 self.callback(TrainerState(done, recipe.epochs, history, learner))
         return history
+
+    def _save(self, training: dict, history: History) -> None:
+        save_training(self.learner, self.checkpoint, self.optimizer, self.scaler, training, asdict(history))
 
     # ------------------------------------------------------------------------------------ one epoch, one step
     def _run_epoch(
         self, epoch: int, batches: Iterator[tuple[torch.Tensor, torch.Tensor]], steps: int, history: History
     ) -> None:
-        start, seen = time.perf_counter(), 0
+        sums = EpochSums(self.device)
         lr = self.optimizer.param_groups[0]["lr"] = self.recipe.learning_rate(epoch)
-        total_loss = torch.zeros((), device=self.device)  # sums stay there, so that a GPU need not wait
-        correct = torch.zeros((), device=self.device, dtype=torch.long)
         look_every = 1 if self.device.type == "cpu" else SYNC_EVERY
         for step in range(1, steps + 1):
             images, labels = next(batches)  # (B, E), (B,)
-            loss, logits = self._step(images, labels)
-            total_loss += loss
-            correct += (logits.argmax(dim=1) == labels).sum()
-            seen += len(labels)
+            sums.add(*self._step(images, labels), labels)
             if step % look_every == 0 or step == steps:
-                self._check_finite(total_loss.item(), epoch, step)
-        history.loss.append(total_loss.item() / steps)
-        history.accuracy.append(100 * correct.item() / seen)
-        history.lr.append(lr)
-        history.seconds.append(time.perf_counter() - start)
+                self.check_finite(sums, epoch)
+        history.add(sums, lr)
 
     def _step(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """One step of gradient descent; returns the loss () and the logits (B, K), detached."""
         learner = self.learner
         self.optimizer.zero_grad()
         if learner.max_classes_at_once is not None:
-            with self._autocast():
+            with self.autocast():
                 loss, logits = learner.backward_in_chunks(images, labels, self.scaler.scale)
         else:
-            with self._autocast():
+            with self.autocast():
                 text_features = learner()  # w_i = g(t_i) for all classes: (K, E)
-            logits = class_logits(images, text_features.float(), learner.clip.logit_scale)  # (B, K)
-            loss = F.cross_entropy(logits, labels)  # - log p(y | x), Eq. 3
+            loss, logits = self.loss(images, text_features, labels)
             self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss.detach(), logits.detach()
 
-    def _autocast(self) -> torch.autocast:
+    def loss(
+        self, images: torch.Tensor, text_features: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """images (B, E), text_features (K, E), labels (B,) -> loss () and logits (B, K)."""
+        logits = class_logits(images, text_features.float(), self.learner.clip.logit_scale)
+        return F.cross_entropy(logits, labels), logits  # - log p(y | x), Eq. 3
+
+    def autocast(self) -> torch.autocast:
+        """The recipe's precision, for the text and image encoders."""
         dtype, enabled = getattr(torch, self.recipe.precision), self.recipe.precision != "float32"
         return torch.autocast(self.device.type, dtype=dtype, enabled=enabled)
 
-    def _check_finite(self, total_loss: float, epoch: int, step: int) -> None:
-        if not math.isfinite(total_loss):
+    def check_finite(self, sums: EpochSums, epoch: int) -> None:
+        """Stop, with what may help, once the loss is not a number."""
+        if not math.isfinite(sums.loss.item()):
             raise FloatingPointError(
-                f"the loss is not finite (epoch {epoch + 1}, by step {step}): the context vectors are lost. "
+                f"the loss is not finite (epoch {epoch + 1}, by step {sums.steps}): the context vectors are lost. "
                 f"Likely causes: a learning rate that is too high (lr={self.recipe.lr}; the paper's is "
                 f"0.002), image features that are not finite, precision={self.recipe.precision!r} (try "
                 "'float32'). A checkpoint, if one was asked for, still holds the last good epoch."
             )
 
     # -------------------------------------------------------------------------------------------- the batches
-    def _batches(
-        self, data: Sequence[Example] | Features, first_epoch: int
+    def batches(
+        self, data: Sequence[Example] | Features, first_epoch: int = 0
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """(image features (B, E), labels (B,)), one epoch after the other."""
         labels = _labels(data).to(self.device)
@@ -199,13 +221,18 @@ class Trainer:
         for epoch in epochs:
             for part in self._order(epoch, len(examples)).split(self.recipe.batch_size):
                 plan.append([(position, epoch) for position in part.tolist()])
-        pictures = read_batches(
-            self.learner.clip, examples, plan, seed=self.recipe.seed, workers=self.workers
-        )
-        for images, batch in zip(pictures, plan, strict=True):
-            with self._autocast():
-                features = self.learner.clip.encode_image(images)  # (B, E)
-            yield features.float(), labels[[position for position, _ in batch]]
+        for features, batch in zip(self._encode(examples, plan), plan, strict=True):
+            yield features, labels[[position for position, _ in batch]]
+
+    def _encode(
+        self, examples: Sequence[Example], plan: Sequence[Sequence[tuple[int, int]]]
+    ) -> Iterator[torch.Tensor]:
+        """Image features (B, E) of each batch of pairs (position, view)."""
+        clip = self.learner.clip
+        for images in read_batches(clip, examples, plan, seed=self.recipe.seed, workers=self.workers):
+            with self.autocast():
+                features = clip.encode_image(images)
+            yield features.float()
 
     def _feature_batches(
         self, images: torch.Tensor, labels: torch.Tensor, epochs: range
@@ -228,7 +255,8 @@ class Trainer:
         return order[: self.recipe.steps_per_epoch(n) * self.recipe.batch_size]
 
     # ---------------------------------------------------------------------------------------------- checks
-    def _check(self, data: Sequence[Example] | Features) -> None:
+    def check(self, data: Sequence[Example] | Features) -> None:
+        """Raise ValueError where data do not go with the learner or the recipe."""
         if not len(data):
             raise ValueError("no training pictures: is this the empty training list of a test-only data set?")
         is_features = isinstance(data, Features)

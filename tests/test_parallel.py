@@ -1,31 +1,89 @@
-"""Trainings side by side give what they give one after the other."""
+"""Trainings in one pass, or one a core: the results of one after the other, and no error lost."""
+
+from dataclasses import replace
 
 import pytest
 import torch
 
-from coop_edu import Features, PromptLearner, Recipe, Trainer, side_by_side
+from coop_edu import Features, PromptLearner, Recipe, Trainer, side_by_side, train_together
 
 from tiny_clip import tiny_clip
 
+NAMES = ("cat", "dog", "umbrella stand")
+SEEDS = (1, 2, 3)
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return tiny_clip()
+
+
+def features(seed, n=12, views=None):
+    generator = torch.Generator().manual_seed(seed)
+    shape = (n, 16) if views is None else (views, n, 16)
+    return Features(torch.randn(shape, generator=generator), torch.arange(n) % 3, NAMES)
+
+
+def trainers(clip, recipe=Recipe(epochs=3, batch_size=4, views=None), n_ctx=2, **options):  # noqa: B008 (frozen)
+    learners = [PromptLearner(clip, NAMES, n_ctx=n_ctx, seed=seed, **options) for seed in SEEDS]
+    return [Trainer(learner, replace(recipe, seed=seed), progress=False) for learner, seed in zip(learners, SEEDS)]
+
+
+@pytest.mark.parametrize("options", [{}, {"class_specific": True}, {"position": "middle"}, {"position": "front"}])
+@pytest.mark.parametrize("views", [None, 2])
+def test_in_one_pass_each_learns_what_it_learns_alone(clip, options, views):
+    recipe = Recipe(epochs=3, batch_size=4, views=views, lr=0.1)
+    data = [features(seed, views=views) for seed in SEEDS]
+    start, alone, together = (trainers(clip, recipe, **options) for _ in range(3))
+    expected = [trainer.fit(some) for trainer, some in zip(alone, data)]
+    histories = train_together(together, data)
+    for before, a, b, one, other in zip(start, alone, together, expected, histories):
+        moved = (a.learner.ctx - before.learner.ctx).abs().max()
+        assert moved > 1e-3
+        assert (b.learner.ctx - a.learner.ctx).abs().max() < 1e-4 * moved
+        assert other.loss == pytest.approx(one.loss, rel=1e-5)
+        assert (other.accuracy, other.lr, len(other.seconds)) == (one.accuracy, one.lr, 3)
+
+
+def test_what_cannot_share_a_pass_is_named(clip):
+    three = trainers(clip)
+    data = [features(seed) for seed in SEEDS]
+    three[1] = trainers(clip, n_ctx=3)[1]
+    with pytest.raises(ValueError, match="differ in n_ctx: train them one by one"):
+        train_together(three, data)
+    with pytest.raises(ValueError, match="differ in recipe"):
+        train_together([*trainers(clip)[:2], trainers(clip, Recipe(epochs=4, views=None))[2]], data)
+    with pytest.raises(ValueError, match="differ in number of pictures"):
+        train_together(trainers(clip), [*data[:2], features(3, n=9)])
+
+
+def test_a_loss_that_is_not_finite_is_not_hidden_by_the_others(clip):
+    data = [features(seed) for seed in SEEDS]
+    data[2].images[0] = torch.inf
+    with pytest.raises(FloatingPointError, match="epoch 1"):
+        train_together(trainers(clip), data)
+
 
 def test_the_results_are_those_of_one_after_the_other():
-    clip, names = tiny_clip(), ("cat", "dog", "eel")
-    images = torch.randn(30, clip.model.text_projection.shape[1], generator=torch.Generator().manual_seed(0))
-    data = Features(images, torch.arange(30) % 3, names)
+    clip = tiny_clip()
+    generator = torch.Generator().manual_seed(0)
+    data = Features(torch.randn(8, 16, generator=generator), torch.arange(8) % 2, ("cat", "dog"))
 
-    def train(seed: int) -> torch.Tensor:
-        learner = PromptLearner(clip, names, n_ctx=2, seed=seed)
+    def train(seed):
+        learner = PromptLearner(clip, ["cat", "dog"], n_ctx=2, seed=seed)
         Trainer(learner, Recipe(epochs=3, views=None, seed=seed), progress=False).fit(data)
         return learner.ctx.detach()
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    one_by_one = [train(seed) for seed in (1, 2, 3, 4)]
-    torch.set_num_threads(threads)
-    together = side_by_side(train, (1, 2, 3, 4))
-    assert all(torch.equal(a, b) for a, b in zip(one_by_one, together, strict=True))
-    assert not torch.equal(together[0], together[1])
-    assert torch.get_num_threads() == threads
+    try:
+        torch.set_num_threads(1)
+        alone = [train(seed) for seed in (1, 2, 3, 4)]
+        torch.set_num_threads(2)
+        together = side_by_side(train, (1, 2, 3, 4))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
 def test_an_error_is_not_lost():
