@@ -4,41 +4,28 @@ A cell is one number of the paper's figures before averaging over seeds.  Each f
 is, its figures, the recipe, the versions.  How long it took is written beside, in a file of its own, because it differs
 from run to run and nothing else does: a grid that was killed and resumed has the bytes of one that was not.
 
-Leaves out: tables and curves from the results (reports.py), the command line (commands.py), training on several GPUs.
+Cells that differ in their seed only are computed together (parallel.py), each such group on one core.
+
+Leaves out: what a cell computes (cells.py), tables and curves from the results (reports.py), the command line
+(commands.py).
 """
 
 from __future__ import annotations
 
-import json
-import platform
-import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
-from functools import lru_cache
-from importlib import metadata
+from itertools import groupby
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from coop_edu.clip_models import Clip, load_clip
-from coop_edu.datasets import Dataset, Example, load_dataset
-from coop_edu.evaluation import accuracy, domain_generalisation
-from coop_edu.features import extract_features
-from coop_edu.few_shot import sample_train_val
-from coop_edu.files import cache_folder
-from coop_edu.linear_probe import LinearProbe
-from coop_edu.prompt_learner import PromptLearner
-from coop_edu.recipe import Recipe
+from coop_edu.cells import LEARNED, WITHOUT_TRAINING, as_json, recipe_of, run_cells
+from coop_edu.parallel import as_finished
 from coop_edu.results import Cell, append, read_results, write
 from coop_edu.scales import SCALES
-from coop_edu.templates import ZeroShot
-from coop_edu.trainer import Trainer
 
 PROTOCOLS = ("few-shot", "domains", "base-to-new")
-WITHOUT_TRAINING = ("zero_shot", "ensemble_7", "ensemble_80")
-LEARNED = re.compile(r"(?:M(\d+)|(init))_(end|mid|front)(_CSC)?")  # M16_end, M4_mid_CSC; init: "a photo of a"
-POSITIONS = {"end": "end", "mid": "middle", "front": "front"}
 
 
 def make_grid(
@@ -101,11 +88,11 @@ def run_grid(
 ) -> list[dict]:
     """Run the cells that `results` does not have yet; returns the lines of all of them, in the order of `cells`.
 
-    root: where the paper's data sets are; epochs: instead of the recipe's.  jobs: processes, which needs joblib; None
-    takes backend and number from joblib.parallel_config, for a cluster.  A run that is killed loses the cells in flight
-    and no other; in the end the file is sorted.
-    Raises ValueError if results are damaged, or if a cell in them had another recipe; RuntimeError, naming the cell, if
-    one fails: what is finished stays.
+    root: where the paper's data sets are; epochs: instead of the recipe's.  jobs: processes; 1 is this one, with a
+    thread on each core; more need joblib; None takes backend and number from joblib.parallel_config, for a cluster.  A
+    run that is killed loses what is in flight and no more; in the end the file is sorted.
+    Raises ValueError if results are damaged, or if a cell in them had another recipe; RuntimeError, after all others are
+    finished, if cells failed, naming them.
     """
     cells, results = list(dict.fromkeys(cells)), Path(results)
     done = read_results(results)
@@ -117,146 +104,58 @@ def run_grid(
             )
     if results.is_file():
         write(results, done)  # without a line that a crash has cut
-    todo = [cell for cell in cells if cell not in done]
     times = results.with_name(f"{results.stem}.seconds.jsonl")
-    for cell, line, seconds in tqdm(
-        _run_all(todo, root, epochs, jobs), total=len(todo), desc="cells", disable=not progress
-    ):
-        append(results, line)
-        append(times, {"cell": asdict(cell), "seconds": round(seconds, 3)})
-        done[cell] = line
+    # A group of which a line is missing is computed whole: then each figure is rounded as in an undisturbed run.
+    todo = [group for group in _groups(cells) if not done.keys() >= set(group)]
+    failed = []
+    bar = tqdm(total=sum(map(len, todo)), desc="cells", disable=not progress)
+    for group, lines, seconds in _run_all(todo, root, epochs, jobs):
+        if isinstance(lines, Exception):
+            failed.append(f"{', '.join(map(str, group))} failed ({type(lines).__name__}): {lines}")
+            continue
+        for cell, line in zip(group, lines):
+            if cell not in done:
+                append(results, line)
+                append(times, {"cell": asdict(cell), "seconds": round(seconds / len(group), 3)})
+                done[cell] = line
+        bar.update(len(group))
+    bar.close()
     write(results, done)
+    if failed:
+        raise RuntimeError("\n".join(failed))
     return [done[cell] for cell in cells]
 
 
-# ---------------------------------------------------------------------------------------------------- one cell
-def run_cell(cell: Cell, root: str | Path | None = None, epochs: int | None = None) -> dict:
-    """The line of one cell: {"cell": ..., "figures": {name: percent}, "recipe": ..., "versions": ...}."""
-    clip, dataset = _clip(cell.clip), _dataset(cell.dataset, root)
-    cache = cache_folder() / "features"
-    half = _base(len(dataset.classnames)) if cell.protocol == "base-to-new" else len(dataset.classnames)
-    classifier = _classifier(cell, clip, dataset, half, epochs)
-    if cell.protocol == "domains":
-        variants = [_dataset(name, root) for name in SCALES[cell.scale].variants]
-        figures = domain_generalisation(classifier, dataset, variants, cache=cache, progress=False)
-    else:
-        figures = {
-            "accuracy": accuracy(classifier, relabel(dataset.test, 0, half), cache=cache, progress=False)
-        }
-    if cell.protocol == "base-to-new":
-        new = classifier.with_classnames(dataset.classnames[half:])
-        base = figures.pop("accuracy")
-        figures["base"] = base
-        figures["new"] = accuracy(new, relabel(dataset.test, half), cache=cache, progress=False)
-        figures["H"] = 2 * base * figures["new"] / max(base + figures["new"], 1e-9)  # harmonic mean
-    return {
-        "cell": asdict(cell),
-        "figures": {name: round(percent, 4) for name, percent in figures.items()},
-        "recipe": as_json(recipe_of(cell, epochs)),
-        "versions": versions(),
-    }
+def _groups(cells: Iterable[Cell]) -> list[list[Cell]]:
+    """Cells that differ in their seed only; those with most to learn first, so that no core is left with one at the end."""
+    groups = groupby(sorted(cells), key=lambda cell: replace(cell, seed=0))
+    return sorted((list(group) for _, group in groups), key=lambda group: -group[0].shots)
 
 
-def _classifier(cell: Cell, clip: Clip, dataset: Dataset, half: int, epochs: int | None):
-    """A classifier of the first `half` classes, which are all of them unless the rest is to be new."""
-    names = dataset.classnames[:half]
-    if cell.variant in WITHOUT_TRAINING:
-        return ZeroShot(clip, names, _templates(cell.variant, dataset))
-    shots, val = (relabel(part, 0, half) for part in sample_train_val(dataset, cell.shots, cell.seed))
-    if cell.variant == "linear_probe":
-        train, val = (extract_features(clip, part, progress=False) for part in (shots, val))
-        return LinearProbe(clip, names, train, val)
-    n_ctx, init, position, specific = LEARNED.fullmatch(cell.variant).groups()
-    learner = PromptLearner(
-        clip,
-        names,
-        n_ctx=int(n_ctx or 4),
-        class_specific=bool(specific),
-        position=POSITIONS[position],
-        init="a photo of a" if init else None,
-        seed=cell.seed,
-    )
-    Trainer(learner, recipe_of(cell, epochs), progress=False).fit(shots)
-    return learner
-
-
-def _templates(variant: str, dataset: Dataset) -> list[str]:
-    """Hand-written prompts: the data set's own; the seven of the paper's ensemble and that; CLIP's eighty."""
-    from coop_edu import templates
-
-    if variant == "ensemble_80":
-        return templates.OPENAI_TEMPLATES_80
-    own = [dataset.template]
-    if variant == "zero_shot":
-        return own
-    return templates.IMAGENET_TEMPLATES_7 + (own if dataset.name != "ImageNet" else [])
-
-
-def recipe_of(cell: Cell, epochs: int | None = None) -> Recipe | None:
-    """The recipe of the cell's scale, shots and data set, with the cell's seed; None where no prompt is trained."""
-    if not LEARNED.fullmatch(cell.variant):
-        return None
-    recipe = replace(SCALES[cell.scale].recipe(cell.shots, cell.dataset), seed=cell.seed)
-    return recipe if epochs is None else replace(recipe, epochs=epochs)
-
-
-def relabel(examples: Iterable[Example], first: int, end: int | None = None) -> list[Example]:
-    """The examples of the classes first, ..., end - 1, with labels from 0: half of a data set for base-to-new."""
-    return [
-        replace(example, label=example.label - first)
-        for example in examples
-        if example.label >= first and (end is None or example.label < end)
-    ]
-
-
-def _base(classes: int) -> int:
-    return -(-classes // 2)  # the first half of the classes, the larger one
-
-
-@lru_cache(maxsize=1)
-def _clip(name: str) -> Clip:
-    return load_clip(name)
-
-
-@lru_cache(maxsize=8)
-def _dataset(name: str, root: str | Path | None) -> Dataset:
-    return load_dataset(name, root)
-
-
-def versions() -> dict[str, str]:
-    """What figures may depend on."""
-    packages = {name: metadata.version(name) for name in ("torch", "open_clip_torch", "scikit-learn")}
-    from coop_edu import __version__
-
-    return {"coop_edu": __version__, "python": platform.python_version(), **packages}
-
-
-def as_json(recipe: Recipe | None) -> dict | None:
-    return None if recipe is None else json.loads(json.dumps(asdict(recipe)))
-
-
-# ------------------------------------------------------------------------------------------- many cells, one file
 def _run_all(
-    cells: list[Cell], root: str | Path | None, epochs: int | None, jobs: int | None
-) -> Iterator[tuple[Cell, dict, float]]:
-    """Each cell with its line and seconds: one after the other, or in rounds of as many as there are processes."""
+    groups: list[list[Cell]], root: str | Path | None, epochs: int | None, jobs: int | None
+) -> Iterator[tuple[list[Cell], list[dict] | Exception, float]]:
+    """Each group with its lines and seconds, as they are finished: on the cores of this process, or in several."""
     if jobs == 1:
-        yield from (_timed(cell, root, epochs) for cell in cells)
+        yield from as_finished(lambda group: _timed(group, root, epochs), groups)
         return
     from joblib import Parallel, delayed, effective_n_jobs
 
     count = effective_n_jobs(-1 if jobs is None else jobs)
     for first in range(
-        0, len(cells), count
+        0, len(groups), count
     ):  # rounds, because not every backend hands out results one by one
-        some = cells[first : first + count]
-        yield from Parallel(n_jobs=jobs)(delayed(_timed)(cell, root, epochs) for cell in some)
+        some = groups[first : first + count]
+        yield from Parallel(n_jobs=jobs)(delayed(_timed)(group, root, epochs) for group in some)
 
 
-def _timed(cell: Cell, root: str | Path | None, epochs: int | None) -> tuple[Cell, dict, float]:
+def _timed(
+    group: list[Cell], root: str | Path | None, epochs: int | None
+) -> tuple[list[Cell], list[dict] | Exception, float]:
+    """The group, its lines or what went wrong, and how long it took."""
     start = time.perf_counter()
     try:
-        line = run_cell(cell, root, epochs)
+        lines = run_cells(group, root, epochs)
     except Exception as error:
-        raise RuntimeError(f"{cell} failed ({type(error).__name__}): {error}") from error
-    return cell, line, time.perf_counter() - start
+        lines = error
+    return group, lines, time.perf_counter() - start

@@ -13,8 +13,8 @@ Leaves out: grids of experiments in several processes, resumed where they stoppe
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from typing import TypeVar
 
@@ -97,15 +97,23 @@ def side_by_side(function: Callable[[Job], Result], jobs: Iterable[Job]) -> list
     >>> side_by_side(lambda n: n * n, [3, 1, 2])
     [9, 1, 4]
     """
+    jobs = list(jobs)
+    results = dict(as_finished(lambda place: (place, function(jobs[place])), range(len(jobs))))
+    return [results[place] for place in range(len(jobs))]
+
+
+def as_finished(function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
+    """What `side_by_side` computes, each result as soon as it is there, in any order."""
     if torch.cuda.is_available() or torch.backends.mps.is_available():  # it is busy with one
-        return [function(job) for job in jobs]
+        yield from map(function, jobs)
+        return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads_before = torch.get_num_threads()
+    pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
     try:
-        with (
-            threadpool_limits(1, "blas"),  # NumPy's products too
-            ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-        ):
-            return list(pool.map(function, jobs))
+        with threadpool_limits(1, "blas"):  # NumPy's products too
+            for future in as_completed([pool.submit(function, job) for job in jobs]):
+                yield future.result()
     finally:
+        pool.shutdown(cancel_futures=True)  # after an error, what has not begun is not begun
         torch.set_num_threads(threads_before)

@@ -22,6 +22,7 @@ Leaves out: where prompts come from, and memory that does not grow with K (both 
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -223,17 +224,21 @@ def supported(tower: nn.Module) -> bool:
     return causal and plain and isinstance(tower.text_projection, nn.Parameter)
 
 
+_hooking = threading.Lock()
+
+
 def encode_by_hook(model: nn.Module, ids: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
     """Run the model's own encode_text on ids (K, L), with embeddings (K, L, D) in place of its word embeddings.
 
-    The reference that PromptEncoder is tested against.
+    The reference that PromptEncoder is tested against.  One thread at a time: the hook is on the shared model.
     """
     words = text_tower(model).token_embedding
-    handle = words.register_forward_hook(lambda module, args, output: embeddings.to(output.dtype))
-    try:
-        return model.encode_text(ids)
-    finally:
-        handle.remove()
+    with _hooking:
+        handle = words.register_forward_hook(lambda module, args, output: embeddings.to(output.dtype))
+        try:
+            return model.encode_text(ids)
+        finally:
+            handle.remove()
 
 
 def end_token(tower: nn.Module) -> int:

@@ -12,11 +12,15 @@ from pathlib import Path
 import pytest
 
 from coop_edu import __main__, experiments, reports
+from coop_edu import cells as one_cell
+from coop_edu.cells import recipe_of, relabel, run_cell
 from coop_edu.datasets import Dataset
 from coop_edu.evaluation import accuracy
-from coop_edu.experiments import Cell, make_grid, read_results, recipe_of, relabel, run_cell, run_grid
+from coop_edu.experiments import make_grid, run_grid
 from coop_edu.few_shot import sample_few_shot
 from coop_edu.prompt_learner import PromptLearner
+from coop_edu.results import Cell, read_results
+from coop_edu.scales import SCALES
 from coop_edu.templates import ZeroShot
 from coop_edu.trainer import Trainer
 
@@ -24,6 +28,7 @@ from pictures import make_dataset
 from tiny_clip import tiny_clip
 
 TESTS = Path(__file__).parent
+SEEDS = (1, 2, 3)
 CLASSES = ("cat", "dog", "eel", "fox", "gnu")
 
 
@@ -38,11 +43,15 @@ def use_tiny(folder, patch):
         splits = read_split(folder / name / f"split_zhou_{name}.json", images)
         return Dataset(name, classnames_of(splits), **splits)
 
-    patch(experiments, "load_clip", lambda name: clip)
-    patch(experiments, "load_dataset", load)
-    experiments._clip.cache_clear()
-    experiments._dataset.cache_clear()
+    patch(one_cell, "load_clip", lambda name: clip)
+    patch(one_cell, "load_dataset", load)
+    forget()
     return clip
+
+
+def forget():
+    for loaded in (one_cell._load_clip, one_cell._load_dataset, one_cell._encode):
+        loaded.cache_clear()
 
 
 @pytest.fixture
@@ -51,8 +60,7 @@ def tiny(tmp_path, monkeypatch):
     for name in ("Zoo", "Farm"):
         make_dataset(tmp_path / "data", name, CLASSES, train=2, val=2, test=2)
     yield use_tiny(tmp_path / "data", monkeypatch.setattr)
-    experiments._clip.cache_clear()
-    experiments._dataset.cache_clear()
+    forget()
 
 
 def grid(**options):
@@ -62,7 +70,7 @@ def grid(**options):
 
 # ------------------------------------------------------------------------------------------------------------ one cell
 def test_a_cell_is_what_the_library_says_by_hand(tiny, tmp_path):
-    zoo = experiments._dataset("Zoo", None)
+    zoo = one_cell._dataset("Zoo", None)
     hand_written, learned = make_grid(
         "mini", datasets=["Zoo"], shots=[2], seeds=[3], variants=["zero_shot", "M2_mid_CSC"]
     )[::-1]
@@ -82,6 +90,30 @@ def test_a_cell_is_what_the_library_says_by_hand(tiny, tmp_path):
     assert line["recipe"]["epochs"] == 2 and json.loads(json.dumps(line)) == line
 
 
+def test_seeds_together_have_the_figures_of_each_alone(tiny):
+    three = make_grid("mini", datasets=["Zoo"], shots=[2], seeds=SEEDS, variants=["M2_end"])
+    assert [line["figures"] for line in one_cell.run_cells(three, epochs=3)] == [
+        run_cell(cell, epochs=3)["figures"] for cell in three
+    ]
+
+
+def test_a_long_list_is_not_encoded_whole(tiny, monkeypatch):
+    (cell,) = make_grid("mini", datasets=["Zoo"], shots=[1], seeds=[1], variants=["M2_end"])
+    expected = run_cell(cell, epochs=2)
+    monkeypatch.setattr(one_cell, "WHOLE", 3)
+    encoded, real = [], one_cell.extract_features
+    monkeypatch.setattr(
+        one_cell,
+        "extract_features",
+        lambda clip, some, **k: encoded.append(len(some)) or real(clip, some, **k),
+    )
+    forget()
+    assert run_cell(cell, epochs=2) == expected and encoded == [
+        5,
+        10,
+    ]  # one shot of five classes; all test pictures
+
+
 def test_the_recipe_of_the_paper_scale():
     cell = Cell("paper", "RN50", "few-shot", "EuroSAT", "M16_end", 4, 2)
     assert (recipe_of(cell).epochs, recipe_of(cell).seed, recipe_of(cell).views) == (100, 2, "fresh")
@@ -95,7 +127,7 @@ def test_other_variants(tiny, variant):
 
 
 def test_base_to_new_trains_on_the_first_half_and_tests_on_both(tiny):
-    zoo = experiments._dataset("Zoo", None)
+    zoo = one_cell._dataset("Zoo", None)
     assert {(e.label, e.classname) for e in relabel(zoo.test, 3)} == {(0, "fox"), (1, "gnu")}
     cells = make_grid(
         "mini",
@@ -114,8 +146,8 @@ def test_base_to_new_trains_on_the_first_half_and_tests_on_both(tiny):
 
 
 def test_domains_go_to_the_variants(tiny, monkeypatch):
-    scale = replace(experiments.SCALES["mini"], source="Zoo", variants=("Farm", "Zoo", "Farm", "Farm"))
-    monkeypatch.setitem(experiments.SCALES, "mini", scale)
+    scale = replace(SCALES["mini"], source="Zoo", variants=("Farm", "Zoo", "Farm", "Farm"))
+    monkeypatch.setitem(SCALES, "mini", scale)
     (cell,) = make_grid("mini", variants=["zero_shot"], protocol="domains")
     assert cell.dataset == "Zoo" and set(run_cell(cell)["figures"]) == {"Zoo", "Farm"}
     with pytest.raises(ValueError, match="variants are those of Zoo"):
@@ -143,8 +175,10 @@ def test_finished_cells_are_skipped_and_the_file_is_sorted(tiny, tmp_path, monke
     file = tmp_path / "results.jsonl"
     first = run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
     ran = []
-    real = experiments.run_cell
-    monkeypatch.setattr(experiments, "run_cell", lambda cell, *rest: ran.append(cell) or real(cell, *rest))
+    real = experiments.run_cells
+    monkeypatch.setattr(
+        experiments, "run_cells", lambda cells, *rest: ran.extend(cells) or real(cells, *rest)
+    )
     lines = run_grid(grid(), file, epochs=1, progress=False)
     assert len(lines) == 6 and {cell.dataset for cell in ran} == {"Farm"} and lines[3:] == first
     assert run_grid(grid()[::-1], file, epochs=1, progress=False) == lines[::-1] and len(ran) == 3
@@ -165,8 +199,9 @@ def test_another_recipe_is_not_mixed_in(tiny, tmp_path):
 
 def test_a_cell_that_fails_is_named_and_the_finished_ones_stay(tiny, tmp_path):
     file = tmp_path / "results.jsonl"
-    with pytest.raises(RuntimeError, match=r"Cell\(.*'Nowhere'.*failed \(FileNotFoundError\)"):
+    with pytest.raises(RuntimeError, match=r"Cell\(.*'Nowhere'.*failed \(FileNotFoundError\)") as caught:
         run_grid(grid(datasets=["Farm", "Nowhere"]), file, epochs=1, progress=False)
+    assert len(str(caught.value).splitlines()) == 3 and "Farm" not in str(caught.value)
     assert {cell.dataset for cell in read_results(file)} == {"Farm"} and len(read_results(file)) == 3
 
 
@@ -198,16 +233,16 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_experiments import experiments, grid, use_tiny
 use_tiny(Path({data!r}), setattr)
-real = experiments.run_cell
-experiments.run_cell = lambda *cell: time.sleep(0.3) or real(*cell)
-experiments.run_grid(grid(), {file!r}, epochs=1, progress=False)
+real = experiments.run_cells
+experiments.run_cells = lambda *cell: time.sleep(0.3) or real(*cell)
+experiments.run_grid(grid(seeds=[1, 2, 3]), {file!r}, epochs=1, progress=False)
 """
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
 def test_killed_and_resumed_gives_the_same_bytes(tiny, tmp_path):
     undisturbed, killed = tmp_path / "undisturbed.jsonl", tmp_path / "killed.jsonl"
-    run_grid(grid(), undisturbed, epochs=1, progress=False)
+    run_grid(grid(seeds=SEEDS), undisturbed, epochs=1, progress=False)
     code = VICTIM.format(tests=str(TESTS), data=str(tmp_path / "data"), file=str(killed))
     victim = subprocess.Popen(
         [sys.executable, "-c", code], cwd=TESTS.parent, env={**os.environ, "OMP_NUM_THREADS": "1"}
@@ -220,9 +255,21 @@ def test_killed_and_resumed_gives_the_same_bytes(tiny, tmp_path):
         victim.kill()
         victim.wait()
     found = len(read_results(killed))
-    assert 2 <= found < len(grid())
-    run_grid(grid(), killed, epochs=1, progress=False)
+    assert 2 <= found < len(grid(seeds=SEEDS))
+    run_grid(grid(seeds=SEEDS), killed, epochs=1, progress=False)
     assert killed.read_bytes() == undisturbed.read_bytes()
+
+
+def test_of_seeds_that_learn_together_a_missing_one_is_learned_as_before(tiny, tmp_path):
+    file = tmp_path / "results.jsonl"
+    run_grid(grid(seeds=SEEDS), file, epochs=1, progress=False)
+    whole = file.read_bytes()
+    for lost in range(len(whole.splitlines())):
+        file.write_bytes(
+            b"".join(line for n, line in enumerate(whole.splitlines(keepends=True)) if n != lost)
+        )
+        run_grid(grid(seeds=SEEDS), file, epochs=1, progress=False)
+        assert file.read_bytes() == whole
 
 
 @pytest.mark.slow

@@ -27,9 +27,9 @@ LAYERS = (
     {"files", "probability", "augmentation", "clip_models", "datasets", "safe_pickle", "results"},
     {"prompt_encoder", "templates", "prompt_learner", "few_shot", "pictures", "features", "checkpoints"}
     | {"authors_checkpoints"},
-    {"recipe", "trainer", "parallel", "evaluation", "linear_probe"},
+    {"recipe", "trainer", "distributed", "parallel", "evaluation", "linear_probe"},
     {"scales", "plots", "verdicts", "environment"},
-    {"widgets", "checks", "experiments", "reports", "commands"},
+    {"widgets", "checks", "cells", "experiments", "reports", "commands"},
     {"__init__", "__main__"},
 )
 
