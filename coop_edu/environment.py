@@ -146,14 +146,14 @@ def _check_assets() -> Iterator[Check]:
         return
     for name, digest in expected.items():
         try:
-            megabytes, found = (folder / name).stat().st_size / 1e6, sha256(folder / name)
+            kilobytes, found = (folder / name).stat().st_size / 1e3, sha256(folder / name)
         except OSError as error:
             yield Check(f"assets/{name}", False, f"cannot be read ({error})", remedy)
             continue
         if found == digest:
-            yield Check(f"assets/{name}", True, f"{megabytes:.1f} MB, checksum verified")
+            yield Check(f"assets/{name}", True, f"{kilobytes:,.0f} KB, checksum verified")
         else:
-            wrong = f"{megabytes:.1f} MB, and not what was shipped (the checksum differs)"
+            wrong = f"{kilobytes:,.0f} KB, and not what was shipped (the checksum differs)"
             yield Check(f"assets/{name}", False, wrong, remedy)
 
 

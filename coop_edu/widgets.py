@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 
 from coop_edu import plots
 from coop_edu.pictures import load_image
+from coop_edu.plots.style import png
 from coop_edu.probability import class_probabilities
 from coop_edu.templates import fill
 
@@ -35,7 +37,8 @@ WIDE = {"layout": widgets.Layout(width="30em"), "style": {"description_width": "
 class PromptExplorer:
     """Type a template, move the temperature, choose a picture: class -> probability (Eq. 1).
 
-    `clip`: from load_clip; `images`: name -> picture (path, PIL image, array, bytes or Example); `classnames`: K names.
+    `clip`: from load_clip; `images`: name -> picture (path, PIL image, array, bytes or Example), under the name of its class if it has one of
+    the `classnames`, of which there are K.
     The temperature tau starts where CLIP's own training left it, at 1 / logit_scale. In code, set the values of
     `.template`, `.temperature` and `.picture`, and read `.result`, class -> probability.
     A template without exactly one {} is explained in place of the bars, and `.result` is empty.
@@ -76,14 +79,20 @@ class PromptExplorer:
         self.preview.value = _png(self.images[self.picture.value])
         try:
             self.result = self.compute(self.template.value, self.temperature.value, self.picture.value)
-            self.bars.value = bars_html(self.result)
+            (sentence,) = fill(self.template.value, [next(iter(self.result))])
+            self.bars.value = (
+                f"<p>Of {len(self.classnames)} sentences, one a class, CLIP finds that this one fits best:<br>"
+                f"<b>“{html.escape(sentence)}”</b></p>{bars_html(self.result)}"
+            )
         except ValueError as error:  # a template in the making: say what is missing, where the reader looks
             self.result = {}
             self.bars.value = f"<p>{html.escape(str(error))}</p>"
 
     def figure(self, message: str = "") -> Figure:
         """What is shown now, as a still figure that stays in a stored notebook."""
-        return plots.show_probabilities(self.images[self.picture.value], self.result, message=message)
+        name = self.picture.value
+        truth = name if name in self.classnames else ""
+        return plots.show_probabilities(self.images[name], self.result, truth=truth, message=message)
 
     def _ipython_display_(self) -> None:
         _display(self.view)
@@ -161,7 +170,7 @@ class LiveTraining:
         self.status.value = (
             f"epoch {state.epoch} of {state.epochs}, loss {state.history.loss[-1]:.3f}{measured}"
         )
-        self.picture.value = _png(plots.training_curve(state.history, title=self.title))
+        self.picture.value = png(plots.training_curve(state.history, title=self.title), dpi=120)
 
     def _ipython_display_(self) -> None:
         _display(self.view)
@@ -205,13 +214,9 @@ def _sorted(classnames: Sequence[str], p: torch.Tensor) -> dict[str, float]:
     return dict(sorted(zip(classnames, p.tolist(), strict=True), key=lambda item: -item[1]))
 
 
-def _png(picture: Any) -> bytes:
-    """A PIL image or a Figure as the bytes of a PNG file."""
+def _png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    if isinstance(picture, Figure):
-        picture.savefig(buffer, format="png", dpi=90)
-    else:
-        picture.save(buffer, format="png")
+    picture.save(buffer, format="png")
     return buffer.getvalue()
 
 

@@ -1,5 +1,6 @@
 """Figures: drawn, closed, captioned, and showing the numbers they were given."""
 
+import io
 from types import SimpleNamespace
 
 import matplotlib
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 
 from coop_edu import plots
+from coop_edu.plots.style import png
 
 matplotlib.use("Agg")
 
@@ -33,6 +36,7 @@ FIGURES = {
     "domain_table": lambda m: plots.domain_table(ROWS, source="IconNet", message=m),
     "template_bars": lambda m: plots.template_bars({"a {}": 50.0, "{}": 80.0}, message=m),
     "prompt_layout": lambda m: plots.prompt_layout(message=m),
+    "positions_to_scale": lambda m: plots.positions_to_scale([8, 9, 8], shared=5, total=20, message=m),
     "context_path": lambda m: plots.context_path(PATH, {"a photo of a": PATH[0] + 1}, message=m),
 }
 
@@ -48,26 +52,55 @@ def test_figure_is_closed_readable_and_captioned(name, recwarn):
     figure.canvas.draw()
     assert isinstance(figure, Figure)
     assert plt.get_fignums() == before
-    assert figure.get_supxlabel() == "This is what the picture says."
+    assert figure.message == "This is what the picture says."
     width, height = figure.get_size_inches()
-    assert 3 <= width <= 13 and 1.5 <= height <= 12
+    assert 3 <= width <= 9.3 and 1.5 <= height <= 12
     assert not [warning for warning in recwarn if "layout" in str(warning.message)]
 
 
 def test_every_public_figure_is_tested():
     functions = {name for name in plots.__all__ if callable(getattr(plots, name))}
-    assert functions - {"caption", "text_table", "map_of_notebooks"} == set(FIGURES)
+    assert functions - {"caption", "text_table", "map_of_notebooks", "new_figure"} == set(FIGURES)
 
 
-def test_long_messages_are_wrapped():
-    lines = plots.training_curve([1.0], message="word " * 80).get_supxlabel().splitlines()
-    assert len(lines) > 3
+def shown(figure, monkeypatch):
+    """What a notebook gets: [(data, metadata), ...]."""
+    outputs = []
+    monkeypatch.setattr(
+        "IPython.display.display", lambda data, metadata=None, raw=False: outputs.append((data, metadata))
+    )
+    figure._ipython_display_()
+    return outputs
+
+
+def test_a_figure_shows_itself_sharp_and_described_and_its_message_as_text(monkeypatch):
+    figure = plots.training_curve([2.0, 1.0], message="From “a_{}*” to\n  1.0.")
+    (picture, described), (message, _) = shown(figure, monkeypatch)
+    assert described["image/png"]["alt"] == picture["text/plain"] == "From “a_{}*” to 1.0."
+    pixels = Image.open(io.BytesIO(picture["image/png"]))
+    assert pixels.width == pytest.approx(2 * described["image/png"]["width"], abs=2)
+    assert pixels.width == pytest.approx(2 * 96 * figure.get_figwidth(), abs=2)
+    assert message["text/markdown"] == r"*Figure.* From “a\_{}\*” to 1.0."  # a class name is not Markdown
+
+
+def test_the_few_colours_of_a_stored_picture_are_enough():
+    figure = plots.similarity_matrix(np.linspace(-1, 1, 100).reshape(10, 10))
+    exact = io.BytesIO()
+    figure.savefig(exact, format="png", dpi=100)
+    stored = Image.open(io.BytesIO(png(figure, dpi=100)))
+    difference = np.abs(np.asarray(stored.convert("RGB"), float) - np.asarray(Image.open(exact).convert("RGB"), float))
+    assert difference.mean() < 2 and len(png(figure, dpi=100)) < len(exact.getvalue()) / 1.5
+
+
+def test_no_figure_is_wider_than_a_laptop_shows():
+    for name, draw in FIGURES.items():
+        assert draw("").get_figwidth() <= 9.3, name
 
 
 def test_probabilities_are_sorted_cut_and_labelled():
     p = {"a": 0.1, "b": 0.6, "c": 0.3}
     shown = texts(plots.show_probabilities(PICTURES[0], p, truth="c", top=2))
-    assert "60.0" in shown and "30.0" in shown and "c (true)" in shown and "a" not in shown
+    assert "60 %" in shown and "30 %" in shown and "c (true)" in shown and "a" not in shown
 
 
 def test_curves_show_mean_and_population_std():
@@ -91,7 +124,8 @@ def test_layout_shares_exactly_what_precedes_the_first_difference(position, clas
     figure = plots.prompt_layout(("cat", "dog"), n_ctx=4, position=position, class_specific=class_specific)
     sky = matplotlib.colors.to_rgba(plots.OKABE_ITO[2])
     boxes = [box for box in figure.axes[0].patches if box.get_facecolor() == sky]
-    assert len(boxes) == 2 * shared
+    assert len(boxes) == shared  # one box for all classes: it is one computation
+    assert all(box.get_height() > 1.5 for box in boxes)
 
 
 def test_one_similarity_is_written_in_each_cell():
@@ -99,9 +133,29 @@ def test_one_similarity_is_written_in_each_cell():
     assert "0.25" in shown and "-0.50" in shown
 
 
-def test_map_marks_the_place():
-    assert any("you are here" in text for text in texts(plots.map_of_notebooks("03")))
-    assert not any("you are here" in text for text in texts(plots.map_of_notebooks()))
+def test_positions_to_scale_counts_what_is_computed():
+    figure = plots.positions_to_scale([8, 9, 8], shared=5, total=20)
+    assert [axis.get_title() for axis in figure.axes] == ["every position: 60", "what is needed: 15"]
+    drawn = figure.axes[1].images[0].get_array()
+    grey = np.array(matplotlib.colors.to_rgb("#eeeeee"))
+    assert (np.abs(drawn - grey).max(axis=2) > 1e-6).sum() == 5 + 3 + 4 + 3
+
+
+def test_map_links_the_notebooks_and_marks_the_place():
+    here, nowhere = plots.map_of_notebooks("03").data, plots.map_of_notebooks().data
+    assert here.count("you are here") == 1 and "(03_prompt_learner.ipynb)" not in here
+    assert "you are here" not in nowhere
+    assert all(f"({file}.ipynb)" in nowhere and question in nowhere for file, _, question in plots.NOTEBOOKS)
+
+
+def test_rows_of_pictures_have_names():
+    assert "first" in texts(plots.show_images(PICTURES, rows=["first", "second"], columns=3))
+
+
+def test_matrices_side_by_side_share_one_colour_scale():
+    figure = plots.similarity_matrix({"before": [[0.1, 0.0]], "after": [[0.9, -0.4]]})
+    assert [axis.images[0].get_clim() for axis in figure.axes[:2]] == [(-0.4, 0.9)] * 2
+    assert [axis.get_title() for axis in figure.axes[:2]] == ["before", "after"]
 
 
 @pytest.mark.parametrize(
@@ -109,6 +163,7 @@ def test_map_marks_the_place():
     [
         (lambda: plots.show_images([]), "at least one picture"),
         (lambda: plots.show_images(PICTURES, ["one"]), "one title a picture"),
+        (lambda: plots.show_images(PICTURES, rows=["one"], columns=3), "one name a row"),
         (lambda: plots.similarity_matrix([1.0]), "shape"),
         (lambda: plots.similarity_matrix([[1.0]], captions=["a", "b"]), "as many captions"),
         (lambda: plots.context_path(PATH, {"a photo": torch.zeros(2, 8)}), "n_ctx"),
@@ -128,4 +183,4 @@ def test_every_wording_has_its_own_bars_and_the_truth_is_marked():
     _, left, right = figure.axes
     assert [label.get_text() for label in left.get_yticklabels()] == ["cat (true)", "dog"]
     assert [label.get_text() for label in right.get_yticklabels()] == ["dog", "cat (true)"]
-    assert "“a {}.”" in texts(figure)
+    assert {"“a {}.”", "✓ cat", "✗ dog"} <= {text.strip() for text in texts(figure)}

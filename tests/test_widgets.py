@@ -77,7 +77,13 @@ def test_other_errors_are_not_swallowed(explorer, monkeypatch):
 
 
 def test_explorer_has_a_still_figure(explorer):
-    assert explorer.figure("what it says").get_supxlabel() == "what it says"
+    assert explorer.figure("what it says").message == "what it says"
+
+
+def test_explorer_says_in_words_which_sentence_fits_best(explorer):
+    explorer.template.value = "a <b>bold</b> {}"
+    best = next(iter(explorer.result))
+    assert f"“a &lt;b&gt;bold&lt;/b&gt; {best}”" in explorer.bars.value
 
 
 def test_explorer_without_pictures_is_refused(clip):

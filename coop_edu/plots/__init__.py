@@ -15,9 +15,15 @@ from coop_edu.plots.curves import (
     text_table,
     training_curve,
 )
-from coop_edu.plots.diagrams import NOTEBOOKS, context_path, map_of_notebooks, prompt_layout
+from coop_edu.plots.diagrams import (
+    NOTEBOOKS,
+    context_path,
+    map_of_notebooks,
+    positions_to_scale,
+    prompt_layout,
+)
 from coop_edu.plots.pictures import compare_wordings, show_images, show_probabilities, similarity_matrix
-from coop_edu.plots.style import OKABE_ITO, STYLES, caption
+from coop_edu.plots.style import OKABE_ITO, STYLES, caption, new_figure
 
 __all__ = [
     "NOTEBOOKS",
@@ -30,6 +36,8 @@ __all__ = [
     "context_path",
     "domain_table",
     "map_of_notebooks",
+    "new_figure",
+    "positions_to_scale",
     "prompt_layout",
     "show_images",
     "show_probabilities",

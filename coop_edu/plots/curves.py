@@ -27,7 +27,7 @@ def accuracy_curves(
     >>> [text.get_text() for text in figure.axes[0].get_xticklabels()]
     ['0', '1', '2']
     """
-    figure, axis = new_figure(7.0, 4.4)
+    figure, axis = new_figure(7.0, 3.9)
     _draw_curves(axis, curves, label_lines=True)
     axis.set(title=title, xlabel="labelled pictures a class (shots)", ylabel="accuracy, %")
     return caption(figure, message)
@@ -42,7 +42,7 @@ def accuracy_panels(
     """`accuracy_curves` for several data sets side by side: the paper's eleven-panel figure. One legend for all."""
     columns = min(columns, len(tasks))
     rows = -(-len(tasks) // columns)
-    figure, axes = new_figure(2.9 * columns, 2.4 * rows + 0.8, rows, columns, squeeze=False)
+    figure, axes = new_figure(min(9.3, 2.9 * columns), 2.1 * rows + 0.7, rows, columns, squeeze=False)
     for axis in axes.flat[len(tasks) :]:
         axis.axis("off")
     for axis, (name, curves) in zip(axes.flat, tasks.items(), strict=False):
@@ -55,16 +55,16 @@ def accuracy_panels(
     return caption(figure, message)
 
 
-def training_curve(history: Any, *, title: str = "", message: str = "") -> Figure:
-    """Loss, training accuracy and learning rate, epoch by epoch. `history`: a History, or a list of losses."""
+def training_curve(history: Any, *, title: str = "", unit: str = "epoch", message: str = "") -> Figure:
+    """Loss, training accuracy and learning rate, epoch by epoch. `history`: a History, or a list of losses, one a unit."""
     panels = [("loss", "cross entropy", getattr(history, "loss", history), VERMILION)]
     for field, label, colour in (("accuracy", "training accuracy, %", BLUE), ("lr", "learning rate", GREEN)):
         if len(values := getattr(history, field, ())):
             panels.append((field, label, values, colour))
-    figure, axes = new_figure(max(4.6, 3.3 * len(panels)), 2.9, 1, len(panels), squeeze=False)
+    figure, axes = new_figure(max(4.6, 3.1 * len(panels)), 2.6, 1, len(panels), squeeze=False)
     for axis, (_, label, values, colour) in zip(axes.flat, panels, strict=True):
         axis.plot(range(1, len(values) + 1), values, color=colour, marker="." if len(values) <= 60 else "")
-        axis.set(xlabel="epoch", ylabel=label)
+        axis.set(xlabel=unit, ylabel=label)
         axis.locator_params(axis="x", integer=True)
         tidy(axis)
     if title:
@@ -85,7 +85,7 @@ def domain_table(rows: Mapping[str, Mapping[str, float]], *, source: str = "", m
                 f"expected the data sets {datasets} in every row, got {list(row)} for {method!r}"
             )
     width = 0.84 / len(rows)
-    figure, axis = new_figure(max(6.0, 1.0 + 0.52 * len(rows) * len(datasets)), 3.9)
+    figure, axis = new_figure(min(9.3, max(6.0, 1.0 + 0.45 * len(rows) * len(datasets))), 3.5)
     for number, (method, row) in enumerate(rows.items()):
         colour, _, hatch = style_of(method, number)
         places = np.arange(len(datasets)) + (number - (len(rows) - 1) / 2) * width
@@ -122,14 +122,16 @@ def text_table(rows: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def template_bars(accuracies: Mapping[str, float], *, highlight: str = "", message: str = "") -> Figure:
+def template_bars(
+    accuracies: Mapping[str, float], *, highlight: str = "", label: str = "accuracy, %", message: str = ""
+) -> Figure:
     """Accuracy of hand-written prompts, best on top. `accuracies`: template -> percent; `highlight` is set apart."""
     ordered = sorted(accuracies.items(), key=lambda item: -item[1])
-    figure, axis = new_figure(7.0, 0.36 * len(ordered) + 0.9)
+    figure, axis = new_figure(7.0, max(1.5, 0.29 * len(ordered) + 0.7))
     colours = [VERMILION if name == highlight else BLUE for name, _ in ordered]
-    names = [f"> {name}" if name == highlight else name for name, _ in ordered]
-    draw_bars(axis, names, [value for _, value in ordered], colours, limit=100)
-    axis.set_xlabel("accuracy, %")
+    names = [f"▸ {name}" if name == highlight else name for name, _ in ordered]
+    draw_bars(axis, names, [value for _, value in ordered], colours)
+    axis.set_xlabel(label)
     return caption(figure, message)
 
 

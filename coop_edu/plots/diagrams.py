@@ -6,24 +6,27 @@ Leaves out: how a prompt is really assembled (prompt_learner.py) and what the en
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from coop_edu.plots.style import (
     BLACK,
-    BLUE,
     GREY,
+    ORANGE,
     SKY,
     VERMILION,
-    YELLOW,
     as_array,
     caption,
     new_figure,
     tidy,
 )
+
+if TYPE_CHECKING:
+    from IPython.display import Markdown
 
 NOTEBOOKS = (  # file, title, the question it answers
     ("00_start_here", "Start here", "Does wording change what CLIP sees?"),
@@ -47,43 +50,66 @@ def prompt_layout(
     """What stands at each position of a prompt, and how often the text encoder has to compute it (Eqs. 2-4).
 
     One row a class: SOS, the context v1..vM, the words of the name, the full stop, EOT, padding. Learned vectors have a
-    thick frame. A position is computed once for all classes while everything up to it is the same; once a class from
-    there on; and never after EOT, because nothing behind it can change the feature.
+    thick frame. While everything up to a position is the same it is computed once for all classes, and drawn as one box
+    across them; from there on once a class; and never after EOT, because nothing behind it can change the feature.
     """
     rows = [_positions(name, n_ctx, position, class_specific, row) for row, name in enumerate(classnames)]
     length = max(map(len, rows)) + 2
     shared = next((i for i, column in enumerate(zip(*rows)) if len(set(column)) > 1), min(map(len, rows)))
-    figure, axis = new_figure(min(13.0, 0.82 * length + 0.6), 0.75 * len(rows) + 1.3)
-    fill = {"once for all classes": (SKY, ""), "once a class": (YELLOW, "//"), "never": ("white", "..")}
+    shared = shared if len(rows) > 1 else 0
+    figure, axis = new_figure(min(9.3, 0.75 * length + 0.4), 0.55 * len(rows) + 0.5)
+    fill = {"once for all classes": (SKY, ""), "once a class": (ORANGE, ""), "never": ("white", "....")}
+
+    def draw(place: int, top: int, height: int, token: str, when: str) -> None:
+        colour, hatch = fill[when]
+        learned = token.startswith("$v")
+        box = FancyBboxPatch(
+            (place + 0.06, -top - height + 0.6), 0.88, height - 0.2, boxstyle="round,pad=0,rounding_size=0.08",
+            facecolor=colour, hatch=hatch, edgecolor=BLACK if learned else "#aaaaaa", linewidth=2.2 if learned else 0.8,
+        )  # fmt: skip
+        axis.add_patch(box)
+        axis.text(place + 0.5, -top - height / 2 + 0.5, token, ha="center", va="center", fontsize=9.5)
+
+    for place in range(shared):  # one box for all rows: it is one computation
+        draw(place, 0, len(rows), rows[0][place], "once for all classes")
     for row, tokens in enumerate(rows):
-        for place in range(length):
+        for place in range(shared, length):
             token = tokens[place] if place < len(tokens) else ""
-            if place >= len(tokens):
-                when = "never"
-            elif place < shared and len(rows) > 1:
-                when = "once for all classes"
-            else:
-                when = "once a class"
-            colour, hatch = fill[when]
-            learned = token.startswith("$v")
-            style = {"edgecolor": BLACK if learned else "#bbbbbb", "linewidth": 2.2 if learned else 0.8}
-            box = FancyBboxPatch(
-                (place + 0.06, -row - 0.4), 0.88, 0.8, boxstyle="round,pad=0,rounding_size=0.08"
-            )
-            box.set(facecolor=colour, **style)
-            if when == "never":
-                box.set(hatch=hatch)
-            axis.add_patch(box)
-            axis.text(place + 0.5, -row, token, ha="center", va="center", fontsize=9)
-    handles = [Rectangle((0, 0), 1, 1, facecolor=colour, edgecolor="#bbbbbb", hatch=hatch if when == "never" else "")
-               for when, (colour, hatch) in fill.items()]  # fmt: skip
-    labels = [f"computed {when}" for when in fill]
+            draw(place, row, 1, token, "once a class" if token else "never")
+    handles = [Rectangle((0, 0), 1, 1, facecolor=colour, edgecolor="#aaaaaa", hatch=hatch)
+               for colour, hatch in fill.values()]  # fmt: skip
     handles.append(Rectangle((0, 0), 1, 1, facecolor="white", edgecolor=BLACK, linewidth=2.2))
-    figure.legend(
-        handles, [*labels, "learned"], loc="outside upper center", ncols=4, frameon=False, fontsize=9
-    )
+    labels = [*(f"computed {when}" for when in fill), "learned"]
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
     axis.set(xlim=(0, length), ylim=(-len(rows) + 0.4, 0.6))
     axis.axis("off")
+    return caption(figure, message)
+
+
+def positions_to_scale(lengths: Sequence[int], shared: int, total: int, *, message: str = "") -> Figure:
+    """All positions of all prompts, a dot each and a row a class: what stands there, and what has to be computed.
+
+    `lengths`: positions of each class up to EOT; `shared`: how many of them are the same for all classes, counted from
+    SOS; `total`: the positions a prompt is padded to.
+    """
+    classes = len(lengths)
+    needed = np.zeros((classes, total, 3))
+    needed[...] = to_rgb("#eeeeee")
+    for row, length in enumerate(sorted(lengths)):
+        needed[row, shared:length] = to_rgb(ORANGE)
+    needed[0, :shared] = to_rgb(SKY)
+    naive = np.full_like(needed, to_rgb(GREY))
+    computed = shared + sum(lengths) - shared * classes
+    figure, axes = new_figure(6.4, min(4.2, 3.0 * classes / total + 1.2), 1, 2)
+    titles = (f"every position: {classes * total:,}", f"what is needed: {computed:,}")
+    for axis, picture, title in zip(axes, (naive, needed), titles, strict=True):
+        axis.imshow(picture, aspect="equal", interpolation="nearest")
+        axis.set_xticks(np.arange(-0.5, total), minor=True)
+        axis.set_yticks(np.arange(-0.5, classes), minor=True)
+        axis.grid(which="minor", color="white", linewidth=0.6)
+        axis.tick_params(which="both", length=0)
+        axis.set(xticks=[], yticks=[], xlabel="position", ylabel="class", title=title)
+        axis.spines[:].set_visible(False)
     return caption(figure, message)
 
 
@@ -124,30 +150,25 @@ def context_path(path: Any, landmarks: Mapping[str, Any], *, message: str = "") 
     return caption(figure, message)
 
 
-def map_of_notebooks(here: str = "") -> Figure:
-    """The notebooks in order, each with the question it answers; the one that starts with `here` is marked."""
+def map_of_notebooks(here: str = "") -> Markdown:
+    """The notebooks in order, each a link with the question it answers; the one that starts with `here` is marked.
+
+    >>> print(map_of_notebooks("00").data.splitlines()[2])
+    | **▸ 00 · Start here** (you are here) | Does wording change what CLIP sees? |
+    """
+    from IPython.display import Markdown
+
     marked = [file for file, _, _ in NOTEBOOKS if here and file.startswith(here)]
     if here and not marked:
         raise ValueError(
             f"no notebook starts with {here!r}; there are {', '.join(f for f, _, _ in NOTEBOOKS)}"
         )
-    figure, axis = new_figure(7.4, 0.52 * len(NOTEBOOKS) + 0.3)
-    for row, (file, title, question) in enumerate(NOTEBOOKS):
-        current = file in marked
-        box = FancyBboxPatch((0.02, -row - 0.36), 3.0, 0.72, boxstyle="round,pad=0,rounding_size=0.12")
-        box.set(
-            facecolor=YELLOW if current else "#eef4fa", edgecolor=BLACK if current else BLUE, linewidth=1.2
-        )
-        axis.add_patch(box)
-        axis.text(0.16, -row, f"{file[:2]}  {title}", va="center", fontsize=10.5, fontweight="bold")
-        axis.text(3.2, -row, question + ("   << you are here" if current else ""), va="center", fontsize=10)
-        if row:
-            axis.annotate(
-                "", (1.5, -row + 0.36), (1.5, -row + 0.64), arrowprops={"arrowstyle": "-|>", "color": BLUE}
-            )
-    axis.set(xlim=(0, 7.4), ylim=(-len(NOTEBOOKS) + 0.5, 0.5))
-    axis.axis("off")
-    return figure
+    lines = ["| Notebook | The question it answers |", "|:---|:---|"]
+    for file, title, question in NOTEBOOKS:
+        name = f"{file[:2]} · {title}"
+        cell = f"**▸ {name}** (you are here)" if file in marked else f"[{name}]({file}.ipynb)"
+        lines.append(f"| {cell} | {question} |")
+    return Markdown("\n".join(lines))
 
 
 def _positions(name: str, n_ctx: int, position: str, class_specific: bool, row: int) -> list[str]:

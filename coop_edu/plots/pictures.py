@@ -10,9 +10,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from coop_edu.plots.style import BLUE, SKY, as_array, caption, draw_bars, draw_picture, new_figure
+from coop_edu.plots.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    SKY,
+    VERMILION,
+    as_array,
+    caption,
+    draw_bars,
+    draw_picture,
+    new_figure,
+    whole_percent,
+)
 
 
 def show_probabilities(
@@ -23,13 +36,11 @@ def show_probabilities(
     `image`: path, PIL image, array or bytes; `probabilities`: class name -> p(y|x), as `predict` returns them.
     The class `truth`, if named, is marked.
     """
-    best = sorted(probabilities.items(), key=lambda item: -item[1])[:top]
-    figure, (left, right) = new_figure(7.0, max(2.2, 0.5 * len(best) + 0.7), 1, 2, width_ratios=(1, 2))
+    figure, (left, right) = new_figure(
+        7.0, max(2.2, 0.42 * min(top, len(probabilities)) + 0.6), 1, 2, width_ratios=(1, 2)
+    )
     draw_picture(left, image)
-    names = [f"{name} (true)" if name == truth else name for name, _ in best]
-    values = [100 * p for _, p in best]
-    colours = [BLUE if name == truth or not truth else SKY for name, _ in best]
-    draw_bars(right, names, values, colours, limit=100)
+    _draw_answer(right, probabilities, truth, top)
     right.set_xlabel("probability, %")
     return caption(figure, message)
 
@@ -39,26 +50,36 @@ def compare_wordings(
 ) -> Figure:
     """One picture, and beside it what each wording makes CLIP answer: the `top` classes of each, as bars (Eq. 1).
 
-    `answers`: template -> {class name: p(y|x)}, as `predict` returns them. The class `truth`, if named, is marked.
+    `answers`: template -> {class name: p(y|x)}, as `predict` returns them. The first answer stands above the bars. The
+    class `truth`, if named, is marked, and the first answers are judged by it.
     """
-    figure, axes = new_figure(2.1 + 3.2 * len(answers), 0.42 * top + 1.2, 1, 1 + len(answers), width_ratios=(
-        1.4, *[2] * len(answers)))  # fmt: skip
-    draw_picture(axes[0], image)
+    figure, axes = new_figure(1.8 + 2.5 * len(answers), 0.32 * top + 1.1, 1, 1 + len(answers), width_ratios=(
+        2, *[2] * len(answers)))  # fmt: skip
+    draw_picture(axes[0], image, truth)
     for axis, (template, probabilities) in zip(axes[1:], answers.items(), strict=True):
-        best = sorted(probabilities.items(), key=lambda item: -item[1])[:top]
-        names = [f"{name} (true)" if name == truth else name for name, _ in best]
-        colours = [BLUE if name == truth or not truth else SKY for name, _ in best]
-        draw_bars(axis, names, [100 * p for _, p in best], colours, limit=100)
+        first = _draw_answer(axis, probabilities, truth, top)
         axis.set_xticks([0, 50, 100])
-        axis.set_title(f"“{template}”", fontsize=11)
-        axis.set_xlabel("probability, %")
+        axis.set_title(f"“{template}”\n", fontsize=10)
+        verdict, colour = ("", BLACK) if not truth else ("✓", GREEN) if first == truth else ("✗", VERMILION)
+        axis.annotate(
+            f"{verdict} {first}", (0, 1.03), xycoords="axes fraction", fontsize=12, fontweight="bold", color=colour
+        )
+        axis.title.set(ha="left", x=0)
     return caption(figure, message)
 
 
 def show_images(
-    images: Sequence[Any], titles: Sequence[str] | None = None, *, columns: int = 8, message: str = ""
+    images: Sequence[Any],
+    titles: Sequence[str] | None = None,
+    *,
+    rows: Sequence[str] = (),
+    columns: int = 8,
+    message: str = "",
 ) -> Figure:
-    """Pictures in a grid, each under its title. A picture may be an Example, a path, a PIL image, an array or bytes."""
+    """Pictures in a grid, each under its title, each row behind its name if `rows` has names.
+
+    A picture may be an Example, a path, a PIL image, an array or bytes.
+    """
     if not len(images):
         raise ValueError(
             "expected at least one picture to show, got none: is this split of the data set empty?"
@@ -66,52 +87,70 @@ def show_images(
     if titles is not None and len(titles) != len(images):
         raise ValueError(f"expected one title a picture, {len(images)}; got {len(titles)}")
     columns = min(columns, len(images))
-    rows = -(-len(images) // columns)
-    figure, axes = new_figure(max(4.0, 1.25 * columns), (1.45 if titles else 1.2) * rows + 0.4, rows, columns)
-    for axis in (cells := np.atleast_1d(axes).ravel()):
+    lines = -(-len(images) // columns)
+    if len(rows) not in (0, lines):
+        raise ValueError(f"expected one name a row, {lines}; got {len(rows)}")
+    height = 1.35 if titles and (all(titles) or lines == 1) else 1.15
+    figure, axes = new_figure(
+        max(4.0, 1.1 * columns + 1.2 * bool(rows)), height * lines + 0.25, lines, columns, squeeze=False
+    )
+    for axis in axes.flat:
         axis.axis("off")
-    for number, (axis, image) in enumerate(zip(cells, images, strict=False)):
+    for number, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
         draw_picture(axis, image, textwrap.fill(titles[number], 16) if titles else "")
+    for axis, name in zip(axes[:, 0], rows, strict=False):
+        axis.annotate(
+            name, (-0.12, 0.5), xycoords="axes fraction", ha="right", va="center", fontsize=10, fontweight="bold"
+        )
     return caption(figure, message)
 
 
 def similarity_matrix(
-    similarity: Any,
-    images: Sequence[Any] = (),
-    captions: Sequence[str] = (),
-    *,
-    title: str = "",
-    message: str = "",
+    similarity: Any, images: Sequence[Any] = (), captions: Sequence[str] = (), *, message: str = ""
 ) -> Figure:
     """A heat map of picture-caption similarities: (B, C), pictures down the side, captions along the top.
 
-    Up to 12 x 12 the values stand in the cells; after contrastive training the diagonal is the brightest.
+    After contrastive training the diagonal is the brightest. Several matrices, as {title: matrix}, stand side by side on
+    one colour scale, so that they can be compared. One or two of up to 12 x 12 have their values written in the cells.
     """
-    values = np.asarray(as_array(similarity), dtype=float)
-    if values.ndim != 2:
-        raise ValueError(f"expected a similarity matrix of shape (B, C), got shape {values.shape}")
-    _same_count("pictures", images, values.shape[0], "rows")
-    _same_count("captions", captions, values.shape[1], "columns")
-    rows, columns = values.shape
-    size = 0.62
-    figure, axis = new_figure(min(10.0, columns * size + 2.6), min(10.0, rows * size + 1.9))
-    picture = axis.imshow(values, cmap="cividis", aspect="equal")
-    figure.colorbar(picture, ax=axis, shrink=0.8, label="cosine similarity")
-    short = [textwrap.shorten(text, 28, placeholder="…") for text in captions]
-    axis.set_xticks(range(len(short)), short, rotation=40, ha="left")
-    axis.xaxis.tick_top()
-    axis.set_yticks([])
+    given = similarity if isinstance(similarity, Mapping) else {"": similarity}
+    matrices = {title: np.asarray(as_array(values), dtype=float) for title, values in given.items()}
+    for values in matrices.values():
+        if values.ndim != 2:
+            raise ValueError(f"expected a similarity matrix of shape (B, C), got shape {values.shape}")
+        _same_count("pictures", images, values.shape[0], "rows")
+        _same_count("captions", captions, values.shape[1], "columns")
+    (rows, columns), panels = values.shape, len(matrices)
+    low, high = min(m.min() for m in matrices.values()), max(m.max() for m in matrices.values())
+    cell = 0.6 if panels <= 2 else 0.26
+    figure, axes = new_figure(
+        min(9.3, cell * columns * panels + 1.8), min(9.0, cell * rows + (0.9 if len(captions) else 0.5)),
+        1, panels, squeeze=False,
+    )  # fmt: skip
+    for axis, (title, values) in zip(axes[0], matrices.items(), strict=True):
+        heat = axis.imshow(values, cmap="cividis", aspect="equal", vmin=low, vmax=high)
+        axis.set_title(title, fontsize=11)
+        short = [textwrap.shorten(text, 28, placeholder="…") for text in captions]
+        axis.set_xticks(range(len(short)), short, rotation=40, ha="left")
+        axis.xaxis.tick_top()
+        axis.set_yticks([])
+        if panels <= 2 and max(rows, columns) <= 12:
+            for (row, column), value in np.ndenumerate(values):
+                colour = "white" if value < (low + high) / 2 else "black"
+                axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour)
     for row, image in enumerate(images):
-        inset = axis.inset_axes((-1.5, row - 0.48, 0.96, 0.96), transform=axis.transData)
-        draw_picture(inset, image)
-    if max(rows, columns) <= 12:
-        middle = (values.min() + values.max()) / 2
-        for (row, column), value in np.ndenumerate(values):
-            colour = "white" if value < middle else "black"
-            axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour)
-    if title:
-        axis.set_title(title, fontsize=12, pad=12)
+        draw_picture(axes[0, 0].inset_axes((-1.5, row - 0.48, 0.96, 0.96), transform=axes[0, 0].transData), image)
+    figure.colorbar(heat, ax=axes[0].tolist(), shrink=0.8, aspect=30 if panels <= 2 else 12, label="cosine similarity")
     return caption(figure, message)
+
+
+def _draw_answer(axis: Axes, probabilities: Mapping[str, float], truth: str, top: int) -> str:
+    """The most probable classes as bars, the true one marked; returns the first."""
+    best = sorted(probabilities.items(), key=lambda item: -item[1])[:top]
+    names = [f"{name} (true)" if name == truth else name for name, _ in best]
+    colours = [BLUE if name == truth or not truth else SKY for name, _ in best]
+    draw_bars(axis, names, [100 * p for _, p in best], colours, write=whole_percent)
+    return best[0][0]
 
 
 def _same_count(what: str, given: Sequence[Any], expected: int, axis: str) -> None:

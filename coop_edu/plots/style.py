@@ -1,5 +1,8 @@
 """What all figures share: colours, the style of each method, the message under the picture, small drawing helpers.
 
+A figure of the package shows itself as a sharp picture, and its message under it as text, not as pixels: it can be
+searched, enlarged and read aloud, and it is the picture's description for programs that look for one.
+
 Colours are Okabe and Ito's, which colour-blind readers can tell apart, and never stand alone: markers, hatches or
 direct labels say the same.
 
@@ -8,14 +11,16 @@ Leaves out: the figures (pictures.py, curves.py, diagrams.py).
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Sequence
+import io
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from coop_edu.pictures import load_image
 
@@ -23,6 +28,7 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = OKABE_ITO = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
 )  # fmt: skip
 GREY = "#767676"
+SCREEN = 96  # pixels an inch, as a browser counts them
 STYLES = {  # method: (colour, marker, hatch), the same in every figure
     "zero-shot": (BLACK, "*", ""),
     "linear probe": (GREY, "s", "//"),
@@ -32,16 +38,35 @@ STYLES = {  # method: (colour, marker, hatch), the same in every figure
 
 
 def caption(figure: Figure, message: str) -> Figure:
-    """Write `message` under `figure`, wrapped to its width; an empty message leaves the figure alone.
+    """Give `figure` its message: the sentence that reads the picture, and that a notebook shows as text under it.
 
     >>> figure, axes = new_figure(4.0, 3.0)
-    >>> caption(figure, "The loss halves.").get_supxlabel()
+    >>> caption(figure, "The loss halves.").message
     'The loss halves.'
     """
-    if message:
-        characters = int(figure.get_figwidth() * 12.5)
-        figure.supxlabel(textwrap.fill(message, characters), fontsize=10.5)
+    figure.message = " ".join(message.split())
+    figure._ipython_display_ = lambda: _show(figure)  # IPython asks an object for this name first
     return figure
+
+
+def _show(figure: Figure) -> None:
+    from IPython.display import display
+
+    data = png(figure, dpi=2 * SCREEN)  # twice as many pixels as shown: sharp on a fine screen, too
+    described = {"image/png": {"width": round(figure.get_figwidth() * SCREEN), "alt": figure.message}}
+    text = figure.message or repr(figure)
+    display({"image/png": data, "text/plain": text}, metadata=described, raw=True)
+    if figure.message:
+        plain = re.sub(r"([\\`*_\[\]<>$|~#])", r"\\\1", figure.message)  # a class name is not Markdown
+        display({"text/markdown": f"*Figure.* {plain}", "text/plain": f"Figure. {text}"}, raw=True)
+
+
+def png(figure: Figure, dpi: int) -> bytes:
+    """The figure as the bytes of a PNG file, with at most 256 colours: a third of the size, and no difference to see."""
+    drawn, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=dpi)
+    Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+    return small.getvalue()
 
 
 def new_figure(
@@ -61,15 +86,30 @@ def draw_picture(axis: Axes, image: Any, title: str = "") -> None:
 
 
 def draw_bars(
-    axis: Axes, names: Sequence[str], values: Sequence[float], colours: Sequence[str], limit: float
+    axis: Axes,
+    names: Sequence[str],
+    values: Sequence[float],
+    colours: Sequence[str],
+    limit: float = 100,
+    write: Callable[[float], str] = "{:.1f}".format,
 ) -> None:
+    """Bars from 0 to `limit`, first on top, each with its value as `write` words it."""
     bars = axis.barh(range(len(names)), values, color=colours)
-    axis.bar_label(bars, fmt="%.1f", padding=3, fontsize=9)
+    axis.bar_label(bars, [write(value) for value in values], padding=3, fontsize=9.5)
     axis.set_yticks(range(len(names)), names)
     axis.invert_yaxis()
-    axis.set_xlim(0, 1.13 * limit)
-    axis.set_xticks(np.linspace(0, limit, 6))
+    axis.set(xlim=(0, 1.13 * limit), xticks=np.linspace(0, limit, 6))
+    axis.spines["bottom"].set_bounds(0, limit)
     tidy(axis)
+
+
+def whole_percent(value: float) -> str:
+    """A probability as people say it.
+
+    >>> whole_percent(31.6), whole_percent(0.2), whole_percent(0.0)
+    ('32 %', '< 1 %', '< 1 %')
+    """
+    return f"{value:.0f} %" if value >= 1 else "< 1 %"
 
 
 def style_of(method: str, number: int) -> tuple[str, str, str]:
