@@ -21,7 +21,7 @@ PUBLIC = {
     "prompt_learner": ("PromptLearner",),  # Eqs. 2-4
     "few_shot": ("sample_few_shot", "sample_train_val"),
     "pictures": ("load_image",),
-    "features": ("Features", "extract_features"),
+    "features": ("FeatureBank", "Features", "extract_features"),
     "recipe": ("Recipe",),
     "trainer": ("History", "Trainer"),
     "parallel": ("side_by_side", "train_together"),

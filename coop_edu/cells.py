@@ -18,12 +18,10 @@ from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
-import torch
-
 from coop_edu.clip_models import Clip, load_clip
 from coop_edu.datasets import Dataset, Example, load_dataset
 from coop_edu.evaluation import Classifier, accuracy, domain_generalisation
-from coop_edu.features import Features, extract_features, label_names
+from coop_edu.features import FeatureBank, Features, extract_features
 from coop_edu.few_shot import sample_train_val
 from coop_edu.files import cache_folder
 from coop_edu.linear_probe import LinearProbe
@@ -112,11 +110,8 @@ def _classifiers(
     trainers = [
         Trainer(learner, recipe_of(cell, epochs), progress=False) for learner, cell in zip(learners, cells)
     ]
-    if trainers[0].recipe.views is None:
-        train_together(trainers, [_features(first, root, "train", shots) for shots, _ in drawn])
-    else:
-        for trainer, (shots, _) in zip(trainers, drawn):
-            trainer.fit(shots)
+    plain = trainers[0].recipe.views is None
+    train_together(trainers, [_features(first, root, "train", some) if plain else some for some, _ in drawn])
     return learners
 
 
@@ -172,9 +167,7 @@ def _features(cell: Cell, root: str | Path | None, part: str, examples: Sequence
     if len(getattr(_dataset(cell.dataset, root), part)) > WHOLE and part != "test":
         return extract_features(_clip(cell.clip), examples, progress=False)
     with _loading:
-        images, row = _encode(cell.clip, cell.dataset, root, part)
-    labels = torch.tensor([example.label for example in examples])
-    return Features(images[[row[example.image] for example in examples]], labels, label_names(examples))
+        return _bank(cell.clip, cell.dataset, root, part)(examples)
 
 
 @lru_cache(maxsize=1)
@@ -188,13 +181,9 @@ def _load_dataset(name: str, root: str | Path | None) -> Dataset:
 
 
 @lru_cache(maxsize=48)
-def _encode(
-    clip: str, dataset: str, root: str | Path | None, part: str
-) -> tuple[torch.Tensor, dict[Path, int]]:
-    """Features of a whole list, (N, E), and the row of each picture."""
+def _bank(clip: str, dataset: str, root: str | Path | None, part: str) -> FeatureBank:
     examples = getattr(_dataset(dataset, root), part)
-    features = extract_features(_clip(clip), examples, cache=_cache(), progress=False)
-    return features.images, {example.image: row for row, example in enumerate(examples)}
+    return FeatureBank(_clip(clip), examples, cache=_cache(), progress=False)
 
 
 def _cache() -> Path:

@@ -32,7 +32,7 @@ from coop_edu.datasets import Example
 from coop_edu.files import atomically
 from coop_edu.pictures import load_image, read_batches
 
-__all__ = ["Features", "check_same_classes", "extract_features", "label_names", "load_image"]
+__all__ = ["FeatureBank", "Features", "check_same_classes", "extract_features", "label_names", "load_image"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,28 @@ def extract_features(
         if file is not None:
             _write_cache(file, images)
     return Features(images, labels, names)
+
+
+class FeatureBank:
+    """Features of many pictures, encoded once, to draw from: `bank(examples)` are the features of some of them.
+
+    What several samples share, as different seeds and numbers of shots do, is computed once. Takes what
+    `extract_features` does; the pictures are plain. KeyError for a picture that is not in the bank.
+
+        bank = FeatureBank(clip, iconnet.train)
+        shots = bank(sample_few_shot(iconnet.train, k=4, seed=1))                     # Features, (4 * K, E)
+    """
+
+    def __init__(self, clip: Clip, examples: Sequence[Example], **options: object) -> None:
+        pictures = list({example.image: example for example in examples}.values())
+        self.images = extract_features(clip, pictures, **options).images  # (N, E)
+        self.row = {example.image: row for row, example in enumerate(pictures)}
+
+    def __call__(self, examples: Sequence[Example]) -> Features:
+        """Features of these pictures, in their order, with the labels that they have here."""
+        rows = [self.row[example.image] for example in examples]
+        labels = torch.tensor([example.label for example in examples])
+        return Features(self.images[rows], labels, label_names(examples))
 
 
 def _encode(

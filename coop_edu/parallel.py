@@ -22,28 +22,36 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import nn
 
+from coop_edu.datasets import Example
 from coop_edu.features import Features
 from coop_edu.trainer import EpochSums, History, Trainer
 
 Job, Result = TypeVar("Job"), TypeVar("Result")
 
 
-def train_together(trainers: Sequence[Trainer], data: Sequence[Features]) -> list[History]:
-    """[trainer.fit(features) for trainer, features in zip(trainers, data)], in one pass over all S of them.
+def train_together(
+    trainers: Sequence[Trainer], data: Sequence[Sequence[Example] | Features]
+) -> list[History]:
+    """[trainer.fit(some) for trainer, some in zip(trainers, data)], in one pass over all of them.
 
-    The learners must share CLIP, class names and layout, the recipes all but the seed, the features their number:
-    else ValueError.  A plain training: no checkpoints, callbacks, float16 or groups of classes.
+    The learners must share CLIP, class names and layout, the recipes all but the seed, the data their number of
+    pictures: else ValueError.  Checkpoints, callbacks and progress bars of the trainers are left aside.  Where one
+    training fills the machine already (fresh views, groups of classes) or scales its gradients (float16), they are
+    fitted one by one after all.
 
         trainers = [Trainer(PromptLearner(clip, names, seed=s), Recipe(seed=s, views=None)) for s in (1, 2, 3)]
-        histories = train_together(trainers, [features_of_shots[s] for s in (1, 2, 3)])
+        histories = train_together(trainers, [shots_of_seed[s] for s in (1, 2, 3)])
     """
     _check(trainers, data)
     first, recipe = trainers[0], trainers[0].recipe
+    big = recipe.views == "fresh" or first.learner.max_classes_at_once is not None
+    if big or recipe.precision == "float16":
+        return [trainer.fit(some) for trainer, some in zip(trainers, data)]
     ctx = nn.Parameter(
         torch.stack([trainer.learner.ctx.detach() for trainer in trainers])
     )  # (S, M, D) or (S, K, M, D)
     optimizer = recipe.optimizer(ctx)
-    batches = zip(*(trainer.batches(features) for trainer, features in zip(trainers, data)))
+    batches = zip(*(trainer.batches(some) for trainer, some in zip(trainers, data)))
     histories = [History() for _ in trainers]
     for epoch in range(recipe.epochs):
         sums = [EpochSums(first.device) for _ in trainers]
@@ -67,10 +75,10 @@ def train_together(trainers: Sequence[Trainer], data: Sequence[Features]) -> lis
     return histories
 
 
-def _check(trainers: Sequence[Trainer], data: Sequence[Features]) -> None:
+def _check(trainers: Sequence[Trainer], data: Sequence[Sequence[Example] | Features]) -> None:
     first = trainers[0]
-    for trainer, features in zip(trainers, data, strict=True):
-        trainer.check(features)
+    for trainer, some in zip(trainers, data, strict=True):
+        trainer.check(some)
         a, b = first.learner, trainer.learner
         same = {
             "CLIP": a.clip is b.clip,
@@ -79,7 +87,7 @@ def _check(trainers: Sequence[Trainer], data: Sequence[Features]) -> None:
             "class_specific": a.class_specific == b.class_specific,
             "position": a.position == b.position,
             "recipe": replace(first.recipe, seed=0) == replace(trainer.recipe, seed=0),
-            "number of pictures": len(data[0]) == len(features),
+            "number of pictures": len(data[0]) == len(some),
         }
         if not all(same.values()):
             raise ValueError(

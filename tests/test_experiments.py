@@ -50,7 +50,7 @@ def use_tiny(folder, patch):
 
 
 def forget():
-    for loaded in (one_cell._load_clip, one_cell._load_dataset, one_cell._encode):
+    for loaded in (one_cell._load_clip, one_cell._load_dataset, one_cell._bank):
         loaded.cache_clear()
 
 
@@ -101,17 +101,13 @@ def test_a_long_list_is_not_encoded_whole(tiny, monkeypatch):
     (cell,) = make_grid("mini", datasets=["Zoo"], shots=[1], seeds=[1], variants=["M2_end"])
     expected = run_cell(cell, epochs=2)
     monkeypatch.setattr(one_cell, "WHOLE", 3)
-    encoded, real = [], one_cell.extract_features
+    banks, real = [], one_cell.FeatureBank
     monkeypatch.setattr(
-        one_cell,
-        "extract_features",
-        lambda clip, some, **k: encoded.append(len(some)) or real(clip, some, **k),
+        one_cell, "FeatureBank", lambda clip, some, **k: banks.append(len(some)) or real(clip, some, **k)
     )
     forget()
-    assert run_cell(cell, epochs=2) == expected and encoded == [
-        5,
-        10,
-    ]  # one shot of five classes; all test pictures
+    assert run_cell(cell, epochs=2) == expected
+    assert banks == [len(one_cell._dataset("Zoo", None).test)]
 
 
 def test_the_recipe_of_the_paper_scale():

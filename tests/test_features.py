@@ -2,6 +2,7 @@
 
 import io
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from safetensors.torch import save_file
 from coop_edu import features as module
 from coop_edu import pictures as pictures_module
 from coop_edu.datasets import Example
-from coop_edu.features import extract_features, label_names, load_image
+from coop_edu.features import FeatureBank, extract_features, label_names, load_image
 
 from pictures import draw, make_examples
 from tiny_clip import tiny_clip
@@ -249,3 +250,18 @@ def test_what_is_no_picture(tmp_path):
 def test_arrays_of_another_shape_or_range(array):
     with pytest.raises(ValueError, match="expected a path"):
         load_image(array)
+
+
+# ------------------------------------------------------------------------------------------------------- the bank
+def test_a_bank_gives_the_features_of_the_pictures_asked_for(clip, examples, monkeypatch):
+    calls = count_encodings(monkeypatch)
+    bank = FeatureBank(clip, [*examples, *examples[:3]], progress=False)  # one picture twice: encoded once
+    assert len(bank.images) == len(examples) and len(calls) == 1
+    some = [examples[6], replace(examples[1], label=5, classname="first"), examples[6]]
+    found, expected = bank(some), extract(clip, some)
+    torch.testing.assert_close(found.images, expected.images)
+    assert found.labels.tolist() == expected.labels.tolist() == [1, 5, 1]
+    assert found.classnames == expected.classnames
+    assert len(calls) == 2  # the second is the plain extraction above
+    with pytest.raises(KeyError):
+        bank([replace(examples[0], image=examples[0].image.with_name("new.png"))])

@@ -26,10 +26,14 @@ def features(seed, n=12, views=None):
 
 def trainers(clip, recipe=Recipe(epochs=3, batch_size=4, views=None), n_ctx=2, **options):  # noqa: B008 (frozen)
     learners = [PromptLearner(clip, NAMES, n_ctx=n_ctx, seed=seed, **options) for seed in SEEDS]
-    return [Trainer(learner, replace(recipe, seed=seed), progress=False) for learner, seed in zip(learners, SEEDS)]
+    return [
+        Trainer(learner, replace(recipe, seed=seed), progress=False) for learner, seed in zip(learners, SEEDS)
+    ]
 
 
-@pytest.mark.parametrize("options", [{}, {"class_specific": True}, {"position": "middle"}, {"position": "front"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"class_specific": True}, {"position": "middle"}, {"position": "front"}]
+)
 @pytest.mark.parametrize("views", [None, 2])
 def test_in_one_pass_each_learns_what_it_learns_alone(clip, options, views):
     recipe = Recipe(epochs=3, batch_size=4, views=views, lr=0.1)
@@ -43,6 +47,21 @@ def test_in_one_pass_each_learns_what_it_learns_alone(clip, options, views):
         assert (b.learner.ctx - a.learner.ctx).abs().max() < 1e-4 * moved
         assert other.loss == pytest.approx(one.loss, rel=1e-5)
         assert (other.accuracy, other.lr, len(other.seconds)) == (one.accuracy, one.lr, 3)
+
+
+@pytest.mark.parametrize(
+    "recipe, options",
+    [
+        (Recipe(epochs=1, views="fresh"), {}),
+        (Recipe(epochs=1, views=None), {"max_classes_at_once": 2}),
+    ],
+)
+def test_what_is_too_big_for_one_pass_is_fitted_one_by_one(clip, monkeypatch, recipe, options):
+    fitted = []
+    monkeypatch.setattr(Trainer, "fit", lambda self, data: fitted.append((self.recipe.seed, data)))
+    monkeypatch.setattr(Trainer, "check", lambda self, data: None)
+    train_together(trainers(clip, recipe, **options), ["a", "b", "c"])
+    assert fitted == [(1, "a"), (2, "b"), (3, "c")]
 
 
 def test_what_cannot_share_a_pass_is_named(clip):
