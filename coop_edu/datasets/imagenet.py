@@ -22,13 +22,14 @@ from coop_edu.datasets import PICTURE_SUFFIXES, Dataset, Example
 from coop_edu.datasets.paper import GUIDE, Place, card_of, data_root, find
 
 SAME_PICTURES = "sorted by name; the authors' own 16-shot sample of ImageNet cannot be reproduced"
+REPOSITORY_ONLY = "MIT (the LICENSE file of its repository; of the pictures it does not speak)"
 IMAGENET: dict[str, Place] = {
     "ImageNet": Place(
         folder="imagenet",
         images="images",
         template="a photo of a {}.",
-        published="1,000 classes: 1,281,167 train, 50,000 val (also test)",
-        licence="for non-commercial research and education, by the terms of image-net.org",
+        published="1,000 classes, as usually given: 1,281,167 train, 50,000 val (also test)",
+        licence="non-commercial research and education (the terms of image-net.org, as others quote them)",
         source="https://image-net.org (needs an account)",
         needs=("images/val",),
     ),
@@ -36,32 +37,32 @@ IMAGENET: dict[str, Place] = {
         folder="imagenetv2",
         images="imagenetv2-matched-frequency-format-val",
         template="a photo of a {}.",
-        published="1,000 classes: 10,000 test",
-        licence="MIT (the repository); the pictures are their owners'",
+        published="1,000 classes, as usually given: 10,000 test",
+        licence=REPOSITORY_ONLY,
         source="https://github.com/modestyachts/ImageNetV2",
     ),
     "ImageNet-Sketch": Place(
         folder="imagenet-sketch",
         images="images",
         template="a photo of a {}.",
-        published="1,000 classes: 50,889 test",
-        licence="MIT (the repository); the pictures are their owners'",
+        published="1,000 classes, as usually given: 50,889 test",
+        licence=REPOSITORY_ONLY,
         source="https://github.com/HaohanWang/ImageNet-Sketch",
     ),
     "ImageNet-A": Place(
         folder="imagenet-adversarial",
         images="imagenet-a",
         template="a photo of a {}.",
-        published="200 classes: 7,500 test",
-        licence="MIT (the repository); the pictures are their owners'",
+        published="200 classes, as usually given: 7,500 test",
+        licence=REPOSITORY_ONLY,
         source="https://github.com/hendrycks/natural-adv-examples",
     ),
     "ImageNet-R": Place(
         folder="imagenet-rendition",
         images="imagenet-r",
         template="a photo of a {}.",
-        published="200 classes: 30,000 test",
-        licence="MIT (the repository); the pictures are their owners'",
+        published="200 classes, as usually given: 30,000 test",
+        licence="none found: its repository has no LICENSE file",
         source="https://github.com/hendrycks/imagenet-r",
     ),
 }

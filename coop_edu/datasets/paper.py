@@ -21,6 +21,7 @@ from coop_edu.datasets.split_file import check_rows, classnames_of, read_split, 
 
 VARIABLE = "COOP_EDU_DATA"
 GUIDE = "https://github.com/KaiyangZhou/CoOp/blob/main/DATASETS.md"
+SEE_PAGE = "see the data set's page"
 AIRCRAFT_LISTS = ("variants.txt", *(f"images_variant_{split}.txt" for split in ("train", "val", "test")))
 
 
@@ -28,6 +29,8 @@ AIRCRAFT_LISTS = ("variants.txt", *(f"images_variant_{split}.txt" for split in (
 class Place:
     """Where a data set is below the root, what must be there, and the facts of its card.
 
+    published: sizes, counted in the authors' split file, or "as usually given" where there was none to count in;
+    licence: what was read and where, for nobody here has asked the owners: the source's page decides.
     images: the folder that a split file's paths start from; needs: what there must be besides the split file;
     builds_from: what a split is made of where that is missing; torchvision: the class that can download it, and what
     goes where (from torchvision's layout to the authors').
@@ -51,7 +54,7 @@ PAPER: dict[str, Place] = {
         images="101_ObjectCategories",
         template="a photo of a {}.",
         published="100 classes: 4,128 train, 1,649 val, 2,465 test",
-        licence="CC BY 4.0, as its page says",
+        licence=f"{SEE_PAGE}; copies on the Hugging Face hub say CC BY 4.0",
         source="https://data.caltech.edu/records/mzrjq-6wc02",
         torchvision="Caltech101",
         moves={"caltech101/101_ObjectCategories": "101_ObjectCategories"},
@@ -61,7 +64,7 @@ PAPER: dict[str, Place] = {
         images="images",
         template="a photo of a {}, a type of pet.",
         published="37 classes: 2,944 train, 736 val, 3,669 test",
-        licence="CC BY-SA 4.0, as its page says; the photographers keep their copyright",
+        licence=f"{SEE_PAGE}; copies on the Hugging Face hub say CC BY-SA 4.0",
         source="https://www.robots.ox.ac.uk/~vgg/data/pets/",
         builds_from=("annotations/trainval.txt", "annotations/test.txt"),
         torchvision="OxfordIIITPet",
@@ -72,7 +75,7 @@ PAPER: dict[str, Place] = {
         images="",
         template="a photo of a {}.",
         published="196 classes: 6,509 train, 1,635 val, 8,041 test",
-        licence="for non-commercial research",
+        licence="none found: its page is no longer online",
         source="https://ai.stanford.edu/~jkrause/cars/car_dataset.html (no longer online)",
         needs=("cars_train", "cars_test"),
         builds_from=(
@@ -86,7 +89,7 @@ PAPER: dict[str, Place] = {
         images="jpg",
         template="a photo of a {}, a type of flower.",
         published="102 classes: 4,093 train, 1,633 val, 2,463 test",
-        licence="none is stated; for research",
+        licence=SEE_PAGE,
         source="https://www.robots.ox.ac.uk/~vgg/data/flowers/102/",
         builds_from=("imagelabels.mat", "cat_to_name.json"),
         torchvision="Flowers102",
@@ -96,8 +99,8 @@ PAPER: dict[str, Place] = {
         folder="food-101",
         images="images",
         template="a photo of {}, a type of food.",
-        published="101 classes: 50,500 train, 20,200 val, 30,300 test",
-        licence="scientific fair use; anything else is to be agreed with the pictures' owners",
+        published="101 classes, as usually given: 50,500 train, 20,200 val, 30,300 test",
+        licence="scientific fair use; for more, ask the pictures' owners (its README, as copies quote it)",
         source="https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/",
         torchvision="Food101",
         moves={"food-101/images": "images", "food-101/meta": "meta"},
@@ -106,8 +109,8 @@ PAPER: dict[str, Place] = {
         folder="fgvc_aircraft",
         images="images",
         template="a photo of a {}, a type of aircraft.",
-        published="100 classes: 3,334 train, 3,333 val, 3,333 test",
-        licence="for non-commercial research; the photographers keep their copyright",
+        published="100 classes, as usually given: 3,334 train, 3,333 val, 3,333 test",
+        licence="non-commercial research; the photographers keep their copyright (the README in its archive)",
         source="https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/",
         needs=AIRCRAFT_LISTS,
         torchvision="FGVCAircraft",
@@ -117,8 +120,8 @@ PAPER: dict[str, Place] = {
         folder="sun397",
         images="SUN397",
         template="a photo of a {}.",
-        published="397 classes: 15,880 train, 3,970 val, 19,850 test",
-        licence="none is stated; photographs from the web, for research",
+        published="397 classes, as usually given: 15,880 train, 3,970 val, 19,850 test",
+        licence=SEE_PAGE,
         source="https://vision.princeton.edu/projects/2010/SUN/",
         builds_from=("ClassName.txt", "Training_01.txt", "Testing_01.txt"),
         torchvision="SUN397",
@@ -129,7 +132,7 @@ PAPER: dict[str, Place] = {
         images="images",
         template="{} texture.",
         published="47 classes: 2,820 train, 1,128 val, 1,692 test",
-        licence="for research",
+        licence="for research (its page, as copies on the Hugging Face hub quote it)",
         source="https://www.robots.ox.ac.uk/~vgg/data/dtd/",
         torchvision="DTD",
         moves={"dtd/dtd/images": "images", "dtd/dtd/imdb": "imdb", "dtd/dtd/labels": "labels"},
@@ -139,7 +142,7 @@ PAPER: dict[str, Place] = {
         images="2750",
         template="a centered satellite photo of {}.",
         published="10 classes: 13,500 train, 5,400 val, 8,100 test",
-        licence="MIT; made from free Copernicus Sentinel-2 data",
+        licence="MIT (the LICENSE file of its repository)",
         source="https://github.com/phelber/EuroSAT",
         torchvision="EuroSAT",
         moves={"eurosat/2750": "2750"},
@@ -149,7 +152,7 @@ PAPER: dict[str, Place] = {
         images="UCF-101-midframes",
         template="a photo of a person doing {}.",
         published="101 classes: 7,639 train, 1,898 val, 3,783 test",
-        licence="none is stated; videos from the web, for research",
+        licence=SEE_PAGE,
         source=f"https://www.crcv.ucf.edu/data/UCF101.php; the middle frames: {GUIDE}",
         builds_from=tuple(
             f"ucfTrainTestlist/{file}.txt" for file in ("classInd", "trainlist01", "testlist01")
@@ -201,9 +204,8 @@ def split_name(name: str) -> str:
 
 
 def card_of(place: Place) -> dict[str, str]:
-    """The facts that `describe()` prints.  Licences are second-hand: the source's own page decides."""
-    licence = f"{place.licence} (second-hand: its own page decides)"
-    return {"published": place.published, "licence": licence, "source": place.source}
+    """The facts that `describe()` prints."""
+    return {"published": place.published, "licence": place.licence, "source": place.source}
 
 
 def data_root(root: str | Path | None) -> Path | None:
