@@ -283,6 +283,29 @@ def check_subset_accuracy(solution: Callable) -> Verdict:
     return "only the variant's own classes compete."
 
 
+@checker
+def check_average(solution: Callable) -> Verdict:
+    """The average panel: `solution({task: [percent of each seed]}) -> (mean, standard deviation over seeds)`."""
+    accuracies = {"food": [50.0, 56.0, 62.0], "arrows": [30.0, 33.0, 21.0], "places": [70.0, 72.0, 77.0]}
+    table = torch.tensor(list(accuracies.values()))  # (tasks, seeds)
+    given = answer_of(solution, {task: list(values) for task, values in accuracies.items()})
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise Wrong(f"two numbers were expected, the mean and the standard deviation, and it returned {given!r}")
+    mean, by_seed, by_task = table.mean(), table.mean(dim=0), table.mean(dim=1)
+    spreads = {
+        "the spread is that of the tasks; average over the tasks first, then take the spread over the seeds":
+            by_task.std(correction=0),
+        "the spread is that of all numbers at once; average over the tasks first": table.std(correction=0),
+        "the spread is the mean of the tasks' own; take that of the average, where tasks partly cancel":
+            table.std(dim=1, correction=0).mean(),
+        "the spread is divided by n - 1; the field's tables divide by n": by_seed.std(),
+        "the spread is the variance; take its square root": by_seed.var(correction=0),
+    }  # fmt: skip
+    right = torch.stack([mean, by_seed.std(correction=0)])
+    compare(list(given), right, {reason: torch.stack([mean, spread]) for reason, spread in spreads.items()})
+    return "the mean over tasks and seeds, and how much it depends on the draw."
+
+
 def _random(seed: int, *shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 

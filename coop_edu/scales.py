@@ -37,12 +37,13 @@ PAPER_TASKS = (
 
 @dataclass(frozen=True)
 class Scale:
-    """What the dial chose: `clip` for load_clip, `source`, `variants` and `tasks` for load_dataset."""
+    """What the dial chose: `clip` for load_clip, `source`, `variants` and `tasks` for load_dataset, `n_ctx`, the recipe."""
 
     name: str
     clip: str
     source: str  # where prompts are learned for domain generalisation
     variants: tuple[str, str, str, str]  # V2, Sketch, A, R: where they are tested
+    n_ctx: int  # M of the eleven-panel figure: the paper's 16; at mini a quarter, which is a third of the time
 
     @property
     def template(self) -> str:
@@ -69,12 +70,14 @@ SCALES = {
         clip="mini",
         source="IconNet",
         variants=("IconNetV2", "IconNet-Sketch", "IconNet-A", "IconNet-R"),
+        n_ctx=4,
     ),
     "paper": Scale(
         name="paper",
         clip="RN50",
         source="ImageNet",
         variants=("ImageNetV2", "ImageNet-Sketch", "ImageNet-A", "ImageNet-R"),
+        n_ctx=16,
     ),
 }
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from coop_edu import checks
+from coop_edu import checks, mean_and_std
 
 
 def unit(x):
@@ -56,6 +56,8 @@ RIGHT = [
     (checks.check_parameter_count, lambda n_classes, n_ctx, width: n_classes * n_ctx * width),
     (checks.check_subset_accuracy, lambda z, y, c: 100 * (z[:, c].argmax(1) == y).float().mean()),
     (checks.check_subset_accuracy, lambda z, y, c: 100 * (z[:, c].argmax(1) == y).float().mean().item()),
+    (checks.check_average, lambda a: mean_and_std(table(a).mean(0).tolist())),
+    (checks.check_average, lambda a: [table(a).mean(), table(a).mean(0).std(correction=0)]),
 ]
 
 P, E, A, S = (
@@ -65,6 +67,12 @@ P, E, A, S = (
     checks.check_sampler,
 )
 L, C, D = checks.check_learning_rate, checks.check_parameter_count, checks.check_subset_accuracy
+V = checks.check_average
+
+
+def table(accuracies):
+    return torch.tensor(list(accuracies.values()))  # (tasks, seeds)
+
 
 F = checks.check_prompts
 
@@ -112,6 +120,13 @@ ZOO = {  # name: (checker, wrong solution, words of the diagnosis)
         lambda y, k, s: [i for g in by_class(y) if len(g) >= k for i in random.Random(s).sample(g, k)],
         "class 3",
     ),
+    "spread of the tasks": (V, lambda a: (table(a).mean(), table(a).mean(1).std(correction=0)), "that of the tasks"),
+    "spread of all": (V, lambda a: (table(a).mean(), table(a).std(correction=0)), "all numbers at once"),
+    "mean of spreads": (V, lambda a: (table(a).mean(), table(a).std(1, correction=0).mean()), "tasks' own"),
+    "n - 1": (V, lambda a: (table(a).mean(), table(a).mean(0).std()), "n - 1"),
+    "variance": (V, lambda a: (table(a).mean(), table(a).mean(0).var(correction=0)), "square root"),
+    "mean only": (V, lambda a: table(a).mean().item(), "two numbers"),
+    "first seed": (V, lambda a: (table(a)[:, 0].mean(), table(a).mean(0).std(correction=0)), "it should be"),
     "no warm-up": (L, lambda e, n: 0.001 * (1 + math.cos(math.pi * e / n)), "warm-up is missing"),
     "cosine too early": (L, lambda e, n: 1e-5 if e == 0 else 0.001 * (1 + math.cos(math.pi * e / n)), "too early"),
     "reaches zero": (

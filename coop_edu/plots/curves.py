@@ -135,6 +135,20 @@ def template_bars(
     return caption(figure, message)
 
 
+def gain_bars(gains: Mapping[str, float], *, label: str = "points gained", message: str = "") -> Figure:
+    """Differences in points, from the given order's first on top: bars to the right gain, bars to the left lose."""
+    figure, axis = new_figure(7.0, max(1.5, 0.29 * len(gains) + 0.7))
+    values = list(gains.values())
+    bars = axis.barh(range(len(gains)), values, color=[BLUE if value >= 0 else VERMILION for value in values])
+    axis.bar_label(bars, fmt="%+.1f", padding=3, fontsize=9.5)
+    axis.set_yticks(range(len(gains)), gains)
+    axis.set(xlabel=label, ylim=(len(gains) - 0.4, -0.6))
+    axis.margins(x=0.14)
+    axis.axvline(0, color=GREY, linewidth=1)
+    tidy(axis)
+    return caption(figure, message)
+
+
 def _draw_curves(axis: Axes, curves: Mapping[str, Mapping[int, Any]], *, label_lines: bool) -> None:
     shots = sorted({k for points in curves.values() for k in points})
     place = {k: i for i, k in enumerate(shots)}
