@@ -68,6 +68,21 @@ def published(dataset: str, variants: Iterable[str]) -> dict[str, dict[int, list
     return found
 
 
+def average(panels: Curves) -> dict[str, dict[int, list[float]]]:
+    """Mean over data sets, one figure a seed, of the methods and numbers of shots that every data set has.
+
+    >>> average({"A": {"CoOp": {1: [50.0, 52.0], 2: [60.0, 60.0]}}, "B": {"CoOp": {1: [70.0, 70.0]}}})
+    {'CoOp': {1: [60.0, 61.0]}}
+    """
+    found: dict[str, dict[int, list[float]]] = {}
+    for method, points in next(iter(panels.values())).items():
+        for shots in points:
+            seeds = [panel.get(method, {}).get(shots, []) for panel in panels.values()]
+            if len(set(map(len, seeds))) == 1:
+                found.setdefault(method, {})[shots] = [sum(some) / len(some) for some in zip(*seeds)]
+    return found
+
+
 def table(results: Mapping[Cell, dict]) -> str:
     """Mean and standard deviation over seeds, in percent: for each protocol, a row a method and number of shots.
 
@@ -109,6 +124,7 @@ def _aligned(rows: Mapping[str, Mapping[str, list[float]]], *, average: bool) ->
 def figure(results: Mapping[Cell, dict]) -> Figure:
     """The paper's eleven-panel figure from the few-shot results, the published curves (RN50) drawn beside one's own.
 
+    The average stands first, over what all the data sets have; the published one is over the same data sets.
     Raises ValueError where there are no few-shot results.
     """
     from coop_edu.plots import accuracy_panels
@@ -120,6 +136,8 @@ def figure(results: Mapping[Cell, dict]) -> Figure:
         dict.fromkeys(cell.variant for cell in sorted(results, key=_order) if cell.protocol == "few-shot")
     )
     panels = {name: {**methods, **published(name, variants)} for name, methods in own.items()}
+    if len(panels) > 1 and (mean := average(panels)):
+        panels = {f"Average of {len(panels)}": mean, **panels}
     return accuracy_panels(panels, message=f"Paper: {_asset('paper_results.json')['source']}")
 
 

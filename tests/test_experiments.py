@@ -325,7 +325,7 @@ def test_the_papers_curves_stand_beside_ones_own():
     assert reports.published("OxfordFlowers", ["M16_end_CSC"])["CoOp, class-specific (paper)"][16] == [95.59]
     assert len(reports.published("DescribableTextures", ["linear_probe"])["linear probe (paper)"]) == 5
     drawn = reports.figure(some_results())
-    assert [axis.get_title() for axis in drawn.axes] == ["IconFood", "IconWeather"]
+    assert [axis.get_title() for axis in drawn.axes] == ["Average of 2", "IconFood", "IconWeather"]
     with pytest.raises(ValueError, match="no few-shot result"):
         reports.figure({})
 
