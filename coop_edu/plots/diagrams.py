@@ -36,6 +36,7 @@ NOTEBOOKS = (  # file, title, the question it answers
     ("04_few_shot_training", "Few-shot training", "How many pictures does that take?"),
     ("05_class_specific_context", "Class-specific context", "One context for all, or one for each class?"),
     ("06_domain_generalisation", "Domain generalisation", "Does it hold where the pictures change?"),
+    ("07_eleven_tasks", "Eleven tasks", "Does one recipe work for eleven subjects?"),
 )
 
 
