@@ -8,6 +8,7 @@ VENV ?= .venv
 PIP_FLAGS ?=
 PYTEST_FLAGS ?=
 LAB_FLAGS ?=
+QUIET := --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.coop_edu_installed
@@ -27,7 +28,7 @@ $(READY): pyproject.toml
 setup: $(READY)  ## create .venv and install the package into it
 
 lab: setup  ## open JupyterLab at the first notebook
-	$(BIN)/python -m jupyter lab $(LAB_FLAGS) notebooks/00_start_here.ipynb
+	$(BIN)/python -m jupyter lab $(QUIET) $(LAB_FLAGS) notebooks/00_start_here.ipynb
 
 check: setup  ## the environment check: versions, device, cache folder, assets
 	$(BIN)/python -m coop_edu

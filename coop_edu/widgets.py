@@ -37,8 +37,8 @@ WIDE = {"layout": widgets.Layout(width="30em"), "style": {"description_width": "
 class PromptExplorer:
     """Type a template, move the temperature, choose a picture: class -> probability (Eq. 1).
 
-    `clip`: from load_clip; `images`: name -> picture (path, PIL image, array, bytes or Example), under the name of its class if it has one of
-    the `classnames`, of which there are K.
+    `clip`: from load_clip; `images`: name -> picture (path, PIL image, array, bytes or Example), under the
+    name of its class if it has one of the `classnames`, of which there are K.
     The temperature tau starts where CLIP's own training left it, at 1 / logit_scale. In code, set the values of
     `.template`, `.temperature` and `.picture`, and read `.result`, class -> probability.
     A template without exactly one {} is explained in place of the bars, and `.result` is empty.

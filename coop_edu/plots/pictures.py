@@ -59,12 +59,11 @@ def compare_wordings(
     for axis, (template, probabilities) in zip(axes[1:], answers.items(), strict=True):
         first = _draw_answer(axis, probabilities, truth, top)
         axis.set_xticks([0, 50, 100])
-        axis.set_title(f"“{template}”\n", fontsize=10)
+        axis.set_title(textwrap.fill(f"“{template}”", 24) + "\n", fontsize=10, loc="left")
         verdict, colour = ("", BLACK) if not truth else ("✓", GREEN) if first == truth else ("✗", VERMILION)
         axis.annotate(
             f"{verdict} {first}", (0, 1.03), xycoords="axes fraction", fontsize=12, fontweight="bold", color=colour
         )
-        axis.title.set(ha="left", x=0)
     return caption(figure, message)
 
 

@@ -97,8 +97,7 @@ def draw_bars(
     bars = axis.barh(range(len(names)), values, color=colours)
     axis.bar_label(bars, [write(value) for value in values], padding=3, fontsize=9.5)
     axis.set_yticks(range(len(names)), names)
-    axis.invert_yaxis()
-    axis.set(xlim=(0, 1.13 * limit), xticks=np.linspace(0, limit, 6))
+    axis.set(ylim=(len(names) - 0.4, -0.6), xlim=(0, 1.13 * limit), xticks=np.linspace(0, limit, 6))
     axis.spines["bottom"].set_bounds(0, limit)
     tidy(axis)
 
