@@ -8,13 +8,14 @@ VENV ?= .venv
 PIP_FLAGS ?=
 PYTEST_FLAGS ?=
 LAB_FLAGS ?=
+BENCH_FLAGS ?=
 QUIET := --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.coop_edu_installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab check test lint outputs wheel clean
+.PHONY: help setup lab check test lint bench outputs wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -38,6 +39,9 @@ test: setup  ## unit tests, docstring examples and every notebook
 
 lint: setup  ## ruff, on modules and notebooks
 	$(BIN)/python -m ruff check .
+
+bench: setup  ## time and memory against the authors' way; BENCH_FLAGS=--full for every combination
+	$(BIN)/python -m benchmarks $(BENCH_FLAGS)
 
 outputs: setup  ## run every notebook, store its outputs and the README picture
 	$(BIN)/python scripts/store_outputs.py
