@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -30,7 +31,7 @@ from tqdm.auto import tqdm
 from coop_edu.clip_models import Clip
 from coop_edu.datasets import Example
 from coop_edu.files import atomically
-from coop_edu.pictures import load_image, read_batches
+from coop_edu.pictures import load_image, read_batches, seeded
 
 __all__ = ["FeatureBank", "Features", "check_same_classes", "extract_features", "label_names", "load_image"]
 
@@ -58,13 +59,14 @@ def extract_features(
     seed: int = 0,
     batch_size: int = 100,
     cache: str | Path | None = None,
-    workers: int = 0,
+    workers: int | None = None,
     progress: bool = True,
 ) -> Features:
     """Encode N pictures once: the plain ones (views=None), or `views` random crops of each, drawn from `seed`.
 
     cache: a folder to keep the features in; what is found there is used if model, weights, transform, pictures, views
-    and seed are all the same and the file is whole, else recomputed.  workers: processes that read pictures.
+    and seed are all the same and the file is whole, else recomputed.  workers: processes that read pictures; None is
+    as many as help (pictures.worker_count).
     Raises ValueError for an empty list, and listing every picture that cannot be read.
 
         test = extract_features(clip, iconnet.test)                         # (N, E)
@@ -80,11 +82,11 @@ def extract_features(
         file = Path(cache) / f"features-{_digest(clip, examples, views, seed)}.safetensors"
         images = _read_cache(file)
     if images is None:
-        wanted = [(position, view) for view in range(views or 1) for position in range(len(examples))]
-        if views is None:
-            wanted = [(position, None) for position, _ in wanted]
-        images = _encode(clip, examples, wanted, seed, batch_size, workers, progress)  # (V * N, E)
-        images = images.unflatten(0, (views, len(examples))) if views else images  # (V, N, E) or (N, E)
+        crops = [None] if views is None else range(views)
+        wanted = [(position, view) for position in range(len(examples)) for view in crops]
+        images = _encode(clip, examples, wanted, seed, batch_size, workers, progress)  # (N, E) or (N * V, E)
+        if views is not None:
+            images = images.unflatten(0, (len(examples), views)).transpose(0, 1).contiguous()  # (V, N, E)
         if file is not None:
             _write_cache(file, images)
     return Features(images, labels, names)
@@ -118,12 +120,16 @@ def _encode(
     wanted: Sequence[tuple[int, int | None]],
     seed: int,
     batch_size: int,
-    workers: int,
+    workers: int | None,
     progress: bool,
 ) -> torch.Tensor:
+    """Features (len(wanted), E) in float32, in full precision even inside somebody's autocast."""
     batches = [wanted[i : i + batch_size] for i in range(0, len(wanted), batch_size)]
     parts = []
-    with tqdm(total=len(wanted), desc="encoding pictures", disable=not progress, delay=2, leave=False) as bar:
+    with (
+        torch.autocast(clip.device.type, enabled=False),
+        tqdm(total=len(wanted), desc="encoding pictures", disable=not progress, delay=2, leave=False) as bar,
+    ):
         for images in read_batches(clip, examples, batches, seed=seed, workers=workers):
             parts.append(clip.encode_image(images))  # (B, E); stays on the device, so that it need not wait
             bar.update(len(images))
@@ -174,12 +180,17 @@ def _digest(clip: Clip, examples: Sequence[Example], views: int | None, seed: in
         weights.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         weights.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     files = [(os.path.abspath(example.image), *_size_and_time(example.image)) for example in examples]
-    transform = repr(clip.preprocess if views is None else clip.train_transform)
-    transform = re.sub(
-        r" at 0x[0-9a-f]+", "", transform
-    )  # where a function lies in memory is not its meaning
-    facts = [clip.name, weights.hexdigest(), transform, files, views, seed if views else None]
+    facts = [clip.name, weights.hexdigest(), _transform(clip, views), files, views, seed if views else None]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _transform(clip: Clip, views: int | None) -> list[str]:
+    """What the transform says it is, and what it makes of a picture: functions of one name can differ."""
+    transform = clip.preprocess if views is None else clip.train_transform
+    name = re.sub(r" at 0x[0-9a-f]+", "", repr(transform))  # where a function lies in memory is not its meaning
+    probe = load_image((np.arange(97 * 61 * 4) % 251).astype(np.uint8).reshape(97, 61, 4))
+    made = transform(probe) if views is None else transform(probe, seeded(0))
+    return [name, hashlib.sha256(made.contiguous().numpy()).hexdigest()]
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:
@@ -191,7 +202,9 @@ def _size_and_time(path: Path) -> tuple[int, int]:
 
 
 def _checksum(images: torch.Tensor) -> str:
-    return hashlib.sha256(images.contiguous().numpy()).hexdigest()
+    digest = hashlib.sha256(f"{images.dtype} {tuple(images.shape)}".encode())
+    digest.update(images.contiguous().numpy())
+    return digest.hexdigest()
 
 
 def _read_cache(file: Path) -> torch.Tensor | None:

@@ -9,7 +9,10 @@ Leaves out: the transforms themselves (clip_models.py), what is done with the te
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -83,16 +86,18 @@ def seeded(*numbers: int) -> torch.Generator:
 def read_batches(
     clip: Clip,
     examples: Sequence[Example],
-    batches: Iterable[Sequence[tuple[int, int | None]]],
+    batches: Sequence[Sequence[tuple[int, int | None]]],
     *,
     seed: int,
-    workers: int = 0,
+    workers: int | None = None,
 ) -> Iterator[torch.Tensor]:
     """For each batch of pairs (position in `examples`, view or None), the pictures (B, 3, H, W) on clip's device.
 
-    view: the number of a random crop, or None for the plain picture.  workers: processes that read ahead. Raises
-    ValueError, listing every unreadable picture among the examples, as soon as there is one.
+    view: the number of a random crop, or None for the plain picture.  workers: processes that read ahead; None is as
+    many as help.  Raises ValueError, listing every unreadable picture among the examples, as soon as there is one.
     """
+    if workers is None:
+        workers = worker_count(clip.device, sum(map(len, batches)))
     loader = DataLoader(
         Pictures(clip, examples, seed),
         batch_sampler=batches,
@@ -107,18 +112,43 @@ def read_batches(
         yield images.to(clip.device, non_blocking=True)
 
 
+def worker_count(device: torch.device, pictures: int) -> int:
+    """How many processes to read with: some, where a GPU would wait for thousands of pictures; else none.
+
+    On a CPU the encoder keeps all cores busy by itself.  Where a process cannot be forked (Windows, macOS), a new one
+    runs the main script again, which only a notebook takes well, as it has none.
+
+    >>> worker_count(torch.device("cpu"), 100_000), worker_count(torch.device("cuda"), 100)
+    (0, 0)
+    """
+    forked = multiprocessing.get_start_method() == "fork"
+    in_script = hasattr(sys.modules["__main__"], "__file__")
+    if device.type == "cpu" or pictures < 2000 or (in_script and not forked):
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, max(1, cores - 1))
+
+
 class Pictures(torch.utils.data.Dataset):
-    """(position, view) -> (3, H, W), or None if the picture cannot be read; can be sent to a worker process."""
+    """(position, view) -> (3, H, W), or None if the picture cannot be read; can be sent to a worker process.
+
+    A picture whose views are asked for one after the other is read once.
+    """
 
     def __init__(self, clip: Clip, examples: Sequence[Example], seed: int) -> None:
         self.paths = [str(example.image) for example in examples]
         self.plain, self.augmented, self.seed = clip.preprocess, clip.train_transform, seed
+        self.last: tuple[int, Image.Image | None] = (-1, None)  # position, and what was read there
 
     def __getitem__(self, index: tuple[int, int | None]) -> torch.Tensor | None:
         position, view = index
-        try:
-            picture = load_image(self.paths[position])
-        except (ValueError, OSError):
+        if position != self.last[0]:
+            try:
+                self.last = position, load_image(self.paths[position])
+            except (ValueError, OSError):
+                self.last = position, None
+        picture = self.last[1]
+        if picture is None:
             return None
         if view is None:
             return self.plain(picture)

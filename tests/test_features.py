@@ -1,7 +1,9 @@
 """Features are what the encoder says, whatever the batch size, the workers or the cache."""
 
+import dataclasses
 import io
 import pickle
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -73,6 +75,41 @@ def test_reading_can_be_sent_to_a_worker_process(clip, examples):
     assert torch.equal(again[2, 7], pictures_module.Pictures(clip, examples, seed=1)[2, 7])
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_picture_is_read_once_for_all_its_views(clip, examples, workers, monkeypatch, tmp_path):
+    log = tmp_path / "read"
+    log.touch()
+    original = pictures_module.load_image
+
+    def noted(path):
+        with log.open("a") as file:  # from whatever process
+            file.write(f"{path}\n")
+        return original(path)
+
+    monkeypatch.setattr(pictures_module, "load_image", noted)
+    extract(clip, examples, views=3, batch_size=6, workers=workers)
+    assert sorted(log.read_text().split()) == sorted(str(example.image) for example in examples)
+
+
+def test_precision_is_full_inside_an_autocast(clip, examples):
+    exact = extract(clip, examples).images
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(extract(clip, examples).images, exact)
+
+
+def test_processes_read_where_a_gpu_would_wait(monkeypatch):
+    cuda, count = torch.device("cuda"), pictures_module.worker_count
+    monkeypatch.setattr(pictures_module.multiprocessing, "get_start_method", lambda: "fork")
+    assert 1 <= count(cuda, 10_000) <= 8 and count(torch.device("mps"), 10_000) == count(cuda, 10_000)
+    assert count(cuda, 50) == count(torch.device("cpu"), 10_000) == 0
+    monkeypatch.setattr(pictures_module.multiprocessing, "get_start_method", lambda: "spawn")
+    main = sys.modules["__main__"]
+    monkeypatch.setattr(main, "__file__", "script.py", raising=False)
+    assert count(cuda, 10_000) == 0, "every process would run the script again"
+    monkeypatch.delattr(main, "__file__")  # as in a notebook
+    assert count(cuda, 10_000) >= 1
+
+
 @pytest.mark.parametrize("views", [0, -1, "fresh", True, 1.5])
 def test_views_that_make_no_sense(clip, examples, views):
     with pytest.raises(ValueError, match="views=None"):
@@ -140,13 +177,20 @@ def test_a_stale_cache_is_not_used(clip, examples, tmp_path, monkeypatch, change
     elif change == "resized":
         draw(examples[2].image, 9, size=(32, 32))
     elif change == "transform":
-        import dataclasses
-
         wider = dataclasses.replace(clip.train_transform, mean=(0.1, 0.1, 0.1))
         clip = dataclasses.replace(clip, train_transform=wider)
     found = extract(clip, examples, **options)
     assert len(calls) == 1
     torch.testing.assert_close(found.images, extract(clip, examples, **{**options, "cache": None}).images)
+
+
+def test_transforms_of_one_name_are_told_apart(clip, examples, tmp_path):
+    def times(factor):
+        return dataclasses.replace(clip, preprocess=lambda picture: factor * clip.preprocess(picture))
+
+    twice, thrice = (extract(times(n), examples, cache=tmp_path / "cache").images for n in (2, 3))
+    torch.testing.assert_close(thrice, extract(times(3), examples).images)
+    assert not torch.allclose(twice, thrice) and len(list((tmp_path / "cache").iterdir())) == 2
 
 
 def damage_truncate(path):
@@ -169,7 +213,15 @@ def damage_no_checksum(path):
     save_file({"images": images}, path)
 
 
-@pytest.mark.parametrize("damage", [damage_truncate, damage_flip, damage_text, damage_no_checksum])
+def damage_shape(path):
+    with safe_open(path, "pt") as file:
+        images, metadata = file.get_tensor("images"), file.metadata()
+    save_file({"images": images.view(images.shape[::-1])}, path, metadata)
+
+
+@pytest.mark.parametrize(
+    "damage", [damage_truncate, damage_flip, damage_text, damage_no_checksum, damage_shape]
+)
 def test_a_damaged_cache_is_recomputed_and_mended(clip, examples, tmp_path, damage, recwarn):
     good = extract(clip, examples, cache=tmp_path / "cache")
     (path,) = (tmp_path / "cache").iterdir()
