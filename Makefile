@@ -9,7 +9,6 @@ PIP_FLAGS ?=
 PYTEST_FLAGS ?=
 LAB_FLAGS ?=
 BENCH_FLAGS ?=
-QUIET := --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.coop_edu_installed
@@ -24,12 +23,13 @@ $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("coop_edu needs Python 3.10 or newer, this is " + sys.version.split()[0] + ". Name another one:  make PYTHON=python3.12 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install $(PIP_FLAGS) -e ".[test]"
+	$(BIN)/python -m jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements  # asks the network for news
 	touch $(READY)
 
 setup: $(READY)  ## create .venv and install the package into it
 
 lab: setup  ## open JupyterLab at the first notebook
-	$(BIN)/python -m jupyter lab $(QUIET) $(LAB_FLAGS) notebooks/00_start_here.ipynb
+	$(BIN)/python -m jupyter lab $(LAB_FLAGS) notebooks/00_start_here.ipynb
 
 check: setup  ## the environment check: versions, device, cache folder, assets
 	$(BIN)/python -m coop_edu

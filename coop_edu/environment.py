@@ -9,6 +9,7 @@ Leaves out: downloading weights or data for the paper's scale (clip_models.py, d
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -151,9 +152,9 @@ def _check_assets() -> Iterator[Check]:
             yield Check(f"assets/{name}", False, f"cannot be read ({error})", remedy)
             continue
         if found == digest:
-            yield Check(f"assets/{name}", True, f"{kilobytes:,.0f} KB, checksum verified")
+            yield Check(f"assets/{name}", True, f"{math.ceil(kilobytes):,} KB, checksum verified")
         else:
-            wrong = f"{kilobytes:,.0f} KB, and not what was shipped (the checksum differs)"
+            wrong = f"{math.ceil(kilobytes):,} KB, and not what was shipped (the checksum differs)"
             yield Check(f"assets/{name}", False, wrong, remedy)
 
 

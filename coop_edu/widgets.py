@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import html
 import io
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,7 @@ class PromptExplorer:
         self.picture = widgets.Dropdown(options=list(images), description="picture", **WIDE)
         self.preview, self.bars = widgets.Image(format="png", width=128), widgets.HTML()
         controls = widgets.VBox([self.template, self.temperature, self.picture])
-        self.view = widgets.VBox([controls, widgets.HBox([self.preview, self.bars])])
+        self.view = widgets.VBox([controls, widgets.HBox([self.preview, self.bars], layout={"align_items": "flex-start"})])
         for control in (self.template, self.temperature, self.picture):
             control.observe(self.refresh, names="value")
         self.refresh()
@@ -193,13 +194,18 @@ def bars_html(probabilities: Mapping[str, float], top: int = 8) -> str:
 
 
 def _temperature_slider(start: float) -> widgets.FloatLogSlider:
-    """tau from 0.001 to 10, each factor of ten as wide as the next."""
+    """tau from about 0.001 to 10, each factor of ten as wide as the next.
+
+    A browser moves a slider in whole steps from its left end, so the ends are laid such that `start` is one of them;
+    else it would be rounded as soon as the slider is shown.
+    """
+    place, step = math.log10(start), 0.02
     return widgets.FloatLogSlider(
         value=start,
         base=10,
-        min=-3,
-        max=1,
-        step=0.02,
+        min=place - step * math.ceil((place + 3) / step),
+        max=place + step * math.ceil((1 - place) / step),
+        step=step,
         description="temperature",
         readout_format=".3g",
         **WIDE,

@@ -1,5 +1,6 @@
 """Widgets are driven in code: what a hand would do must compute, show and, on nonsense, explain."""
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -39,6 +40,14 @@ def test_explorer_computes_equation_1(clip, explorer):
 
 def test_explorer_starts_at_clips_own_temperature(clip, explorer):
     assert explorer.temperature.value == pytest.approx(1 / float(clip.logit_scale), rel=0.05)
+
+
+@pytest.mark.parametrize("start", [0.0389, 0.01, 1.0, 7.7])
+def test_a_browser_need_not_round_the_first_temperature(start):
+    slider = TemperatureExplorer({"cat": 0.3}, temperature=start).temperature
+    steps = (math.log10(start) - slider.min) / slider.step
+    assert abs(steps - round(steps)) < 1e-6
+    assert 10**slider.min <= 0.001 and 10**slider.max >= 10.0
 
 
 def test_every_control_changes_what_is_shown(explorer):
