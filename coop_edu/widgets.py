@@ -186,7 +186,7 @@ def bars_html(probabilities: Mapping[str, float], top: int = 8) -> str:
     rows = []
     for name, p in sorted(probabilities.items(), key=lambda item: -item[1])[:top]:
         bar = f'<div style="background:{plots.OKABE_ITO[5]};height:0.8em;width:{15 * p:.2f}em"></div>'
-        rows.append(f"<tr><td>{html.escape(name)}</td><td>{bar}</td><td>{100 * p:.1f} %</td></tr>")
+        rows.append(f'<tr><td>{html.escape(name)}</td><td style="width:15em">{bar}</td><td>{100 * p:.1f} %</td></tr>')
     return "<table>" + "".join(rows) + "</table>"
 
 
