@@ -222,6 +222,30 @@ def check_learning_rate(solution: Callable) -> Verdict:
 
 
 @checker
+def check_training_steps(solution: Callable) -> Verdict:
+    """Steps of a whole training: `solution(n_classes, shots, epochs, batch_size) -> int` (the authors' drop_last rule)."""
+    classes, shots, epochs, batch = case = 37, 15, 200, 32  # 555 pictures: 17 full batches and a part
+    given = answer_of(solution, *case)
+    mistakes = {
+        epochs * -(-classes * shots // batch): "the last batch is not full, and is left out; round down",
+        epochs * classes * shots / batch: "a part of a step is counted; full batches only, so use //",
+        epochs * classes * shots: "that counts pictures; a step takes a whole batch of them",
+        classes * shots // batch: "that is one epoch; the training has `epochs` of them",
+        epochs * (classes // batch): "each class has `shots` pictures, not one",
+        epochs * classes * shots // batch: "the remainder is dropped in every epoch, not once in the end",
+    }
+    right = epochs * (classes * shots // batch)
+    if given != right:
+        raise Wrong(mistakes.get(given, f"for {case} it should be {right:,}, and is {given!r}"))
+    if (given := answer_of(solution, 10, 1, 50, 32)) != 50:
+        none = "10 pictures do not fill a batch of 32, and are trained on all the same: one step an epoch"
+        raise Wrong(none if given == 0 else f"for 10 classes, 1 shot and 50 epochs it should be 50, and is {given!r}")
+    if (given := answer_of(solution, 100, 8, 200, 16)) != 10_000:
+        raise Wrong(f"for 100 classes, 8 shots, 200 epochs and batches of 16 it is not {given!r}: is the size typed in?")
+    return f"{right:,} steps for {classes} classes and {shots} shots, and one an epoch where there is less than a batch."
+
+
+@checker
 def check_parameter_count(solution: Callable) -> Verdict:
     """Learned numbers of a class-specific context: `solution(n_classes, n_ctx, width) -> int` (Section 3.2)."""
     n_classes, n_ctx, width = 100, 16, 512

@@ -37,6 +37,7 @@ NOTEBOOKS = (  # file, title, the question it answers
     ("05_class_specific_context", "Class-specific context", "One context for all, or one for each class?"),
     ("06_domain_generalisation", "Domain generalisation", "Does it hold where the pictures change?"),
     ("07_eleven_tasks", "Eleven tasks", "Does one recipe work for eleven subjects?"),
+    ("08_miniature_to_real", "From the miniature to the real thing", "What does the paper's own scale take?"),
 )
 
 
