@@ -131,7 +131,12 @@ def row(r: dict) -> str:
 
 def draw(results: list[dict], file: Path) -> None:
     """Growth with K and with M on logarithmic axes: proportional growth runs along the grey lines."""
-    plain = [r for r in results if r["precision"] == "float32" and r["position"] == "end" and not r["image_encoder"]]
+    plain = [
+        r
+        for r in results
+        if (r["precision"], r["position"], r["image_encoder"]) == ("float32", "end", False)
+        and r["max_classes_at_once"] != GROUPS
+    ]
     figure, axes = new_figure(9, 4, columns=2, sharey=True)
     for axis, letter, fixed, value in zip(axes, "KM", "MK", (16, 100)):
         for specific, name, colour, marker in (
