@@ -22,7 +22,7 @@ from coop_edu.clip_models import Clip, load_clip
 from coop_edu.datasets import Dataset, Example, load_dataset
 from coop_edu.evaluation import Classifier, accuracy, domain_generalisation
 from coop_edu.features import FeatureBank, Features, extract_features
-from coop_edu.few_shot import sample_train_val
+from coop_edu.few_shot import draw_train_val, too_few
 from coop_edu.files import cache_folder
 from coop_edu.linear_probe import LinearProbe
 from coop_edu.parallel import train_together
@@ -40,7 +40,10 @@ POSITIONS = {"end": "end", "mid": "middle", "front": "front"}
 
 
 def run_cell(cell: Cell, root: str | Path | None = None, epochs: int | None = None) -> dict:
-    """The line of one cell: {"cell": ..., "figures": {name: percent}, "recipe": ..., "versions": ...}."""
+    """The line of one cell: {"cell": ..., "figures": {name: percent}, "recipe": ..., "versions": ..., "too few": ...}.
+
+    "too few" names the classes that had fewer examples than were asked for, and gave all: {"validation": {"bone": 3}}.
+    """
     return run_cells([cell], root, epochs)[0]
 
 
@@ -55,6 +58,7 @@ def run_cells(cells: Sequence[Cell], root: str | Path | None = None, epochs: int
             "figures": {name: round(percent, 4) for name, percent in figures.items()},
             "recipe": as_json(recipe_of(cell, epochs)),
             "versions": versions(),
+            "too few": _too_few(dataset, cell.shots),
         }
         for cell, classifier in zip(cells, classifiers)
         for figures in [_figures(cell, classifier, dataset, root, half)]
@@ -84,8 +88,7 @@ def _classifiers(
     if first.variant in WITHOUT_TRAINING:
         return [ZeroShot(clip, names, _templates(first.variant, dataset))]
     drawn = [
-        [relabel(part, 0, half) for part in sample_train_val(dataset, cell.shots, cell.seed)]
-        for cell in cells
+        [relabel(part, 0, half) for part in draw_train_val(dataset, cell.shots, cell.seed)] for cell in cells
     ]
     if first.variant == "linear_probe":
         return [
@@ -113,6 +116,11 @@ def _classifiers(
     plain = trainers[0].recipe.views is None
     train_together(trainers, [_features(first, root, "train", some) if plain else some for some, _ in drawn])
     return learners
+
+
+def _too_few(dataset: Dataset, shots: int) -> dict[str, dict[str, int]]:
+    parts = {"training": too_few(dataset.train, shots), "validation": too_few(dataset.val, min(shots, 4))}
+    return {part: classes for part, classes in parts.items() if classes}
 
 
 def _templates(variant: str, dataset: Dataset) -> list[str]:

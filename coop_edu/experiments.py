@@ -1,8 +1,9 @@
 """A grid of experiments (Section 4.1): data sets x shots x seeds x methods, resumed where it was left.
 
 A cell is one number of the paper's figures before averaging over seeds.  Each finished cell is one JSON line: what it
-is, its figures, the recipe, the versions.  How long it took is written beside, in a file of its own, because it differs
-from run to run and nothing else does: a grid that was killed and resumed has the bytes of one that was not.
+is, its figures, the recipe, the versions, and which classes had too few examples.  How long it took is written beside,
+in a file of its own, because it differs from run to run and nothing else does: a grid that was killed and resumed has
+the bytes of one that was not.
 
 Cells that differ in their seed only are computed together (parallel.py), each such group on one core.
 
@@ -13,6 +14,7 @@ Leaves out: what a cell computes (cells.py), tables and curves from the results 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import groupby
@@ -123,7 +125,24 @@ def run_grid(
     write(results, done)
     if failed:
         raise RuntimeError("\n".join(failed))
+    _warn_of_too_few(done[cell] for cell in cells)
     return [done[cell] for cell in cells]
+
+
+def _warn_of_too_few(lines: Iterable[dict]) -> None:
+    """Once for the whole grid: the sampler would say it for each cell."""
+    short = {
+        (line["cell"]["dataset"], part, f"{name} ({count})"): None
+        for line in lines
+        for part, classes in line["too few"].items()
+        for name, count in classes.items()
+    }
+    if short:
+        warnings.warn(
+            "some classes have fewer examples than were asked for, and gave all they have: "
+            + ", ".join(f"{dataset} {part} {count}" for dataset, part, count in short),
+            stacklevel=3,
+        )
 
 
 def _groups(cells: Iterable[Cell]) -> list[list[Cell]]:

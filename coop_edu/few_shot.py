@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,9 @@ def sample_few_shot(examples: Sequence[Example], k: int, seed: int) -> list[Exam
     >>> [shot.image for shot in sample_few_shot(pets, k=2, seed=1)]
     ['cat2.png', 'cat1.png', 'dog4.png', 'dog1.png']
     """
-    return _sample(examples, k, random.Random(seed), "training")
+    shots = _draw(examples, k, random.Random(seed), "training")
+    _warn({"training": (k, too_few(examples, k))})
+    return shots
 
 
 def sample_train_val(dataset: Dataset, k: int, seed: int) -> tuple[list[Example], list[Example]]:
@@ -42,12 +45,45 @@ def sample_train_val(dataset: Dataset, k: int, seed: int) -> tuple[list[Example]
     >>> len(train), len(val)
     (8, 4)
     """
+    drawn = draw_train_val(dataset, k, seed)
+    _warn(
+        {
+            "training": (k, too_few(dataset.train, k)),
+            "validation": (min(k, 4), too_few(dataset.val, min(k, 4))),
+        }
+    )
+    return drawn
+
+
+def draw_train_val(dataset: Dataset, k: int, seed: int) -> tuple[list[Example], list[Example]]:
+    """The same without a warning, for a grid that says once what is `too_few`."""
     generator = random.Random(seed)
-    train = _sample(dataset.train, k, generator, "training")
-    return train, _sample(dataset.val, min(k, 4), generator, "validation")
+    train = _draw(dataset.train, k, generator, "training")
+    return train, _draw(dataset.val, min(k, 4), generator, "validation")
 
 
-def _sample(examples: Sequence[Example], k: int, generator: random.Random, purpose: str) -> list[Example]:
+def too_few(examples: Sequence[Example], k: int) -> dict[str, int]:
+    """The classes with fewer than k examples, and how many they have.
+
+    >>> from coop_edu.datasets import Example
+    >>> too_few([Example("a.png", 0, "cat"), Example("b.png", 1, "dog"), Example("c.png", 0, "cat")], k=2)
+    {'dog': 1}
+    """
+    counts = Counter(example.classname for example in examples)
+    return {name: count for name, count in counts.items() if count < k}
+
+
+def _warn(short: dict[str, tuple[int, dict[str, int]]]) -> None:
+    for purpose, (k, classes) in short.items():
+        if classes:
+            warnings.warn(
+                f"asked for {k} {purpose} examples a class, but these classes have fewer, and give all they "
+                f"have: {', '.join(f'{name} ({count})' for name, count in classes.items())}",
+                stacklevel=3,
+            )
+
+
+def _draw(examples: Sequence[Example], k: int, generator: random.Random, purpose: str) -> list[Example]:
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise ValueError(
             f"expected a whole number of shots k >= 1, got {k!r}: the paper uses 1, 2, 4, 8 and 16. "
@@ -61,13 +97,6 @@ def _sample(examples: Sequence[Example], k: int, generator: random.Random, purpo
     by_class: dict[int, list[Example]] = {}  # a dict keeps the order of first appearance
     for example in examples:
         by_class.setdefault(example.label, []).append(example)
-    too_few = [f"{items[0].classname} ({len(items)})" for items in by_class.values() if len(items) < k]
-    if too_few:
-        warnings.warn(
-            f"asked for {k} {purpose} examples a class, but these classes have fewer, and give all they "
-            f"have: {', '.join(too_few)}",
-            stacklevel=3,
-        )
     shots: list[Example] = []
     for items in by_class.values():
         shots += generator.sample(items, k) if len(items) >= k else items

@@ -9,8 +9,10 @@ Leaves out: the authors' own sampling of the probe's pictures; here probe and pr
 
 from __future__ import annotations
 
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -98,21 +100,45 @@ def search_C(train: Features, val: Features) -> tuple[float, LogisticRegression]
     def score(log10_C: float) -> float:
         if log10_C not in fitted:
             model = LogisticRegression(C=10.0**log10_C, max_iter=1000)  # lbfgs, L2
-            with warnings.catch_warnings(), threadpool_limits(1, "blas"):  # small products: cores would wait
-                warnings.simplefilter(
-                    "ignore", ConvergenceWarning
-                )  # at large C; the search judges the result
-                warnings.filterwarnings("ignore", message="The number of unique classes")  # 1 shot is meant
-                model.fit(x, y)
+            model.fit(x, y)
             fitted[log10_C] = float(np.mean(model.predict(val.images.numpy()) == val.labels.numpy())), model
         return fitted[log10_C][0]
 
-    best = max(FIRST_LOOK, key=score)  # the first of equals
-    left, right = best - 1.0, best + 1.0
-    for _ in range(BISECTIONS):
-        middle = (left + right) / 2
-        if score(left) < score(right):
-            chosen, left = right, middle
-        else:
-            chosen, right = left, middle
+    with expected_warnings_ignored(), threadpool_limits(1, "blas"):  # small products: cores would wait for each other
+        best = max(FIRST_LOOK, key=score)  # the first of equals
+        left, right = best - 1.0, best + 1.0
+        for _ in range(BISECTIONS):
+            middle = (left + right) / 2
+            if score(left) < score(right):
+                chosen, left = right, middle
+            else:
+                chosen, right = left, middle
     return chosen, fitted[chosen][1]
+
+
+_searches, _searches_lock = [], threading.Lock()
+
+
+@contextmanager
+def expected_warnings_ignored() -> Iterator[None]:
+    """Without what scikit-learn says about one shot, and about large C, where the search judges the result.
+
+    Warning filters belong to the process: of several searches in threads, the first sets them, the last one puts
+    back what was there.
+    """
+    with _searches_lock:
+        if not _searches:
+            before = warnings.catch_warnings()
+            before.__enter__()
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.filterwarnings("ignore", message="The number of unique classes")
+        else:
+            before = _searches[0]
+        _searches.append(before)
+    try:
+        yield
+    finally:
+        with _searches_lock:
+            _searches.pop()
+            if not _searches:
+                before.__exit__(None, None, None)

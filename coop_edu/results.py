@@ -16,7 +16,7 @@ from pathlib import Path
 
 from coop_edu.files import atomically
 
-PARTS = ("cell", "figures", "recipe", "versions")
+PARTS = ("cell", "figures", "recipe", "versions", "too few")
 BEGINNING = b'{"cell": {'  # of every line
 
 

@@ -6,11 +6,11 @@ Every number in the model card comes from here. Leaves out: how anything is comp
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from coop_edu import (
+    FeatureBank,
     LinearProbe,
     PromptLearner,
     Trainer,
@@ -21,6 +21,7 @@ from coop_edu import (
     load_dataset,
     mean_and_std,
     sample_train_val,
+    train_together,
 )  # fmt: skip
 from coop_edu.scales import SCALES
 
@@ -43,7 +44,8 @@ def main() -> None:
     source = load_dataset(scale.source)
     sets = {source.name: source, **{name: load_dataset(name) for name in scale.variants}}
     tests = {name: extract_features(clip, dataset.test) for name, dataset in sets.items()}
-    train, val = extract_features(clip, source.train), extract_features(clip, source.val)
+    bank = FeatureBank(clip, [*source.train, *source.val])
+    val = bank(source.val)
 
     zero_shot = {}
     for wording in WORDINGS:
@@ -51,13 +53,6 @@ def main() -> None:
         zero_shot[wording] = {"validation": accuracy(classifier, val)}
         for name, dataset in sets.items():
             zero_shot[wording][name] = accuracy(classifier.with_classnames(dataset.classnames), tests[name])
-
-    rows = {example.image: row for row, example in enumerate([*source.train, *source.val])}
-    everything = torch.cat([train.images, val.images])
-
-    def features(examples):
-        images = everything[[rows[example.image] for example in examples]]
-        return type(train)(images, torch.tensor([example.label for example in examples]), source.classnames)
 
     results: dict[str, dict[int, dict[str, list[float]]]] = {}
 
@@ -68,13 +63,18 @@ def main() -> None:
             cell[name].append(accuracy(own, tests[name]))
 
     for shots in SHOTS:
-        for seed in SEEDS:
-            few, few_val = (features(part) for part in sample_train_val(source, shots, seed))
-            for row, options in LEARNERS.items():
-                learner = PromptLearner(clip, source.classnames, seed=seed, **options)
-                Trainer(learner, scale.recipe(shots, source.name), progress=False).fit(few)
+        drawn = [[bank(part) for part in sample_train_val(source, shots, seed)] for seed in SEEDS]
+        recipes = [replace(scale.recipe(shots, source.name), seed=seed) for seed in SEEDS]
+        for row, options in LEARNERS.items():
+            learners = [PromptLearner(clip, source.classnames, seed=seed, **options) for seed in SEEDS]
+            trainers = [
+                Trainer(learner, recipe, progress=False) for learner, recipe in zip(learners, recipes)
+            ]
+            train_together(trainers, [train for train, _ in drawn])
+            for learner in learners:
                 score(row, shots, learner)
-            score("linear probe", shots, LinearProbe(clip, source.classnames, few, few_val))
+        for train, few_val in drawn:
+            score("linear probe", shots, LinearProbe(clip, source.classnames, train, few_val))
         print(
             f"{shots} shots: "
             + ", ".join(

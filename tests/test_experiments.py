@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -184,6 +185,19 @@ def test_finished_cells_are_skipped_and_the_file_is_sorted(tiny, tmp_path, monke
     assert "seconds" not in file.read_text()
 
 
+def test_too_few_examples_are_in_the_line_and_said_once(tiny, tmp_path):
+    cells = grid(shots=[2, 3], seeds=SEEDS)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        lines = run_grid(cells, tmp_path / "results.jsonl", epochs=1, progress=False)
+    short = dict.fromkeys(CLASSES, 2)
+    for cell, line in zip(cells, lines):
+        assert line["too few"] == ({"training": short, "validation": short} if cell.shots == 3 else {})
+    (only,) = said
+    assert "Zoo training cat (2)" in str(only.message) and "Farm validation gnu (2)" in str(only.message)
+    assert only.filename == __file__
+
+
 def test_another_recipe_is_not_mixed_in(tiny, tmp_path):
     file = tmp_path / "results.jsonl"
     run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
@@ -285,7 +299,7 @@ def line_of(dataset, variant, percent, shots=0, seed=0, protocol="few-shot"):
     figures = (
         {"accuracy": percent} if protocol == "few-shot" else {"IconNet": percent, "IconNet-A": percent / 2}
     )
-    return cell, {"cell": vars(cell), "figures": figures, "recipe": None, "versions": {}}
+    return cell, {"cell": vars(cell), "figures": figures, "recipe": None, "versions": {}, "too few": {}}
 
 
 def some_results():

@@ -5,10 +5,11 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from coop_edu.features import Features
-from coop_edu.linear_probe import LinearProbe, search_C
+from coop_edu.linear_probe import LinearProbe, expected_warnings_ignored, search_C
 
 from tiny_clip import tiny_clip
 
@@ -113,3 +114,19 @@ def test_one_shot_without_a_word_from_scikit_learn(clip):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         LinearProbe(clip, NAMES, blobs(1, n=1), blobs(2, n=1))
+
+
+def test_a_search_that_ends_does_not_bring_back_the_warnings_of_one_that_goes_on():
+    """Filters belong to the process, and searches run in threads: here the order that went wrong, one step at a time."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        before = list(warnings.filters)
+        one, other = expected_warnings_ignored(), expected_warnings_ignored()
+        one.__enter__()
+        other.__enter__()
+        one.__exit__(None, None, None)
+        warnings.warn("large C", ConvergenceWarning, stacklevel=2)
+        other.__exit__(None, None, None)
+        assert warnings.filters == before
+        with pytest.raises(ConvergenceWarning):
+            warnings.warn("large C", ConvergenceWarning, stacklevel=2)

@@ -29,6 +29,7 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = OKABE_ITO = (
 )  # fmt: skip
 GREY = "#767676"
 SCREEN = 96  # pixels an inch, as a browser counts them
+ENOUGH = 1400  # pixels across: up to here a picture has twice as many as it is shown with, for a fine screen
 STYLES = {  # method: (colour, marker, hatch), the same in every figure
     "zero-shot": (BLACK, "*", ""),
     "linear probe": (GREY, "s", "//"),
@@ -52,8 +53,9 @@ def caption(figure: Figure, message: str) -> Figure:
 def _show(figure: Figure) -> None:
     from IPython.display import display
 
-    data = png(figure, dpi=2 * SCREEN)  # twice as many pixels as shown: sharp on a fine screen, too
-    described = {"image/png": {"width": round(figure.get_figwidth() * SCREEN), "alt": figure.message}}
+    width = round(figure.get_figwidth() * SCREEN)
+    data = png(figure, dpi=SCREEN * min(2, ENOUGH / width))
+    described = {"image/png": {"width": width, "alt": figure.message}}
     text = figure.message or repr(figure)
     display({"image/png": data, "text/plain": text}, metadata=described, raw=True)
     if figure.message:
@@ -61,7 +63,7 @@ def _show(figure: Figure) -> None:
         display({"text/markdown": f"*Figure.* {plain}", "text/plain": f"Figure. {text}"}, raw=True)
 
 
-def png(figure: Figure, dpi: int) -> bytes:
+def png(figure: Figure, dpi: float) -> bytes:
     """The figure as the bytes of a PNG file, with at most 256 colours: a third of the size, and no difference to see."""
     drawn, small = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=dpi)
