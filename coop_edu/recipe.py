@@ -66,13 +66,13 @@ class Recipe:
     def mini(cls, shots: int, dataset: str | None = None) -> Recipe:
         """For a laptop: the paper's settings with far fewer epochs, on the plain pictures, which are encoded once.
 
-        20 epochs; IconNet stands for ImageNet, and has fewer, as there: 10 from 8 shots on.  So many fit into three
+        15 epochs; IconNet stands for ImageNet, and has fewer, as there: 10 from 8 shots on.  So many fit into three
         minutes for the eleven tasks.  scripts/measure_long_training.py measures what that costs.
 
         >>> Recipe.mini(16).epochs, Recipe.mini(4, "IconNet").epochs, Recipe.mini(16, "IconNet").epochs
-        (20, 20, 10)
+        (15, 15, 10)
         """
-        return cls(epochs=10 if dataset == "IconNet" and shots > 4 else 20, views=None)
+        return cls(epochs=10 if dataset == "IconNet" and shots > 4 else 15, views=None)
 
     def optimizer(self, ctx: torch.nn.Parameter) -> torch.optim.SGD:
         """SGD with momentum and weight decay, on the context vectors."""
