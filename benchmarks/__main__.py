@@ -1,6 +1,6 @@
 """The benchmark: every measurement in a process of its own, then a table, a figure and a JSON file.
 
-    make bench                                  # a selection: about 15 minutes on two free cores
+    make bench                                  # a selection: about 11 minutes on two free cores
     python -m benchmarks --full                 # K x M x layout x precision, nothing extrapolated: some hours
     python -m benchmarks --device cuda          # the same on a GPU, with fp16
 

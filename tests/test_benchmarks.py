@@ -113,3 +113,21 @@ def test_the_machine_is_described_and_the_library_timed():
     assert min(here["product_flops_per_second"].values()) > 0
     found = bench.in_a_process("library", "import", "1")
     assert found["seconds"] < library.TARGETS["import"]
+
+
+def test_the_readme_has_the_figures_that_were_measured():
+    """Every line of its table is one of benchmarks/results.json, rounded, and every measurement has its line."""
+    results = json.loads((bench.ROOT / "benchmarks" / "results.json").read_text(encoding="utf-8"))
+    section = (bench.ROOT / "README.md").read_text(encoding="utf-8").split("## Speed")[1].split("\n## ")[0]
+    lines = [
+        f"| {r['K']} | {r['M']} | {'class-specific' if r['class_specific'] else 'unified'} | {r['position']} "
+        f"| {r['precision']} | {r['reference_seconds']:.2f} | {r['seconds']:.2f} | {r['times_faster']:.1f} "
+        f"| {100 * r['share_of_peak']:.0f} % | {r['memory_bytes'] / 1e9:.2f} | "
+        + ("whole step " if r["image_encoder"] else "")
+        + (f"{r['max_classes_at_once']} classes at once " if r["max_classes_at_once"] else "")
+        + ("not exact " if r["precision"] != "float32" else "")
+        + "|"
+        for r in results["steps"]
+    ]
+    assert [line for line in section.splitlines() if line.startswith(("| 1", "| 3"))] == lines
+    assert f"PyTorch {results['machine']['torch'].split('+')[0]}" in " ".join(section.split())
