@@ -7,13 +7,14 @@ from PIL import Image
 
 from coop_edu.datasets import Dataset, Example
 from coop_edu.datasets.split_file import write_split
+from coop_edu.files import atomically
 
 
 def draw(path: Path, seed: int, size: tuple[int, int] = (64, 64)) -> Path:
-    """A picture of random blocks, saved under `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A picture of random blocks, saved under `path` in one step: two processes may draw the same one, and read it."""
     blocks = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    Image.fromarray(blocks).resize(size).save(path)
+    with atomically(path) as scratch:
+        Image.fromarray(blocks).resize(size).save(scratch, {".jpg": "JPEG"}.get(path.suffix, "PNG"))
     return path
 
 
