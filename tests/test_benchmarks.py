@@ -130,4 +130,8 @@ def test_the_readme_has_the_figures_that_were_measured():
         for r in results["steps"]
     ]
     assert [line for line in section.splitlines() if line.startswith(("| 1", "| 3"))] == lines
-    assert f"PyTorch {results['machine']['torch'].split('+')[0]}" in " ".join(section.split())
+    (rough,) = (r for r in results["steps"] if r["precision"] != "float32")
+    logits, gradient = (f"{100 * rough[f'rough_{what}_error']:.0f}" for what in ("logit", "gradient"))
+    text = " ".join(section.split())
+    assert f"its logits are off by {logits} per cent, its gradient by {gradient}." in text
+    assert f"PyTorch {results['machine']['torch'].split('+')[0]}" in text
