@@ -39,6 +39,7 @@ test: setup  ## unit tests, docstring examples and every notebook
 
 lint: setup  ## ruff, on modules and notebooks
 	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
 
 bench: setup  ## time and memory against the authors' way; BENCH_FLAGS=--full for every combination
 	$(BIN)/python -m benchmarks $(BENCH_FLAGS)

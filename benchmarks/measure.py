@@ -41,7 +41,9 @@ class Setting:
     position: str = "end"
     precision: str = "float32"  # of ours; the reference is in float32
     max_classes_at_once: int | str | None = "auto"
-    image_encoder: bool = False  # the whole step: the authors' encodes 32 pictures too, ours has their features
+    image_encoder: bool = (
+        False  # the whole step: the authors' encodes 32 pictures too, ours has their features
+    )
     reference_classes: int = 100  # the reference is timed on so many, and multiplied: its time is linear in K
     repeats: int = 3
     threads: int = 2
@@ -99,7 +101,9 @@ def measure(setting: Setting, config: dict | None = None) -> dict:
     logit_error = relative(logits[:, :classes], class_logits(images, features, clip.logit_scale))
     gradient_error = relative(gradient[:classes] if setting.class_specific else gradient, reference.ctx.grad)
     if not max(logit_error, gradient_error) < TOLERANCE:
-        raise ValueError(f"{setting}: the two ways differ by {logit_error} (logits), {gradient_error} (gradient)")
+        raise ValueError(
+            f"{setting}: the two ways differ by {logit_error} (logits), {gradient_error} (gradient)"
+        )
 
     own = {"device": device, "dtype": getattr(torch, setting.precision)}  # the peak is that of our precision
     left, right = torch.randn(4096, 512, **own), torch.randn(512, 2048, **own)
@@ -147,7 +151,9 @@ def measure(setting: Setting, config: dict | None = None) -> dict:
     return result
 
 
-def our_step(learner: PromptLearner, images: torch.Tensor, labels: torch.Tensor, precision: str) -> torch.Tensor:
+def our_step(
+    learner: PromptLearner, images: torch.Tensor, labels: torch.Tensor, precision: str
+) -> torch.Tensor:
     """A step as trainer.py makes it, without the optimiser; the logits (B, K)."""
     learner.ctx.grad = None
     with torch.autocast(images.device.type, getattr(torch, precision), enabled=precision != "float32"):

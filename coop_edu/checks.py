@@ -239,9 +239,13 @@ def check_training_steps(solution: Callable) -> Verdict:
         raise Wrong(mistakes.get(given, f"for {case} it should be {right:,}, and is {given!r}"))
     if (given := answer_of(solution, 10, 1, 50, 32)) != 50:
         none = "10 pictures do not fill a batch of 32, and are trained on all the same: one step an epoch"
-        raise Wrong(none if given == 0 else f"for 10 classes, 1 shot and 50 epochs it should be 50, and is {given!r}")
+        raise Wrong(
+            none if given == 0 else f"for 10 classes, 1 shot and 50 epochs it should be 50, and is {given!r}"
+        )
     if (given := answer_of(solution, 100, 8, 200, 16)) != 10_000:
-        raise Wrong(f"for 100 classes, 8 shots, 200 epochs and batches of 16 it is not {given!r}: is the size typed in?")
+        raise Wrong(
+            f"for 100 classes, 8 shots, 200 epochs and batches of 16 it is not {given!r}: is the size typed in?"
+        )
     return f"{right:,} steps for {classes} classes and {shots} shots, and one an epoch where there is less than a batch."
 
 
@@ -314,7 +318,9 @@ def check_average(solution: Callable) -> Verdict:
     table = torch.tensor(list(accuracies.values()))  # (tasks, seeds)
     given = answer_of(solution, {task: list(values) for task, values in accuracies.items()})
     if not isinstance(given, tuple | list) or len(given) != 2:
-        raise Wrong(f"two numbers were expected, the mean and the standard deviation, and it returned {given!r}")
+        raise Wrong(
+            f"two numbers were expected, the mean and the standard deviation, and it returned {given!r}"
+        )
     mean, by_seed, by_task = table.mean(), table.mean(dim=0), table.mean(dim=1)
     spreads = {
         "the spread is that of the tasks; average over the tasks first, then take the spread over the seeds":

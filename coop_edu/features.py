@@ -187,7 +187,9 @@ def _digest(clip: Clip, examples: Sequence[Example], views: int | None, seed: in
 def _transform(clip: Clip, views: int | None) -> list[str]:
     """What the transform says it is, and what it makes of a picture: functions of one name can differ."""
     transform = clip.preprocess if views is None else clip.train_transform
-    name = re.sub(r" at 0x[0-9a-f]+", "", repr(transform))  # where a function lies in memory is not its meaning
+    name = re.sub(
+        r" at 0x[0-9a-f]+", "", repr(transform)
+    )  # where a function lies in memory is not its meaning
     probe = load_image((np.arange(97 * 61 * 4) % 251).astype(np.uint8).reshape(97, 61, 4))
     made = transform(probe) if views is None else transform(probe, seeded(0))
     return [name, hashlib.sha256(made.contiguous().numpy()).hexdigest()]

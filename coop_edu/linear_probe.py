@@ -104,7 +104,10 @@ def search_C(train: Features, val: Features) -> tuple[float, LogisticRegression]
             fitted[log10_C] = float(np.mean(model.predict(val.images.numpy()) == val.labels.numpy())), model
         return fitted[log10_C][0]
 
-    with expected_warnings_ignored(), threadpool_limits(1, "blas"):  # small products: cores would wait for each other
+    with (
+        expected_warnings_ignored(),
+        threadpool_limits(1, "blas"),
+    ):  # small products: cores would wait for each other
         best = max(FIRST_LOOK, key=score)  # the first of equals
         left, right = best - 1.0, best + 1.0
         for _ in range(BISECTIONS):

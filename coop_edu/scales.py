@@ -43,7 +43,9 @@ class Scale:
     clip: str
     source: str  # where prompts are learned for domain generalisation
     variants: tuple[str, str, str, str]  # V2, Sketch, A, R: where they are tested
-    n_ctx: int  # M of the eleven-panel figure: the paper's 16; at mini a quarter, which is a third of the time
+    n_ctx: (
+        int  # M of the eleven-panel figure: the paper's 16; at mini a quarter, which is a third of the time
+    )
 
     @property
     def template(self) -> str:

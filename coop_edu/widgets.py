@@ -63,7 +63,9 @@ class PromptExplorer:
         self.picture = widgets.Dropdown(options=list(images), description="picture", **WIDE)
         self.preview, self.bars = widgets.Image(format="png", width=128), widgets.HTML()
         controls = widgets.VBox([self.template, self.temperature, self.picture])
-        self.view = widgets.VBox([controls, widgets.HBox([self.preview, self.bars], layout={"align_items": "flex-start"})])
+        self.view = widgets.VBox(
+            [controls, widgets.HBox([self.preview, self.bars], layout={"align_items": "flex-start"})]
+        )
         for control in (self.template, self.temperature, self.picture):
             control.observe(self.refresh, names="value")
         self.refresh()
@@ -186,7 +188,9 @@ def bars_html(probabilities: Mapping[str, float], top: int = 8) -> str:
     rows = []
     for name, p in sorted(probabilities.items(), key=lambda item: -item[1])[:top]:
         bar = f'<div style="background:{plots.OKABE_ITO[5]};height:0.8em;width:{15 * p:.2f}em"></div>'
-        rows.append(f'<tr><td>{html.escape(name)}</td><td style="width:15em">{bar}</td><td>{100 * p:.1f} %</td></tr>')
+        rows.append(
+            f'<tr><td>{html.escape(name)}</td><td style="width:15em">{bar}</td><td>{100 * p:.1f} %</td></tr>'
+        )
     return "<table>" + "".join(rows) + "</table>"
 
 

@@ -42,7 +42,9 @@ def figure(notebook: str, word: str) -> tuple[Image.Image, str]:
                 if png := output.get("data", {}).get("image/png"):
                     picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
                     return picture, "".join(output["data"]["text/plain"])
-    raise SystemExit(f"{notebook} has no executed cell with {word!r} that shows a figure: run `make outputs` first")
+    raise SystemExit(
+        f"{notebook} has no executed cell with {word!r} that shows a figure: run `make outputs` first"
+    )
 
 
 def main() -> None:
@@ -51,14 +53,20 @@ def main() -> None:
     for notebook, word in FIGURES:
         picture, message = figure(notebook, word)
         lines = textwrap.fill(message, 118)
-        blocks += [(questions[notebook], 64), (picture, picture.height), (lines, 36 * (lines.count("\n") + 1) + 50)]
+        blocks += [
+            (questions[notebook], 64),
+            (picture, picture.height),
+            (lines, 36 * (lines.count("\n") + 1) + 50),
+        ]
     sheet = Image.new("RGB", (WIDTH + 2 * MARGIN, sum(height for _, height in blocks) + 2 * MARGIN), "white")
     draw, top = ImageDraw.Draw(sheet), MARGIN
     for block, height in blocks:
         if isinstance(block, Image.Image):
             sheet.paste(block, (MARGIN, top))
         else:
-            draw.text((MARGIN, top), block, "black", HEADING if block in questions.values() else TEXT, spacing=8)
+            draw.text(
+                (MARGIN, top), block, "black", HEADING if block in questions.values() else TEXT, spacing=8
+            )
         top += height
     (ROOT / "docs").mkdir(exist_ok=True)
     sheet.quantize(256, dither=Image.Dither.NONE).save(ROOT / "docs" / "walkthrough.png", optimize=True)

@@ -212,7 +212,9 @@ def perceptual_hashes(pictures: np.ndarray, batch: int = 8192) -> np.ndarray:
         small = gray.reshape(-1, n, SIZE // n, n, SIZE // n).mean((2, 4))
         low = (cosines @ small @ cosines.T).reshape(-1, 64)
         middle = np.median(low[:, 1:], axis=1, keepdims=True)  # the first coefficient is the brightness
-        bits = low > middle + 1  # in a symmetric drawing many coefficients are zero, up to rounding: none of them counts
+        bits = (
+            low > middle + 1
+        )  # in a symmetric drawing many coefficients are zero, up to rounding: none of them counts
         hashes[start : start + batch] = np.packbits(bits, axis=1).view(np.uint64)[:, 0]
     return hashes
 

@@ -264,7 +264,10 @@ def main() -> None:
                 losses.append(loss.item())
                 if step % 50 == 0:
                     speed = (step + 1) * arguments.batch_size / (time.time() - started)
-                    print(f"epoch {epoch} step {step}/{per_epoch} loss {losses[-1]:.3f} {speed:.0f}/s", flush=True)
+                    print(
+                        f"epoch {epoch} step {step}/{per_epoch} loss {losses[-1]:.3f} {speed:.0f}/s",
+                        flush=True,
+                    )
             entry = {
                 "epoch": epoch + 1,
                 "loss": float(np.mean(losses)),

@@ -24,12 +24,19 @@ HISTORY = SimpleNamespace(loss=[2.0, 1.0, 0.5], accuracy=[10.0, 50.0, 90.0], lr=
 PATH = torch.tensor(RNG.normal(size=(6, 4, 8)))
 
 FIGURES = {
-    "show_probabilities": lambda m: plots.show_probabilities(PICTURES[0], {"cat": 0.9, "dog": 0.1}, message=m),
+    "show_probabilities": lambda m: plots.show_probabilities(
+        PICTURES[0], {"cat": 0.9, "dog": 0.1}, message=m
+    ),
     "compare_wordings": lambda m: plots.compare_wordings(
-        PICTURES[0], {"{}": {"cat": 0.9, "dog": 0.1}, "a {}.": {"dog": 0.6, "cat": 0.4}}, truth="cat", message=m
+        PICTURES[0],
+        {"{}": {"cat": 0.9, "dog": 0.1}, "a {}.": {"dog": 0.6, "cat": 0.4}},
+        truth="cat",
+        message=m,
     ),
     "show_images": lambda m: plots.show_images(PICTURES, list("abcde"), columns=3, message=m),
-    "similarity_matrix": lambda m: plots.similarity_matrix(torch.rand(5, 3), PICTURES, list("abc"), message=m),
+    "similarity_matrix": lambda m: plots.similarity_matrix(
+        torch.rand(5, 3), PICTURES, list("abc"), message=m
+    ),
     "accuracy_curves": lambda m: plots.accuracy_curves(CURVES, message=m),
     "accuracy_panels": lambda m: plots.accuracy_panels({f"task {i}": CURVES for i in range(5)}, message=m),
     "training_curve": lambda m: plots.training_curve(HISTORY, message=m),
@@ -89,7 +96,9 @@ def test_the_few_colours_of_a_stored_picture_are_enough():
     exact = io.BytesIO()
     figure.savefig(exact, format="png", dpi=100)
     stored = Image.open(io.BytesIO(png(figure, dpi=100)))
-    difference = np.abs(np.asarray(stored.convert("RGB"), float) - np.asarray(Image.open(exact).convert("RGB"), float))
+    difference = np.abs(
+        np.asarray(stored.convert("RGB"), float) - np.asarray(Image.open(exact).convert("RGB"), float)
+    )
     assert difference.mean() < 2 and len(png(figure, dpi=100)) < len(exact.getvalue()) / 1.5
 
 

@@ -138,7 +138,9 @@ def test_weight_decay_reaches_ctx_even_without_a_gradient_from_the_data(clip):
     data = Features(
         torch.randn(4, 16, generator=torch.Generator().manual_seed(0)), torch.zeros(4).long(), ("cat",)
     )
-    Trainer(learner, make_recipe(epochs=1, warmup_epochs=0, lr=0.1, weight_decay=0.5), progress=False).fit(data)
+    Trainer(learner, make_recipe(epochs=1, warmup_epochs=0, lr=0.1, weight_decay=0.5), progress=False).fit(
+        data
+    )
     torch.testing.assert_close(learner.ctx.detach(), before * (1 - 0.1 * 0.5))
 
 

@@ -46,7 +46,12 @@ def show_probabilities(
 
 
 def compare_wordings(
-    image: Any, answers: Mapping[str, Mapping[str, float]], *, truth: str = "", top: int = 4, message: str = ""
+    image: Any,
+    answers: Mapping[str, Mapping[str, float]],
+    *,
+    truth: str = "",
+    top: int = 4,
+    message: str = "",
 ) -> Figure:
     """One picture, and beside it what each wording makes CLIP answer: the `top` classes of each, as bars (Eq. 1).
 
@@ -62,7 +67,12 @@ def compare_wordings(
         axis.set_title(textwrap.fill(f"“{template}”", 24) + "\n", fontsize=10, loc="left")
         verdict, colour = ("", BLACK) if not truth else ("✓", GREEN) if first == truth else ("✗", VERMILION)
         axis.annotate(
-            f"{verdict} {first}", (0, 1.03), xycoords="axes fraction", fontsize=12, fontweight="bold", color=colour
+            f"{verdict} {first}",
+            (0, 1.03),
+            xycoords="axes fraction",
+            fontsize=12,
+            fontweight="bold",
+            color=colour,
         )
     return caption(figure, message)
 
@@ -99,7 +109,13 @@ def show_images(
         draw_picture(axis, image, textwrap.fill(titles[number], 16) if titles else "")
     for axis, name in zip(axes[:, 0], rows, strict=False):
         axis.annotate(
-            name, (-0.12, 0.5), xycoords="axes fraction", ha="right", va="center", fontsize=10, fontweight="bold"
+            name,
+            (-0.12, 0.5),
+            xycoords="axes fraction",
+            ha="right",
+            va="center",
+            fontsize=10,
+            fontweight="bold",
         )
     return caption(figure, message)
 
@@ -138,8 +154,12 @@ def similarity_matrix(
                 colour = "white" if value < (low + high) / 2 else "black"
                 axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour)
     for row, image in enumerate(images):
-        draw_picture(axes[0, 0].inset_axes((-1.5, row - 0.48, 0.96, 0.96), transform=axes[0, 0].transData), image)
-    figure.colorbar(heat, ax=axes[0].tolist(), shrink=0.8, aspect=30 if panels <= 2 else 12, label="cosine similarity")
+        draw_picture(
+            axes[0, 0].inset_axes((-1.5, row - 0.48, 0.96, 0.96), transform=axes[0, 0].transData), image
+        )
+    figure.colorbar(
+        heat, ax=axes[0].tolist(), shrink=0.8, aspect=30 if panels <= 2 else 12, label="cosine similarity"
+    )
     return caption(figure, message)
 
 
