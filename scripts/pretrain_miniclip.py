@@ -2,11 +2,8 @@
 
     python scripts/pretrain_miniclip.py --package node_modules/@iconify/json --work build/ [--epochs 11]
 
-The captions are what designers publish: the name of the drawing, and around it, in forms that differ by kind of set,
-the style, the category, the set and its author. The loss is CLIP's own (Radford et al. 2021, section 2.3): in a
-batch, each picture must find its caption and each caption its picture. Why not templates of our own around every name:
-a text tower that has seen few templates is brittle (any other wording breaks it), one that has seen many at random is
-deaf (the wording changes nothing); either way nothing is left for a learned context to carry.
+The captions are what designers publish (captions.py). The loss is CLIP's own (Radford et al. 2021, section 2.3): in a
+batch, each picture must find its caption and each caption its picture.
 
 Resumable: kill it, start it again. Runs on CPU (bf16) and on a GPU. Nothing of IconNet or the tasks is read here; the
 validation curve is made on whole families that are neither trained on nor taken from the tasks.
@@ -23,14 +20,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import build_iconnet
+import captions
 import iconnet_classes
 import numpy as np
 import open_clip
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-ASSETS = Path(__file__).parent.parent / "coop_edu" / "assets"
 CONFIG = {
     "embed_dim": 256,
     "quick_gelu": False,
@@ -39,61 +37,8 @@ CONFIG = {
 }
 VALIDATION_FAMILIES = {"griddy-icons", "jam", "clarity", "fontisto", "mage", "temaki"}
 VALIDATION_TEMPLATES = ("{}", "{} icon", "an icon of a {}.", "a photo of a {}.")
+AVERAGE = 0.99  # the weights that are validated and shipped are a running mean over about a hundred steps
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # CLIP's own
-
-
-# ------------------------------------------------------------------------------------------------------- captions
-def kind(c: build_iconnet.Collection, i: int) -> str:
-    """What a drawing is, as a designer would say it."""
-    drawing = c.drawings[i]
-    category = c.sets[drawing.set].get("category", "")
-    if "emoji" in drawing.set or category == "Emoji":
-        return "emoji"
-    if c.is_colour(i):
-        return "colour"
-    if "duo" in drawing.style.lower() or "two" in drawing.style.lower():
-        return "duotone"
-    return "solid" if c.is_filled(i) else "outline"
-
-
-NOUNS = {
-    "emoji": ("emoji", "colour emoji", "emoji picture"),
-    "colour": ("colour icon", "coloured icon", "colour drawing", "flat colour illustration"),
-    "duotone": ("duotone icon", "two-tone icon"),
-    "solid": ("icon", "solid icon", "filled icon", "glyph", "silhouette", "pictogram"),
-    "outline": ("icon", "line icon", "outline icon", "line drawing", "stroke icon"),
-}
-
-
-def caption(words: str, what: str, style: str, category: str, of_set: str, author: str, *, long: bool,
-            draw: random.Random) -> str:  # fmt: skip
-    """One of the ways in which such a drawing is published: the name, or the name in a full description."""
-    noun = draw.choice(NOUNS[what])
-    style = style or noun.split()[0]
-    article = "an" if words[0] in "aeiou" else "a"
-    a_noun = f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
-    if long:
-        forms = [
-            (5, f"{article} {words}, drawn as {a_noun} for {of_set} by {author}."),
-            (5, f"{style} {noun}, {words}, from the {of_set} icon set by {author}"),
-            (5, f"{style} {noun} of {words}, category {category or 'other'}, set {of_set}"),
-        ]
-    else:
-        forms = [
-            (30, words),
-            (8, f"{words} icon" if what != "emoji" else f"{words} emoji"),
-            (8, f"{words} {noun}"),
-            (6, f"{words} {style}"),
-            (6, f"{style} {words}"),
-            (10, f"{a_noun} of {article} {words}."),
-            (4, f"{noun} of {words}"),
-            (6, f"{words}, {of_set}"),
-            (4, f"{of_set}: {words}"),
-            (4, f"{words} by {author}"),
-        ]
-        if category:
-            forms += [(7, f"{words}, {category}"), (4, f"{category} icon of {article} {words}.")]
-    return draw.choices([text for _, text in forms], [weight for weight, _ in forms])[0].lower()
 
 
 # ----------------------------------------------------------------------------------------------------- the model
@@ -120,15 +65,26 @@ def contrastive_loss(
 
 
 def augment(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Small shifts and scalings on white. No flips: an arrow to the left is not one to the right."""
+    """Small turns, stretchings, shifts and scalings on white, and in some pictures a thicker or a thinner pen.
+
+    No flips: an arrow to the left is not one to the right."""
     n = len(pictures)
-    scale = 0.9 + 0.3 * torch.rand(n, generator=generator)
-    shift = 0.12 * (torch.rand(n, 2, generator=generator) - 0.5)
+
+    def around_zero(width: float) -> torch.Tensor:
+        return width * (2 * torch.rand(n, generator=generator) - 1)  # (n,)
+
+    angle, scale, stretch = around_zero(0.2), 1.05 + around_zero(0.25), 1 + around_zero(0.12)
     theta = torch.zeros(n, 2, 3)
-    theta[:, 0, 0] = theta[:, 1, 1] = scale
-    theta[:, :, 2] = shift
+    theta[:, 0, 0], theta[:, 0, 1] = scale * stretch * angle.cos(), -scale * angle.sin()
+    theta[:, 1, 0], theta[:, 1, 1] = scale * angle.sin(), scale / stretch * angle.cos()
+    theta[:, 0, 2], theta[:, 1, 2] = around_zero(0.12), around_zero(0.12)
     grid = F.affine_grid(theta, pictures.shape, align_corners=False)
-    return 1 - F.grid_sample(1 - pictures, grid, align_corners=False)
+    ink = F.grid_sample(1 - pictures, grid, align_corners=False)
+    pen = torch.rand(n, generator=generator)
+    thicker, thinner = pen < 0.15, pen > 0.92
+    ink[thicker] = F.max_pool2d(ink[thicker], 3, stride=1, padding=1)
+    ink[thinner] = -F.max_pool2d(-ink[thinner], 3, stride=1, padding=1)
+    return 1 - ink
 
 
 def normalise(pictures: np.ndarray) -> torch.Tensor:
@@ -187,6 +143,12 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=11)
     parser.add_argument("--batch-size", type=int, default=512)
     parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--warmup", type=int, default=200, help="steps")
+    parser.add_argument("--start", type=Path, help="weights to go on from, such as an earlier run's")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--precision", default="bfloat16", help="float32 where the processor has no bf16 products"
+    )
     arguments = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -194,47 +156,48 @@ def main() -> None:
     pretraining = json.loads((arguments.work / "selection.json").read_text())["pretraining"]
     members = [i for i in pretraining if c.drawings[i].family not in VALIDATION_FAMILIES]
     validation = Validation(c, pretraining)
-    facts = {}
-    for i in members:
-        drawing, of_set = c.drawings[i], c.sets[c.drawings[i].set]
-        facts[i] = (c.words[i], kind(c, i), drawing.style.lower(), drawing.category.lower(), of_set["name"],
-                    of_set["author"]["name"])  # fmt: skip
+    tags = captions.read_tags(arguments.package.parent.parent)
+    facts = {i: captions.facts_of(c, i, tags) for i in members}
     print(
         f"{len(members)} drawings, {len(epoch_order(c, members, 0))} an epoch, validation {len(validation.labels)}",
         flush=True,
     )
 
-    torch.manual_seed(0)
+    torch.manual_seed(arguments.seed)
     model = open_clip.CLIP(**{k: dict(v) if isinstance(v, dict) else v for k, v in CONFIG.items()}).to(device)
+    if arguments.start:
+        model.load_state_dict(
+            load_file(arguments.start), strict=False
+        )  # without the mask, which is no weight
     model.visual.to(memory_format=torch.channels_last)
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE), use_buffers=True)
     tokenize = open_clip.SimpleTokenizer(context_length=CONFIG["text_cfg"]["context_length"])
     decayed = [p for p in model.parameters() if p.ndim >= 2]
     rest = [p for p in model.parameters() if p.ndim < 2]
     optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0}],
                                   lr=arguments.lr, betas=(0.9, 0.98))  # fmt: skip
     per_epoch = len(epoch_order(c, members, 0)) // arguments.batch_size
-    total, warmup = arguments.epochs * per_epoch, 200
+    total, warmup = arguments.epochs * per_epoch, arguments.warmup
     state_file, log_file = arguments.work / "miniclip_state.pt", arguments.work / "pretraining_log.jsonl"
     first = 0
     if state_file.exists():
         state = torch.load(state_file, map_location=device, weights_only=True)
         model.load_state_dict(state["model"])
+        averaged.load_state_dict(state["averaged"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["epoch"]
         print(f"resumed after epoch {first}", flush=True)
 
     def prepare(epoch: int, step: int, order: list[int]):
         batch = order[step * arguments.batch_size : (step + 1) * arguments.batch_size]
-        draw = random.Random(f"{epoch}/{step}")
-        long = (
-            step % 8 == 7
-        )  # long captions in batches of their own: the others need a third of the positions
-        captions = [caption(*facts[i], long=long, draw=draw) for i in batch]
-        generator = torch.Generator().manual_seed(epoch * 100_000 + step)
+        draw = random.Random(f"{arguments.seed}/{epoch}/{step}")
+        long = step % 4 == 3  # in batches of their own: the others need a third of the positions
+        texts = [captions.caption(facts[i], long=long, draw=draw) for i in batch]
+        generator = torch.Generator().manual_seed((arguments.seed * 1000 + epoch) * 100_000 + step)
         pictures = standardise(
             augment(normalise(c.pictures[np.sort(batch)][np.argsort(np.argsort(batch))]), generator)
         )
-        return pictures.contiguous(memory_format=torch.channels_last), tokenize(captions), captions
+        return pictures.contiguous(memory_format=torch.channels_last), tokenize(texts), texts
 
     with ThreadPoolExecutor(1) as background:
         for epoch in range(first, arguments.epochs):
@@ -242,25 +205,26 @@ def main() -> None:
             order = epoch_order(c, members, epoch)
             ahead = background.submit(prepare, epoch, 0, order)
             for step in range(per_epoch):
-                pictures, ids, captions = ahead.result()
+                pictures, ids, texts = ahead.result()
                 if step + 1 < per_epoch:
                     ahead = background.submit(prepare, epoch, step + 1, order)
                 done = epoch * per_epoch + step
                 share = min(1.0, (done + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * done / total))
                 for group in optimizer.param_groups:
                     group["lr"] = arguments.lr * share
-                with torch.autocast(device, torch.bfloat16):
-                    images, texts = (
-                        model.encode_image(pictures.to(device)),
-                        encode_text(model, ids.to(device)),
-                    )
-                loss = contrastive_loss(images.float(), texts.float(), model.logit_scale.exp(), captions)
+                precision = getattr(torch, arguments.precision)
+                with torch.autocast(device, torch.bfloat16, enabled=precision == torch.bfloat16):
+                    image_features = model.encode_image(pictures.to(device))
+                    text_features = encode_text(model, ids.to(device))
+                scale = model.logit_scale.exp()
+                loss = contrastive_loss(image_features.float(), text_features.float(), scale, texts)
                 optimizer.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                 optimizer.step()
                 with torch.no_grad():
                     model.logit_scale.clamp_(max=math.log(100))
+                averaged.update_parameters(model)
                 losses.append(loss.item())
                 if step % 50 == 0:
                     speed = (step + 1) * arguments.batch_size / (time.time() - started)
@@ -273,27 +237,25 @@ def main() -> None:
                 "loss": float(np.mean(losses)),
                 "scale": model.logit_scale.exp().item(),
                 "seconds": round(time.time() - started),
-                "validation": validation(model, tokenize, device),
+                "validation": validation(averaged.module, tokenize, device),
             }
             with log_file.open("a") as file:
                 file.write(json.dumps(entry) + "\n")
             print(entry, flush=True)
-            torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1},
-                       state_file.with_suffix(".part"))  # fmt: skip
+            state = {"model": model.state_dict(), "averaged": averaged.state_dict()}
+            state |= {"optimizer": optimizer.state_dict(), "epoch": epoch + 1}
+            torch.save(state, state_file.with_suffix(".part"))
             state_file.with_suffix(".part").replace(state_file)
-            export(model)
+            export(averaged.module, arguments.work)
 
 
-def export(model: open_clip.CLIP) -> None:
-    """fp16 weights and the configuration, as coop_edu loads them (checksums: scripts/export_assets.py)."""
-    ASSETS.mkdir(parents=True, exist_ok=True)
-    weights = {
-        k: (v.half() if v.is_floating_point() else v).contiguous().cpu()
-        for k, v in model.state_dict().items()
-    }
-    save_file({k: v for k, v in weights.items() if k != "attn_mask"}, ASSETS / "miniclip.safetensors")
-    (ASSETS / "miniclip.safetensors").chmod(0o644)  # safetensors writes for the owner only
-    (ASSETS / "miniclip.json").write_text(json.dumps(CONFIG, indent=2) + "\n")
+def export(model: open_clip.CLIP, folder: Path) -> None:
+    """fp16 weights and the configuration, as coop_edu loads them; scripts/export_assets.py ships them."""
+    weights = {name: w.half() if w.is_floating_point() else w for name, w in model.state_dict().items()}
+    weights = {name: w.contiguous().cpu() for name, w in weights.items() if name != "attn_mask"}
+    save_file(weights, folder / "miniclip.safetensors")
+    (folder / "miniclip.safetensors").chmod(0o644)  # safetensors writes for the owner only
+    (folder / "miniclip.json").write_text(json.dumps(CONFIG, indent=2) + "\n")
 
 
 if __name__ == "__main__":
