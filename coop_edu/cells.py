@@ -34,7 +34,9 @@ from coop_edu.templates import ZeroShot
 from coop_edu.trainer import Trainer
 
 WITHOUT_TRAINING = ("zero_shot", "ensemble_7", "ensemble_80")
-LEARNED = re.compile(r"(?:M(\d+)|(init))_(end|mid|front)(_CSC)?")  # M16_end, M4_mid_CSC; init: "a photo of a"
+LEARNED = re.compile(
+    r"(?:M(\d+)|(init))_(end|mid|front)(_CSC)?"
+)  # M16_end, M4_mid_CSC; init: the scale's words
 WHOLE = 20_000  # of a list of training pictures up to this long, all are encoded once; of a longer one, what is drawn
 POSITIONS = {"end": "end", "mid": "middle", "front": "front"}
 
@@ -105,7 +107,7 @@ def _classifiers(
             n_ctx=int(n_ctx or 4),
             class_specific=bool(specific),
             position=POSITIONS[position],
-            init="a photo of a" if init else None,
+            init=SCALES[first.scale].init if init else None,
             seed=cell.seed,
         )
         for cell in cells

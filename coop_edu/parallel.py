@@ -43,6 +43,8 @@ def train_together(
         histories = train_together(trainers, [shots_of_seed[s] for s in (1, 2, 3)])
     """
     _check(trainers, data)
+    for trainer, some in zip(trainers, data):
+        trainer.count_epochs(len(some))
     first, recipe = trainers[0], trainers[0].recipe
     big = recipe.views == "fresh" or first.learner.max_classes_at_once is not None
     if big or recipe.precision == "float16":

@@ -6,7 +6,7 @@ Leaves out: the loop that follows it (trainer.py).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,14 +19,16 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 class Recipe:
     """How to train a prompt; the defaults are the paper's for 8 and 16 shots.
 
-    views: "fresh", n or None, as features.py explains; precision: of the matrix products (ctx stays float32). Raises
-    ValueError for a setting that means nothing.
+    min_steps: where the epochs make fewer steps than that, there are more epochs (`for_images`); views: "fresh", n or
+    None, as features.py explains; precision: of the matrix products (ctx stays float32). Raises ValueError for a
+    setting that means nothing.
 
     >>> Recipe(epochs=50).learning_rate(0), Recipe(epochs=50).learning_rate(1)
     (1e-05, 0.002)
     """
 
     epochs: int = 200  # T
+    min_steps: int = 0
     lr: float = 0.002
     momentum: float = 0.9
     weight_decay: float = 5e-4  # on the context vectors, as in the authors' code
@@ -63,16 +65,25 @@ class Recipe:
         return cls(epochs=50 if shots == 1 or dataset == "ImageNet" else 100 if shots <= 4 else 200)
 
     @classmethod
-    def mini(cls, shots: int, dataset: str | None = None) -> Recipe:
-        """For a laptop: the paper's settings with far fewer epochs, on the plain pictures, which are encoded once.
+    def mini(cls) -> Recipe:
+        """For a laptop: the paper's settings with fewer epochs, on the plain pictures, which are encoded once.
 
-        15 epochs; IconNet stands for ImageNet, and has fewer, as there: 10 from 8 shots on.  So many fit into three
-        minutes for the eleven tasks.  scripts/measure_long_training.py measures what that costs.
+        Counted in steps, because an epoch of one shot of twenty classes is a single step: 150 steps at least, 10 epochs
+        at least.  The number was chosen on validation pictures (assets/MINICLIP.md).
 
-        >>> Recipe.mini(16).epochs, Recipe.mini(4, "IconNet").epochs, Recipe.mini(16, "IconNet").epochs
-        (15, 15, 10)
+        >>> [Recipe.mini().for_images(20 * shots).epochs for shots in (1, 2, 4, 8, 16)]
+        [150, 150, 75, 30, 15]
         """
-        return cls(epochs=10 if dataset == "IconNet" and shots > 4 else 15, views=None)
+        return cls(epochs=10, min_steps=150, views=None)
+
+    def for_images(self, n: int) -> Recipe:
+        """The same recipe with the epochs that n training pictures take: more than `epochs` if `min_steps` asks for it.
+
+        >>> Recipe.mini().for_images(16 * 79).epochs
+        10
+        """
+        enough = -(-self.min_steps // self.steps_per_epoch(n))
+        return replace(self, epochs=max(self.epochs, enough), min_steps=0)
 
     def optimizer(self, ctx: torch.nn.Parameter) -> torch.optim.SGD:
         """SGD with momentum and weight decay, on the context vectors."""

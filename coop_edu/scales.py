@@ -37,15 +37,14 @@ PAPER_TASKS = (
 
 @dataclass(frozen=True)
 class Scale:
-    """What the dial chose: `clip` for load_clip, `source`, `variants` and `tasks` for load_dataset, `n_ctx`, the recipe."""
+    """What the dial chose: `clip` for load_clip; `source`, `variants` and `tasks` for load_dataset; M; the recipe."""
 
     name: str
     clip: str
     source: str  # where prompts are learned for domain generalisation
     variants: tuple[str, str, str, str]  # V2, Sketch, A, R: where they are tested
-    n_ctx: (
-        int  # M of the eleven-panel figure: the paper's 16; at mini a quarter, which is a third of the time
-    )
+    init: str  # words to start a context from, instead of random vectors
+    n_ctx: int = 16  # M of the eleven-panel figure
 
     @property
     def template(self) -> str:
@@ -63,7 +62,7 @@ class Scale:
         """The training recipe of this scale for `shots` pictures a class (paper's Section 3.1)."""
         from coop_edu.recipe import Recipe
 
-        return Recipe.paper(shots, dataset) if self.name == "paper" else Recipe.mini(shots, dataset)
+        return Recipe.paper(shots, dataset) if self.name == "paper" else Recipe.mini()
 
 
 SCALES = {
@@ -72,14 +71,14 @@ SCALES = {
         clip="mini",
         source="IconNet",
         variants=("IconNetV2", "IconNet-Sketch", "IconNet-A", "IconNet-R"),
-        n_ctx=4,
+        init="an icon of a",
     ),
     "paper": Scale(
         name="paper",
         clip="RN50",
         source="ImageNet",
         variants=("ImageNetV2", "ImageNet-Sketch", "ImageNet-A", "ImageNet-R"),
-        n_ctx=16,
+        init="a photo of a",
     ),
 }
 

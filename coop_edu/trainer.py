@@ -100,7 +100,7 @@ class Trainer:
         checkpoint_every: int = 1,
         workers: int = 0,
     ) -> None:
-        self.learner, self.recipe = learner, recipe
+        self.learner, self.recipe, self._wanted = learner, recipe, recipe
         self.callback, self.progress, self.workers = callback, progress, workers
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self.checkpoint_every = checkpoint_every
@@ -115,7 +115,7 @@ class Trainer:
         this training on anything; FloatingPointError as soon as the loss is seen not to be finite.
         """
         self.check(data)
-        recipe, learner = self.recipe, self.learner
+        recipe, learner = self.count_epochs(len(data)), self.learner
         self.optimizer = recipe.optimizer(learner.ctx)
         self.scaler = torch.amp.GradScaler(
             self.device.type,
@@ -177,6 +177,11 @@ class Trainer:
         """images (B, E), text_features (K, E), labels (B,) -> loss () and logits (B, K)."""
         logits = class_logits(images, text_features.float(), self.learner.clip.logit_scale)
         return F.cross_entropy(logits, labels), logits  # - log p(y | x), Eq. 3
+
+    def count_epochs(self, n: int) -> Recipe:
+        """Make `recipe` the one that n training pictures take: a recipe may be counted in steps."""
+        self.recipe = self._wanted.for_images(n)
+        return self.recipe
 
     def autocast(self) -> torch.autocast:
         """The recipe's precision, for the text and image encoders."""

@@ -483,3 +483,10 @@ def test_the_header_is_plain_json(clip, tmp_path):
     Trainer(make_learner(clip), make_recipe(), progress=False, checkpoint=path).fit(make_features())
     header = read_prompt(path)[0]
     assert json.loads(json.dumps(header)) == header and header["facts"]["training"]["recipe"]["lr"] == 0.002
+
+
+def test_a_recipe_counted_in_steps_takes_as_many_epochs_as_make_them(clip):
+    """6 and 64 images are one step and two steps an epoch. A second fit counts its own images."""
+    trainer = Trainer(make_learner(clip), Recipe.mini(), progress=False)
+    for n, expected in ((6, 150), (64, 75), (6, 150)):
+        assert len(trainer.fit(make_features(n))) == trainer.recipe.epochs == expected
