@@ -28,7 +28,7 @@ from coop_edu.linear_probe import LinearProbe
 from coop_edu.parallel import train_together
 from coop_edu.prompt_learner import PromptLearner
 from coop_edu.recipe import Recipe
-from coop_edu.results import Cell
+from coop_edu.results import HALVES, Cell
 from coop_edu.scales import SCALES
 from coop_edu.templates import ZeroShot
 from coop_edu.trainer import Trainer
@@ -75,7 +75,11 @@ def _figures(
         return domain_generalisation(classifier, dataset, variants, cache=_cache(), progress=False)
     test = _features(cell, root, "test", relabel(dataset.test, 0, half))
     if cell.protocol == "few-shot":
-        return {"accuracy": accuracy(classifier, test)}
+        figures = {"accuracy": accuracy(classifier, test)}
+        for first, name in enumerate(HALVES[: len(test)]):
+            half = replace(test, images=test.images[first::2], labels=test.labels[first::2])
+            figures[name] = accuracy(classifier, half)
+        return figures
     base = accuracy(classifier, test)
     rest = _features(cell, root, "test", relabel(dataset.test, half))
     new = accuracy(classifier.with_classnames(dataset.classnames[half:]), rest)

@@ -12,9 +12,10 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from coop_edu.evaluation import mean_and_std
-from coop_edu.results import Cell
+from coop_edu.results import HALVES, Cell
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 Curves = dict[str, dict[str, dict[int, list[float]]]]  # data set -> method -> shots -> one figure a seed
@@ -24,6 +25,8 @@ LABELS = {
     "linear_probe": "linear probe",
     "M16_end": "CoOp",
     "M16_end_CSC": "CoOp, class-specific",
+    "M4_end": "CoOp, M=4",
+    "init_end": "CoOp, M=4 from words",
 }
 PUBLISHED_NAMES = {
     "OxfordFlowers": "Flowers102",
@@ -45,6 +48,18 @@ def curves(results: Mapping[Cell, dict]) -> Curves:
             points = found.setdefault(cell.dataset, {}).setdefault(method, {})
             points.setdefault(cell.shots, []).append(results[cell]["figures"]["accuracy"])
     return found
+
+
+def few_shot_frame(results: Mapping[Cell, dict]) -> pd.DataFrame:
+    """A row for each few-shot cell: dataset, variant, method (its name in figures), shots, seed, accuracy in percent."""
+    import pandas as pd
+
+    rows = [
+        (c.dataset, c.variant, LABELS.get(c.variant, c.variant), c.shots, c.seed, line["figures"]["accuracy"])
+        for c, line in results.items()
+        if c.protocol == "few-shot"
+    ]
+    return pd.DataFrame(rows, columns=["dataset", "variant", "method", "shots", "seed", "accuracy"])
 
 
 def published(dataset: str, variants: Iterable[str]) -> dict[str, dict[int, list[float]]]:
@@ -92,6 +107,8 @@ def table(results: Mapping[Cell, dict]) -> str:
     for cell in sorted(results, key=_order):
         row = f"{LABELS.get(cell.variant, cell.variant)}{f', {cell.shots} shots' if cell.shots else ''}"
         for name, figure in results[cell]["figures"].items():
+            if name in HALVES:
+                continue
             column = {"few-shot": cell.dataset, "base-to-new": f"{cell.dataset}: {name}"}.get(
                 cell.protocol, name
             )

@@ -17,6 +17,7 @@ from pathlib import Path
 from coop_edu.files import atomically
 
 PARTS = ("cell", "figures", "recipe", "versions", "too few")
+HALVES = ("even", "odd")  # test images by their place: two accuracies without common noise (agreement.py)
 BEGINNING = b'{"cell": {'  # of every line
 
 

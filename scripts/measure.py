@@ -1,117 +1,118 @@
-"""Measures what the cards and the README state: MiniCLIP's zero-shot accuracy by wording, and the IconNet results.
+"""Measures what the cards, the notebooks and the README state of the miniature.
 
-    python scripts/measure.py            # writes coop_edu/assets/measured.json and the tables of the model card
+    python scripts/measure.py       # on two cores with AVX2 about half an hour; resumed where it was stopped
 
-Every number in the model card comes from here. Leaves out: how anything is computed; this only calls the library.
+Three things, in this order: coop_edu/assets/mini_results.jsonl, the grid of notebook 07 and what it has no time for
+(class-specific contexts, four context vectors, a start from words, the name in the middle, the shift);
+measured.json, zero-shot accuracy by wording; and the tables of the model card.
+Leaves out: how anything is computed; this only calls the library.
 """
 
 import json
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 
-from coop_edu import (
-    FeatureBank,
-    LinearProbe,
-    PromptLearner,
-    Trainer,
-    ZeroShot,
-    accuracy,
-    extract_features,
-    load_clip,
-    load_dataset,
-    mean_and_std,
-    sample_train_val,
-    train_together,
-)  # fmt: skip
+from coop_edu import ZeroShot, accuracy, extract_features, load_clip, load_dataset
+from coop_edu.agreement import agreement
+from coop_edu.experiments import make_grid, run_grid
+from coop_edu.reports import LABELS, few_shot_frame
+from coop_edu.results import read_results
 from coop_edu.scales import SCALES
 
 ASSETS = Path(__file__).parent.parent / "coop_edu" / "assets"
-SHOTS, SEEDS = (1, 2, 4, 8, 16), (1, 2, 3)
+RESULTS = ASSETS / "mini_results.jsonl"
+METHODS = ("zero_shot", "linear_probe", "M16_end", "M16_end_CSC")
+SHORT = ("M4_end", "init_end")  # at the numbers of shots where they are spoken of
 WORDINGS = (
     "{}", "{} icon", "an icon of a {}.", "a glyph of a {}.", "a drawing of a {}.", "a line drawing of a {}.",
     "an emoji of a {}.", "a photo of a {}.", "a bad photo of the {}.", "itap of a {}.", "{}, interface by somebody",
 )  # fmt: skip
-LEARNERS = {
-    "CoOp, unified, M=16": dict(n_ctx=16),
-    "CoOp, unified, M=4": dict(n_ctx=4),
-    "CoOp, class-specific, M=16": dict(n_ctx=16, class_specific=True),
-}
 
 
 def main() -> None:
-    scale = SCALES["mini"]
-    clip = load_clip(scale.clip)
-    source = load_dataset(scale.source)
-    sets = {source.name: source, **{name: load_dataset(name) for name in scale.variants}}
-    tests = {name: extract_features(clip, dataset.test) for name, dataset in sets.items()}
-    bank = FeatureBank(clip, [*source.train, *source.val])
-    val = bank(source.val)
-
-    zero_shot = {}
-    for wording in WORDINGS:
-        classifier = ZeroShot(clip, source.classnames, wording)
-        zero_shot[wording] = {"validation": accuracy(classifier, val)}
-        for name, dataset in sets.items():
-            zero_shot[wording][name] = accuracy(classifier.with_classnames(dataset.classnames), tests[name])
-
-    results: dict[str, dict[int, dict[str, list[float]]]] = {}
-
-    def score(row: str, shots: int, classifier) -> None:
-        cell = results.setdefault(row, {}).setdefault(shots, {name: [] for name in sets})
-        for name, dataset in sets.items():
-            own = classifier if dataset is source else classifier.with_classnames(dataset.classnames)
-            cell[name].append(accuracy(own, tests[name]))
-
-    for shots in SHOTS:
-        drawn = [[bank(part) for part in sample_train_val(source, shots, seed)] for seed in SEEDS]
-        recipes = [replace(scale.recipe(shots, source.name), seed=seed) for seed in SEEDS]
-        for row, options in LEARNERS.items():
-            learners = [PromptLearner(clip, source.classnames, seed=seed, **options) for seed in SEEDS]
-            trainers = [
-                Trainer(learner, recipe, progress=False) for learner, recipe in zip(learners, recipes)
-            ]
-            train_together(trainers, [train for train, _ in drawn])
-            for learner in learners:
-                score(row, shots, learner)
-        for train, few_val in drawn:
-            score("linear probe", shots, LinearProbe(clip, source.classnames, train, few_val))
-        print(
-            f"{shots} shots: "
-            + ", ".join(
-                f"{row} {mean_and_std(cells[shots][source.name])[0]:.1f}" for row, cells in results.items()
-            ),
-            flush=True,
-        )
-
-    summary = {row: {shots: {name: [round(x, 2) for x in mean_and_std(values)] for name, values in cell.items()}
-                     for shots, cell in cells.items()} for row, cells in results.items()}  # fmt: skip
-    (ASSETS / "measured.json").write_text(
-        json.dumps({"zero_shot": zero_shot, "few_shot": summary}, indent=1) + "\n"
-    )
-    write_tables(zero_shot, summary, list(sets))
-
-
-def write_tables(zero_shot: dict, summary: dict, names: list[str]) -> None:
-    lines = ["| wording | validation | " + " | ".join(names) + " |", "|---|" + "---:|" * (len(names) + 1)]
-    for wording, row in sorted(zero_shot.items(), key=lambda item: -item[1]["validation"]):
-        lines.append(
-            f"| `{wording}` | " + " | ".join(f"{row[name]:.1f}" for name in ["validation", *names]) + " |"
-        )
-    lines += [
-        "",
-        "| learned, mean (std) of three seeds | shots | " + " | ".join(names) + " |",
-        "|---|---:|" + "---:|" * len(names),
+    cells = [
+        *make_grid("mini", variants=METHODS),
+        *make_grid("mini", variants=SHORT, shots=[1, 2, 16]),
+        *make_grid("mini", variants=["M16_mid"], shots=[16]),
+        *make_grid("mini", variants=[*METHODS, "M4_end"], shots=[16], protocol="domains"),
     ]
-    for row, cells in summary.items():
-        for shots, cell in cells.items():
-            lines.append(
-                f"| {row} | {shots} | "
-                + " | ".join("{:.1f} ({:.1f})".format(*cell[name]) for name in names)
-                + " |"
-            )
+    run_grid(cells, RESULTS)
+    RESULTS.with_name("mini_results.seconds.jsonl").unlink(missing_ok=True)
+    wordings = measure_wordings()
+    (ASSETS / "measured.json").write_text(json.dumps({"zero_shot": wordings}, indent=1) + "\n")
+    fill_card("measured", [*wording_table(wordings), "", *learned_tables(), "", *agreement_table()])
+
+
+def measure_wordings() -> dict[str, dict[str, float]]:
+    """{wording: {"validation" or a test set of the source and its variants: accuracy}}."""
+    scale = SCALES["mini"]
+    clip, source = load_clip(scale.clip), load_dataset(scale.source)
+    sets = {"validation": (source, source.val), source.name: (source, source.test)}
+    sets |= {name: (dataset, dataset.test) for name in scale.variants for dataset in [load_dataset(name)]}
+    features = {name: extract_features(clip, examples) for name, (_, examples) in sets.items()}
+    return {
+        wording: {
+            name: accuracy(ZeroShot(clip, dataset.classnames, wording), features[name])
+            for name, (dataset, _) in sets.items()
+        }
+        for wording in WORDINGS
+    }
+
+
+def wording_table(wordings: dict) -> list[str]:
+    names = list(next(iter(wordings.values())))
+    rows = sorted(wordings.items(), key=lambda item: -item[1]["validation"])
+    return list(
+        markdown(["wording", *names], ([f"`{w}`", *(f"{row[n]:.1f}" for n in names)] for w, row in rows))
+    )
+
+
+def learned_tables() -> Iterator[str]:
+    """The average over the eleven tasks by shots, and the shift at 16 shots: mean (std) over seeds."""
+    results = read_results(RESULTS)
+    frame = few_shot_frame(results)
+    by_seed = frame.groupby(["variant", "shots", "seed"])["accuracy"].mean()
+    cells = by_seed.groupby(["variant", "shots"]).agg(lambda x: f"{x.mean():.1f} ({x.std(ddof=0):.1f})")
+    shots = (1, 2, 4, 8, 16)
+    yield from markdown(
+        ["average of eleven tasks, mean (std) of three seeds", *(f"{k} shots" for k in shots)],
+        ([LABELS.get(v, v), *(cells.get((v, k), "") for k in shots)] for v in (*METHODS[1:], *SHORT)),
+    )
+    yield f"\nThe hand-written prompts have {by_seed['zero_shot'].mean():.1f}.\n"
+    domains = {}
+    for cell, line in results.items():
+        if cell.protocol == "domains":
+            for name, percent in line["figures"].items():
+                domains.setdefault(cell.variant, {}).setdefault(name, []).append(percent)
+    names = list(domains["zero_shot"])
+    yield from markdown(
+        ["learned on IconNet, 16 shots", *names],
+        (
+            [LABELS.get(v, v), *(f"{sum(domains[v][n]) / len(domains[v][n]):.1f}" for n in names)]
+            for v in domains
+        ),
+    )
+
+
+def agreement_table() -> Iterator[str]:
+    table = agreement(read_results(RESULTS))
+    rows = (
+        [letter, *(x if isinstance(x, str) else f"{x:+.2f}" for x in row)] for letter, row in table.iterrows()
+    )
+    yield from markdown(["", *table.columns], rows)
+
+
+def markdown(header: list[str], rows) -> Iterator[str]:
+    yield "| " + " | ".join(header) + " |"
+    yield "|---|" + "---:|" * (len(header) - 1)
+    for row in rows:
+        yield "| " + " | ".join(row) + " |"
+
+
+def fill_card(name: str, lines: list[str]) -> None:
+    """Between two comments of the model card."""
     card = ASSETS / "MINICLIP.md"
-    text = card.read_text()
-    start, end = "<!-- measured: begin -->", "<!-- measured: end -->"
+    text, start, end = card.read_text(), f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     card.write_text(
         text[: text.index(start) + len(start)] + "\n" + "\n".join(lines) + "\n" + text[text.index(end) :]
     )

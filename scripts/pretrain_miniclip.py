@@ -232,6 +232,7 @@ def main() -> None:
                         f"epoch {epoch} step {step}/{per_epoch} loss {losses[-1]:.3f} {speed:.0f}/s",
                         flush=True,
                     )
+            averaged.module.attn_mask = model.attn_mask.clone()  # a mean of -inf is not a number
             entry = {
                 "epoch": epoch + 1,
                 "loss": float(np.mean(losses)),

@@ -29,7 +29,7 @@ LAYERS = (
     | {"authors_checkpoints"},
     {"recipe", "trainer", "distributed", "parallel", "evaluation", "linear_probe"},
     {"scales", "plots", "verdicts", "environment"},
-    {"widgets", "checks", "cells", "experiments", "reports", "commands"},
+    {"widgets", "checks", "cells", "experiments", "reports", "agreement", "commands"},
     {"__init__", "__main__"},
 )
 

@@ -29,7 +29,7 @@ def accuracy_curves(
     """
     figure, axis = new_figure(7.0, 3.9)
     _draw_curves(axis, curves, label_lines=True)
-    axis.set(title=title, xlabel="labelled pictures a class (shots)", ylabel="accuracy, %")
+    axis.set(title=title, xlabel="labelled images per class (shots)", ylabel="accuracy, %")
     return caption(figure, message)
 
 
@@ -39,10 +39,11 @@ def accuracy_panels(
     columns: int = 4,
     message: str = "",
 ) -> Figure:
-    """`accuracy_curves` for several data sets side by side: the paper's eleven-panel figure. One legend for all."""
+    """`accuracy_curves` for several data sets side by side: the paper's eleven-panel figure, on one scale of accuracy. One legend for all."""
     columns = min(columns, len(tasks))
     rows = -(-len(tasks) // columns)
-    figure, axes = new_figure(min(9.3, 2.9 * columns), 2.1 * rows + 0.7, rows, columns, squeeze=False)
+    size = min(9.3, 2.9 * columns), 2.1 * rows + 0.9
+    figure, axes = new_figure(*size, rows, columns, squeeze=False, sharey=True)
     for axis in axes.flat[len(tasks) :]:
         axis.axis("off")
     for axis, (name, curves) in zip(axes.flat, tasks.items(), strict=False):
@@ -51,6 +52,8 @@ def accuracy_panels(
     entries = {
         label: handle for axis in axes.flat for handle, label in zip(*axis.get_legend_handles_labels())
     }
+    figure.supxlabel("labelled images per class (shots)", fontsize=10)
+    figure.supylabel("accuracy, %", fontsize=10)
     figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=4, frameon=False)
     return caption(figure, message)
 
