@@ -15,6 +15,7 @@ Leaves out: how g is computed fast (prompt_encoder.py), the training loop (train
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 
 import torch
@@ -77,6 +78,7 @@ class PromptLearner(nn.Module):
         start = _initial_context(clip, embedding, contexts, n_ctx, init, seed)  # (contexts, M, D)
         self.n_ctx = start.shape[1]
         self.ctx = nn.Parameter(start if class_specific else start[0])  # v
+        self.start = tensor_digest(self.ctx)  # tells trainings from other starts apart
 
         layout = self._layout()
         used = torch.tensor(
@@ -235,7 +237,7 @@ class PromptLearner(nn.Module):
             position=self.position,
             max_classes_at_once=self.max_classes_at_once,
         )
-        other.ctx = nn.Parameter(ctx.clone())
+        other.ctx, other.start = nn.Parameter(ctx.clone()), tensor_digest(ctx)
         return other
 
     @torch.no_grad()
@@ -263,6 +265,12 @@ class PromptLearner(nn.Module):
         """.to(), .cuda(), .double(): CLIP comes along, or the two could not work together."""
         self.clip.model._apply(fn)
         return super()._apply(fn, recurse)
+
+
+def tensor_digest(tensor: torch.Tensor) -> str:
+    """A checksum of the shape and the values, in float32: 16 hexadecimal digits."""
+    values = tensor.detach().cpu().float().contiguous()
+    return hashlib.sha256(str(tuple(values.shape)).encode() + values.numpy().tobytes()).hexdigest()[:16]
 
 
 def _initial_context(
