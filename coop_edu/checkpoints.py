@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from coop_edu.clip_models import Clip
 from coop_edu.files import atomically
 from coop_edu.prompt_encoder import text_tower
-from coop_edu.prompt_learner import PromptLearner
+from coop_edu.prompt_learner import PromptLearner, tensor_digest
 
 FORMAT = "coop_edu prompt, version 1"
 
@@ -117,7 +117,7 @@ def save_training(
 ) -> None:
     """Save a learner in the midst of its training, with all that is needed to go on; `load_prompt` reads it too.
 
-    training: what must be the same when it is resumed (recipe, labels); history: what happened so far.
+    training: what must be the same when it is resumed (recipe, labels, pictures, start); history: what happened so far.
     """
     momentum = optimizer.state[learner.ctx].get("momentum_buffer")  # none before the first step
     facts = {**training, "scaler": scaler.state_dict(), "history": history}
@@ -133,7 +133,9 @@ def resume_training(
 ) -> dict[str, list[float]]:
     """Put learner, optimizer and scaler back to where `save_training` left them; returns the history.
 
-    Raises ValueError, and changes nothing, if anything in `training` or the learner's layout is not as it was.
+    A learner that already has the context of the file, as from `load_prompt`, may have started anywhere.
+    Raises ValueError, and changes nothing, if anything in `training` or the learner's layout is not as it was; what an
+    older file does not hold is not compared.
     """
     header, tensors = read_prompt(path)
     saved = header["facts"].get("training")
@@ -142,10 +144,12 @@ def resume_training(
             f"{path} holds a prompt but no training to resume: save_prompt wrote it, not a Trainer"
         )
     here, there = {**layout(learner), **json.loads(json.dumps(training))}, {**header, **saved}
+    if torch.equal(learner.ctx.detach().cpu().float(), tensors["ctx"].float()):
+        here.pop("start")
     differing = [
         f"{key}: {there[key]!r:.200} there, {here[key]!r:.200} here"
         for key in here
-        if there[key] != here[key]
+        if key in there and there[key] != here[key]
     ]
     if differing:
         raise ValueError(
@@ -153,6 +157,7 @@ def resume_training(
             "start anew, fit(..., resume=False) replaces the file."
         )
     copy_ctx(learner, tensors["ctx"])
+    learner.start = saved.get("start", learner.start)
     if "momentum" in tensors:
         optimizer.state[learner.ctx]["momentum_buffer"] = tensors["momentum"].to(learner.ctx.device)
     if saved["scaler"]:
@@ -161,7 +166,7 @@ def resume_training(
 
 
 def copy_ctx(learner: PromptLearner, ctx: torch.Tensor) -> None:
-    """Put values into a learner's context.  Raises ValueError if the shapes differ, and guesses why."""
+    """Put values into a learner's context, as its new start.  Raises ValueError if the shapes differ, and guesses why."""
     expected, got = tuple(learner.ctx.shape), tuple(ctx.shape)
     if expected != got:
         if len(expected) != len(got):
@@ -175,6 +180,7 @@ def copy_ctx(learner: PromptLearner, ctx: torch.Tensor) -> None:
         raise ValueError(f"expected ctx of shape {expected}, got {got}: {why}")
     with torch.no_grad():
         learner.ctx.copy_(ctx)
+    learner.start = tensor_digest(learner.ctx)
 
 
 def weights_digest(clip: Clip) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from coop_edu.clip_models import Clip
-from coop_edu.datasets import Dataset, Example
+from coop_edu.datasets import Dataset, Example, distinct_names
 from coop_edu.features import Features, check_same_classes, extract_features, load_image
 from coop_edu.pictures import Picture
 
@@ -56,7 +56,10 @@ def per_class_accuracy(
     cache: str | Path | None = None,
     progress: bool = True,
 ) -> dict[str, float]:
-    """Accuracy in percent of each class that has pictures: {class name: percent}, in the order of the classes."""
+    """Accuracy in percent of each class that has pictures: {class name: percent}, in the order of the classes.
+
+    Classes of one name are told apart by their labels: "crane (class 134)" and "crane (class 517)".
+    """
     correct, labels = _correct(classifier, data, cache, progress)
     K = len(classifier.classnames)
     right, total = (
@@ -64,7 +67,9 @@ def per_class_accuracy(
         torch.bincount(labels, minlength=K),
     )  # (K,) each
     return {
-        name: 100 * r / n for name, r, n in zip(classifier.classnames, right.tolist(), total.tolist()) if n
+        name: 100 * r / n
+        for name, r, n in zip(distinct_names(classifier.classnames), right.tolist(), total.tolist())
+        if n
     }
 
 
@@ -72,6 +77,7 @@ def per_class_accuracy(
 def predict(classifier: Classifier, picture: Picture) -> dict[str, float]:
     """p(y | x) of one picture, Eq. 1: {class name: probability}, the most probable first.
 
+    Classes of one name are told apart by their labels: "crane (class 134)" and "crane (class 517)".
     picture: a path, the bytes of a file, a PIL image or an array.  Raises ValueError, naming it, if it cannot be
     read.
     """
@@ -79,7 +85,8 @@ def predict(classifier: Classifier, picture: Picture) -> dict[str, float]:
     image = clip.preprocess(load_image(picture))[None]  # (1, 3, H, W)
     probabilities = classifier.logits(clip.encode_image(image.to(clip.device))).softmax(dim=1)[0]  # (K,)
     order = probabilities.argsort(descending=True, stable=True).tolist()
-    return {classifier.classnames[i]: probabilities[i].item() for i in order}
+    names = distinct_names(classifier.classnames)
+    return {names[i]: probabilities[i].item() for i in order}
 
 
 def domain_generalisation(
@@ -93,12 +100,19 @@ def domain_generalisation(
     """Accuracy in percent on the source's test data and on each variant's: a row of the table in section 4.2.
 
     Nothing is learned on the variants.  Each is scored over its own classes only (200 of 1000 in ImageNet-A and -R).
-    Raises ValueError if the classifier has no answer for a variant's class (a class-specific prompt, a linear probe).
+    Raises ValueError if the classifier has no answer for a variant's class (a class-specific prompt, a linear probe),
+    and if two different data sets have one name.
 
         domain_generalisation(learner, load_dataset("IconNet"), [load_dataset("IconNet-Sketch")])
     """
-    result = {}
+    datasets, result = {}, {}
     for dataset in [source, *variants]:
+        if datasets.setdefault(dataset.name, dataset) is not dataset:
+            raise ValueError(
+                f"two data sets are called {dataset.name!r}, and the row has one place for that name: give one of them "
+                "another, with dataclasses.replace(dataset, name=...)"
+            )
+    for dataset in datasets.values():
         same = tuple(dataset.classnames) == tuple(classifier.classnames)
         own = classifier if same else classifier.with_classnames(dataset.classnames)
         result[dataset.name] = accuracy(own, dataset.test, cache=cache, progress=progress)

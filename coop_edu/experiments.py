@@ -52,6 +52,9 @@ def make_grid(
         raise ValueError(
             f"expected a scale of {list(SCALES)} and a protocol of {PROTOCOLS}, got {scale!r} and {protocol!r}"
         )
+    for option, value in (("datasets", datasets), ("variants", variants)):
+        if isinstance(value, str):
+            raise ValueError(f"expected {option} as a list, got the text {value!r}: for one, [{value!r}]")
     if min([*shots, *seeds]) < 1:
         raise ValueError(f"expected shots and seeds of at least 1, got {list(shots)} and {list(seeds)}")
     dial = SCALES[scale]

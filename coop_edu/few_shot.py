@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from coop_edu.datasets import distinct_names
+
 if TYPE_CHECKING:
     from coop_edu.datasets import Dataset, Example
 
@@ -63,14 +65,16 @@ def draw_train_val(dataset: Dataset, k: int, seed: int) -> tuple[list[Example], 
 
 
 def too_few(examples: Sequence[Example], k: int) -> dict[str, int]:
-    """The classes with fewer than k examples, and how many they have.
+    """The classes with fewer than k examples, and how many they have; classes of one name with their labels.
 
     >>> from coop_edu.datasets import Example
     >>> too_few([Example("a.png", 0, "cat"), Example("b.png", 1, "dog"), Example("c.png", 0, "cat")], k=2)
     {'dog': 1}
     """
-    counts = Counter(example.classname for example in examples)
-    return {name: count for name, count in counts.items() if count < k}
+    counts = Counter(example.label for example in examples)
+    known = {example.label: example.classname for example in examples}
+    names = distinct_names([known.get(label, "") for label in range(max(known, default=-1) + 1)])
+    return {names[label]: count for label, count in counts.items() if count < k}
 
 
 def _warn(short: dict[str, tuple[int, dict[str, int]]]) -> None:

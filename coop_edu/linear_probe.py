@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from coop_edu.clip_models import Clip
 from coop_edu.features import Features, check_same_classes
+from coop_edu.templates import class_rows, several_names
 
 FIRST_LOOK = (6, 4, 2, 0, -2, -4, -6)  # log10 C
 BISECTIONS = 8
@@ -37,7 +38,7 @@ class LinearProbe:
     """
 
     def __init__(self, clip: Clip, classnames: Sequence[str], train: Features, val: Features) -> None:
-        self.clip, self.classnames = clip, tuple(classnames)
+        self.clip, self.classnames = clip, several_names(classnames)
         self._check(train, val)
         self.log10_C, model = search_C(train, val)
         weight, bias = torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
@@ -54,15 +55,16 @@ class LinearProbe:
 
         Raises ValueError for a class that it was not trained on.
         """
-        unknown = [name for name in classnames if name not in self.classnames]
+        classnames = several_names(classnames)
+        rows = class_rows(self.classnames, classnames)
+        unknown = [name for name, row in zip(classnames, rows) if row is None]
         if unknown:
             raise ValueError(
                 f"a linear probe has one row of weights per class that it was trained on, and none for "
                 f"{', '.join(map(repr, unknown[:10]))}. Unlike a prompt, it does not read class names."
             )
-        rows = [self.classnames.index(name) for name in classnames]
         part = object.__new__(LinearProbe)
-        part.clip, part.classnames, part.log10_C = self.clip, tuple(classnames), self.log10_C
+        part.clip, part.classnames, part.log10_C = self.clip, classnames, self.log10_C
         part.weight, part.bias = self.weight[rows], self.bias[rows]
         return part
 

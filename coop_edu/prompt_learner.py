@@ -15,6 +15,7 @@ Leaves out: how g is computed fast (prompt_encoder.py), the training loop (train
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 
 import torch
@@ -23,7 +24,7 @@ from torch import nn
 from coop_edu.clip_models import Clip
 from coop_edu.probability import class_logits, normalize
 from coop_edu.prompt_encoder import classes_that_fit, text_encoder, text_tower
-from coop_edu.templates import clean_classnames
+from coop_edu.templates import class_rows, clean_classnames, several_names
 
 POSITIONS = ("end", "middle", "front")
 
@@ -38,7 +39,8 @@ class PromptLearner(nn.Module):
     the free memory, else as many as do.
 
     ctx: (M, D), or (K, M, D) if class-specific, the only parameter.
-    Raises ValueError for an unknown position, empty or repeated names, and a prompt that does not fit.
+    Raises ValueError for an unknown position, empty or repeated names, a single text for names, an init that is a
+    template with {} or a full stop, and a prompt that does not fit.
 
         learner = PromptLearner(load_clip("mini"), ["cat", "rocket"], n_ctx=4)
         learner.prompts()                                  # ["X X X X cat.", "X X X X rocket."]
@@ -67,7 +69,7 @@ class PromptLearner(nn.Module):
                 f'expected max_classes_at_once of at least 1, None for all, or "auto", got {max_classes_at_once!r}'
             )
         self.clip = clip  # not a torch module: its weights are not this module's parameters
-        self.classnames = tuple(classnames)
+        self.classnames = several_names(classnames)
         self.class_specific = class_specific
         self.position = position
 
@@ -76,6 +78,7 @@ class PromptLearner(nn.Module):
         start = _initial_context(clip, embedding, contexts, n_ctx, init, seed)  # (contexts, M, D)
         self.n_ctx = start.shape[1]
         self.ctx = nn.Parameter(start if class_specific else start[0])  # v
+        self.start = tensor_digest(self.ctx)  # tells trainings from other starts apart
 
         layout = self._layout()
         used = torch.tensor(
@@ -216,19 +219,15 @@ class PromptLearner(nn.Module):
         A unified context goes with any names.  A class-specific one has a context for the classes it was trained on
         and for no others, so there the names must be among them, else ValueError.
         """
-        ctx = self.ctx.detach()
+        ctx, classnames = self.ctx.detach(), several_names(classnames)
         if self.class_specific:
-            own: list[str | None] = list(self.classnames)
-            rows = []
-            for name in classnames:
-                if name not in own:
-                    raise ValueError(
-                        f"no context for class {name!r}: a class-specific prompt has one context for each of the "
-                        f"{len(own)} classes it was trained on and none for others. Train with class_specific=False "
-                        "for a context that goes with any class."
-                    )
-                rows.append(own.index(name))
-                own[rows[-1]] = None  # a name that stands twice (templates.IMAGENET_TWINS) has two contexts
+            rows = class_rows(self.classnames, classnames)
+            if None in rows:
+                raise ValueError(
+                    f"no context for class {classnames[rows.index(None)]!r}: a class-specific prompt has one context "
+                    f"for each of the {len(self.classnames)} classes it was trained on and none for others. Train with "
+                    "class_specific=False for a context that goes with any class."
+                )
             ctx = ctx[rows]
         other = PromptLearner(
             self.clip,
@@ -238,7 +237,7 @@ class PromptLearner(nn.Module):
             position=self.position,
             max_classes_at_once=self.max_classes_at_once,
         )
-        other.ctx = nn.Parameter(ctx.clone())
+        other.ctx, other.start = nn.Parameter(ctx.clone()), tensor_digest(ctx)
         return other
 
     @torch.no_grad()
@@ -268,11 +267,26 @@ class PromptLearner(nn.Module):
         return super()._apply(fn, recurse)
 
 
+def tensor_digest(tensor: torch.Tensor) -> str:
+    """A checksum of the shape and the values, in float32: 16 hexadecimal digits."""
+    values = tensor.detach().cpu().float().contiguous()
+    return hashlib.sha256(str(tuple(values.shape)).encode() + values.numpy().tobytes()).hexdigest()[:16]
+
+
 def _initial_context(
     clip: Clip, embedding: torch.Tensor, contexts: int, n_ctx: int, init: str | None, seed: int
 ) -> torch.Tensor:
     """(contexts, M, D): the embeddings of the words of init, or random vectors N(0, 0.02^2) as the authors start."""
+    if init is not None and not isinstance(init, str):
+        raise ValueError(f"expected init as one text, got {init!r} ({type(init).__name__})")
     if init:
+        if "{" in init or "}" in init or init.rstrip().endswith("."):
+            words = init.split("{")[0].strip(" .")
+            raise ValueError(
+                f"expected init to be the words of the context alone, got {init!r}: the place of the class name and the "
+                f"full stop would be learned as words. Take {words or 'a photo of a'!r}; `position` says where the name "
+                "stands, and the full stop comes by itself."
+            )
         tokens = clip.tokenizer.encode(init.replace("_", " "))
         if not tokens:
             raise ValueError(f'expected init to hold words, such as "a photo of a", got {init!r}')

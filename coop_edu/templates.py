@@ -57,6 +57,33 @@ def __getattr__(name: str) -> list[str]:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def several_names(names: Sequence[str]) -> tuple[str, ...]:
+    """The names as a tuple.  Raises ValueError for a single text, of which a tuple would have the letters.
+
+    >>> several_names(["cat", "dog"])
+    ('cat', 'dog')
+    """
+    if isinstance(names, str):
+        raise ValueError(
+            f"expected a list of at least one class name, got {names!r}: for one class, [{names!r}]"
+        )
+    return tuple(names)
+
+
+def class_rows(known: Sequence[str], wanted: Sequence[str]) -> list[int | None]:
+    """The row of each wanted class among the known ones, None for a class without one.
+
+    Of a name that stands twice (IMAGENET_TWINS) the first wanted class has the first row, the second the second.
+
+    >>> class_rows(["missile", "cat", "missile"], ["missile", "missile", "dog"])
+    [0, 2, None]
+    """
+    rows: dict[str, list[int]] = {}
+    for row, name in enumerate(known):
+        rows.setdefault(name, []).append(row)
+    return [rows[name].pop(0) if rows.get(name) else None for name in wanted]
+
+
 def clean_classnames(names: Sequence[str]) -> tuple[str, ...]:
     """Class names as they stand in prompts: underscores and runs of spaces become one space.
 
@@ -66,8 +93,9 @@ def clean_classnames(names: Sequence[str]) -> tuple[str, ...]:
     >>> clean_classnames(["hot_air_balloon", "grand  piano"])
     ('hot air balloon', 'grand piano')
     """
-    if isinstance(names, str) or not names:
-        raise ValueError(f"expected a list of at least one class name, got {names!r}")
+    names = several_names(names)
+    if not names:
+        raise ValueError("expected a list of at least one class name, got none")
     for name in names:
         if not isinstance(name, str):
             raise ValueError(
@@ -113,7 +141,7 @@ class ZeroShot:
 
     def __init__(self, clip: Clip, classnames: Sequence[str], templates: str | Sequence[str]) -> None:
         self.clip = clip
-        self.classnames = tuple(classnames)
+        self.classnames = several_names(classnames)
         self.templates = (templates,) if isinstance(templates, str) else tuple(templates)
         if not self.templates:
             raise ValueError('expected at least one template, such as "a photo of a {}."')

@@ -9,6 +9,7 @@ Leaves out: the prompts (prompt_learner.py), the image features (features.py), t
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,9 +23,10 @@ from tqdm.auto import tqdm
 from coop_edu.checkpoints import resume_training, save_training
 from coop_edu.datasets import Example
 from coop_edu.features import Features, check_same_classes, extract_features, label_names
+from coop_edu.files import sha256
 from coop_edu.pictures import read_batches, seeded
 from coop_edu.probability import class_logits
-from coop_edu.prompt_learner import PromptLearner
+from coop_edu.prompt_learner import PromptLearner, tensor_digest
 from coop_edu.recipe import Recipe
 
 __all__ = ["History", "Recipe", "Trainer", "TrainerState"]
@@ -112,7 +114,8 @@ class Trainer:
 
         resume=True goes on from the checkpoint as if nothing had happened; without a file yet, it starts. Raises
         ValueError if data and learner disagree on the classes, features and recipe on the views, or checkpoint and
-        this training on anything; FloatingPointError as soon as the loss is seen not to be finite.
+        this training on anything, the pictures and the start of the context too; FloatingPointError as soon as the loss
+        is seen not to be finite.
         """
         self.check(data)
         recipe, learner = self.count_epochs(len(data)), self.learner
@@ -122,11 +125,11 @@ class Trainer:
             init_scale=1024,  # torch's 2^16 overflows at first, which skips steps: a short training has few
             enabled=recipe.precision == "float16",
         )
-        training = {"recipe": asdict(recipe), "labels": _labels(data).tolist()}
+        training = {} if self.checkpoint is None else self._depends_on(data)
         history = History()
         if resume and self.checkpoint is not None and self.checkpoint.is_file():
             saved = resume_training(learner, self.checkpoint, self.optimizer, self.scaler, training)
-            history = History(**saved)
+            history, training["start"] = History(**saved), learner.start
         batches = self.batches(data, first_epoch=len(history))
         epochs = range(len(history), recipe.epochs)
         for epoch in tqdm(epochs, desc="learning the prompt", disable=not self.progress, delay=2):
@@ -137,6 +140,15 @@ class Trainer:
             if self.callback is not None:
                 self.callback(TrainerState(done, recipe.epochs, history, learner))
         return history
+
+    def _depends_on(self, data: Sequence[Example] | Features) -> dict:
+        """What the outcome depends on, beside the learner's layout: must be the same when a training is resumed."""
+        return {
+            "recipe": asdict(self.recipe),
+            "labels": _labels(data).tolist(),
+            "pictures": _digest(data),
+            "start": self.learner.start,
+        }
 
     def _save(self, training: dict, history: History) -> None:
         save_training(self.learner, self.checkpoint, self.optimizer, self.scaler, training, asdict(history))
@@ -274,6 +286,14 @@ class Trainer:
                     f"take dataclasses.replace(recipe, views={views!r}), or give fit() the examples "
                     "themselves"
                 )
+
+
+def _digest(data: Sequence[Example] | Features) -> str:
+    """A checksum of the features, bit for bit, or of the contents of the picture files, wherever they lie."""
+    if isinstance(data, Features):
+        return tensor_digest(data.images)
+    contents = (sha256(example.image) if Path(example.image).is_file() else "" for example in data)
+    return hashlib.sha256(" ".join(contents).encode()).hexdigest()[:16]
 
 
 def _labels(data: Sequence[Example] | Features) -> torch.Tensor:

@@ -23,10 +23,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from coop_edu import plots
+from coop_edu.datasets import distinct_names
 from coop_edu.pictures import load_image
 from coop_edu.plots.style import png
 from coop_edu.probability import class_probabilities
-from coop_edu.templates import fill
+from coop_edu.templates import fill, several_names
 
 if TYPE_CHECKING:
     from coop_edu.clip_models import Clip
@@ -54,7 +55,7 @@ class PromptExplorer:
     ) -> None:
         if not images:
             raise ValueError('expected at least one picture to explore, as {"my cat": "cat.png"}; got none')
-        self.clip, self.classnames = clip, tuple(classnames)
+        self.clip, self.classnames = clip, several_names(classnames)
         self.images = {name: load_image(getattr(image, "image", image)) for name, image in images.items()}
         self._features = {name: _encode(clip, image) for name, image in self.images.items()}
         self._texts: dict[str, torch.Tensor] = {}
@@ -71,7 +72,10 @@ class PromptExplorer:
         self.refresh()
 
     def compute(self, template: str, temperature: float, picture: str) -> dict[str, float]:
-        """Class -> probability of one picture, most probable first; ValueError for a template that cannot be filled."""
+        """Class -> probability of one picture, most probable first; ValueError for a template that cannot be filled.
+
+        Classes of one name are told apart by their labels, as in `predict`.
+        """
         if template not in self._texts:
             self._texts[template] = self.clip.encode_text(fill(template, self.classnames))  # (K, E)
         p = class_probabilities(self._features[picture], self._texts[template], 1 / temperature)[0]  # (K,)
@@ -82,7 +86,8 @@ class PromptExplorer:
         self.preview.value = _png(self.images[self.picture.value])
         try:
             self.result = self.compute(self.template.value, self.temperature.value, self.picture.value)
-            (sentence,) = fill(self.template.value, [next(iter(self.result))])
+            best = distinct_names(self.classnames).index(next(iter(self.result)))
+            (sentence,) = fill(self.template.value, [self.classnames[best]])
             self.bars.value = (
                 f"<p>Of {len(self.classnames)} sentences, one a class, CLIP finds that this one fits best:<br>"
                 f"<b>“{html.escape(sentence)}”</b></p>{bars_html(self.result)}"
@@ -221,7 +226,8 @@ def _encode(clip: Clip, image: Any) -> torch.Tensor:
 
 
 def _sorted(classnames: Sequence[str], p: torch.Tensor) -> dict[str, float]:
-    return dict(sorted(zip(classnames, p.tolist(), strict=True), key=lambda item: -item[1]))
+    names = distinct_names(classnames)
+    return dict(sorted(zip(names, p.tolist(), strict=True), key=lambda item: -item[1]))
 
 
 def _png(picture: Image.Image) -> bytes:

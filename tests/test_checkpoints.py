@@ -48,6 +48,8 @@ def test_a_unified_prompt_goes_with_other_names(clip, tmp_path):
     save_prompt(made, tmp_path / "p.safetensors")
     other = load_prompt(tmp_path / "p.safetensors", clip, ["eel", "fox"])
     assert other.classnames == ("eel", "fox") and torch.equal(other.ctx, made.ctx)
+    with pytest.raises(ValueError, match="got 'eel'"):
+        load_prompt(tmp_path / "p.safetensors", clip, "eel")
 
 
 def test_a_class_specific_prompt_serves_its_own_classes_only(clip, tmp_path):

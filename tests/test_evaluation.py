@@ -47,6 +47,26 @@ def test_accuracy_and_per_class_in_percent(clip):
     assert per_class_accuracy(Fixed(clip), scores([2, 0], [2, 2], ("", "", "eel"))) == {"eel": 50.0}
 
 
+def test_two_classes_of_one_name_keep_their_own_figures(clip):
+    twins = Fixed(clip, ("crane", "dog", "crane"))  # a bird and a machine; ImageNet has two such pairs
+    data = scores([0, 0, 1, 2, 2, 2], [0, 0, 0, 1, 2, 2], twins.classnames)
+    found = per_class_accuracy(twins, data)
+    assert found == pytest.approx({"crane (class 0)": 200 / 3, "dog": 0.0, "crane (class 2)": 100.0})
+
+
+def test_probabilities_add_up_where_a_name_stands_twice(clip, tmp_path):
+    names = (
+        "missile",
+        *(f"thing {n}" for n in range(198)),
+        "missile",
+    )  # let through in a list of this length
+    found = predict(ZeroShot(clip, names, "a {}."), draw(tmp_path / "a.png", 3))
+    assert len(found) == 200 and sum(found.values()) == pytest.approx(1)
+    assert (
+        found["missile (class 0)"] == pytest.approx(found["missile (class 199)"]) and "missile" not in found
+    )
+
+
 def test_examples_and_features_agree_and_the_cache_is_passed_on(clip, tmp_path):
     examples = make_examples(tmp_path / "images", each=6)
     classifier = ZeroShot(clip, ("cat", "dog"), "a photo of a {}.")
@@ -126,6 +146,12 @@ def test_each_variant_is_scored_over_its_own_classes(clip, domains):
     assert found["A"] == pytest.approx(100 * (columns.argmax(dim=1) == features.labels).float().mean().item())
     assert found["R"] == 100.0  # one class: over its own classes, it cannot miss
     assert found["Source"] == accuracy(learner, domains[0].test, progress=False)
+
+
+def test_two_data_sets_of_one_name_are_not_one_column(clip, domains):
+    mine = replace(domains[1], name="photos"), replace(domains[2], name="photos")
+    with pytest.raises(ValueError, match="two data sets are called 'photos'"):
+        domain_generalisation(PromptLearner(clip, ("cat", "dog", "eel")), domains[0], mine, progress=False)
 
 
 def test_zero_shot_and_unified_read_new_names_and_class_specific_cannot(clip, domains, tmp_path):

@@ -158,6 +158,8 @@ def test_domains_go_to_the_variants(tiny, monkeypatch):
         ({"protocol": "few"}, "protocol of"),
         ({"shots": [0]}, "at least 1"),
         ({"seeds": [0]}, "at least 1"),
+        ({"datasets": "Zoo"}, r"datasets as a list, got the text 'Zoo': for one, \['Zoo'\]"),
+        ({"variants": "zero_shot"}, "variants as a list"),
     ],
 )
 def test_a_grid_that_cannot_be(options, why):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from coop_edu.datasets import Dataset, Example
-from coop_edu.few_shot import sample_few_shot, sample_train_val
+from coop_edu.few_shot import sample_few_shot, sample_train_val, too_few
 
 DATA = Path(__file__).parent / "data"
 REFERENCE = json.loads((DATA / "few_shot_reference.json").read_text())
@@ -66,6 +66,15 @@ def test_too_few_gives_all_in_order_names_the_class_and_draws_nothing():
     assert "cat" not in str(caught[0].message) and caught[0].filename == __file__
     assert shots[4:6] == examples[9:11]
     assert shots[:4] + shots[6:] == sample_few_shot([*examples[:9], *examples[11:]], 4, seed=1)
+
+
+def test_too_few_of_two_classes_of_one_name_counts_each():
+    examples = [
+        Example(Path(f"{n}.png"), label, "crane") for label, many in ((0, 3), (2, 1)) for n in range(many)
+    ]
+    assert too_few(examples, 4) == {"crane (class 0)": 3, "crane (class 2)": 1}
+    assert too_few(examples, 2) == {"crane (class 2)": 1}  # together they would be enough
+    assert too_few([], 1) == {}
 
 
 def test_validation_has_at_most_four():

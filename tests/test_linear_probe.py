@@ -94,6 +94,23 @@ def test_deterministic_and_its_columns(clip):
         one.with_classnames(["fox"])
 
 
+def test_columns_of_two_classes_of_one_name(clip):
+    names = ("crane", "dog", "crane")
+    train, val = (Features(some.images, some.labels, names) for some in (blobs(1), blobs(2)))
+    probe, x = LinearProbe(clip, names, train, val), blobs(3).images
+    part = probe.with_classnames(["crane", "crane", "dog"])
+    assert torch.allclose(part.logits(x), probe.logits(x)[:, [0, 2, 1]])
+    with pytest.raises(ValueError, match="none for 'crane'"):
+        probe.with_classnames(["crane", "crane", "crane"])
+
+
+def test_a_text_is_not_a_list_of_classes(clip):
+    with pytest.raises(ValueError, match="got 'cat'"):
+        LinearProbe(clip, "cat", blobs(1), blobs(2))
+    with pytest.raises(ValueError, match="got 'cat'"):
+        LinearProbe(clip, NAMES, blobs(1), blobs(2)).with_classnames("cat")
+
+
 def test_what_cannot_be_learned_from(clip):
     good = blobs(1)
     views = Features(torch.zeros(2, 3, 16), torch.tensor([0, 1, 2]), NAMES)

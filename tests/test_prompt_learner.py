@@ -235,6 +235,13 @@ def test_clip_comes_along_when_the_learner_is_moved():
             "needs 81 positions and the text encoder of 'tiny' has 77: use n_ctx=71 or less",
         ),
         (NAMES, {"init": "   "}, "init to hold words"),
+        (NAMES, {"init": "a photo of a {}."}, r"got 'a photo of a \{\}\.'.* Take 'a photo of a'"),
+        (NAMES, {"init": "a photo of a {}, a type of pet"}, "Take 'a photo of a'; `position`"),
+        (NAMES, {"init": "a photo of a. "}, "the full stop would be learned as words"),
+        (NAMES, {"init": "{} texture."}, "Take 'a photo of a'"),
+        (NAMES, {"init": ["a photo of a"]}, r"init as one text, got \['a photo of a'\]"),
+        ("cat", {}, r"got 'cat': for one class, \['cat'\]"),
+        ("cat", {"class_specific": True}, "got 'cat'"),
         (NAMES, {"max_classes_at_once": 0}, "max_classes_at_once of at least 1"),
         (NAMES, {"max_classes_at_once": "all"}, "max_classes_at_once of at least 1"),
         ([], {}, "at least one class name"),
@@ -250,6 +257,13 @@ def test_clip_comes_along_when_the_learner_is_moved():
 def test_errors_teach(names, options, message):
     with pytest.raises(ValueError, match=message):
         PromptLearner(clip(), names, **options)
+
+
+@pytest.mark.parametrize("class_specific", [False, True])
+def test_other_names_given_as_one_text_are_refused(class_specific):
+    learner = PromptLearner(clip(), ["c", "a", "t"], n_ctx=2, class_specific=class_specific)
+    with pytest.raises(ValueError, match="got 'cat'"):
+        learner.with_classnames("cat")
 
 
 def test_a_foreign_tokenizer_is_refused():

@@ -456,6 +456,14 @@ def test_resume_refuses_another_training(clip, tmp_path):
     cases = [
         (make_learner(clip), make_recipe(lr=0.1), make_features(), "recipe"),
         (make_learner(clip), make_recipe(), make_features(12), "labels"),
+        (
+            make_learner(clip),
+            make_recipe(),
+            make_features(seed=2),
+            "pictures",
+        ),  # labels are those of every seed
+        (make_learner(clip, seed=2), make_recipe(), make_features(), "start"),
+        (make_learner(clip, init="a photo"), make_recipe(), make_features(), "start"),
         (make_learner(clip, n_ctx=4), make_recipe(), make_features(), "n_ctx"),
         (make_learner(clip, position="front"), make_recipe(), make_features(), "position"),
         (make_learner(clip, class_specific=True), make_recipe(), make_features(), "class_specific"),
@@ -476,6 +484,53 @@ def test_resume_refuses_another_training(clip, tmp_path):
         Trainer(make_learner(clip), make_recipe(), progress=False, checkpoint=path).fit(
             make_features(), resume=True
         )
+
+
+def test_resume_knows_the_pictures_wherever_they_lie(clip, tmp_path):
+    first, moved = (make_examples(tmp_path / name, NAMES, each=3) for name in ("here", "there"))
+    path, recipe = tmp_path / "c.safetensors", make_recipe(views=None)
+    one = make_learner(clip)
+    Trainer(one, recipe, progress=False, checkpoint=path).fit(first)
+    two = make_learner(clip)
+    Trainer(two, recipe, progress=False, checkpoint=path).fit(moved, resume=True)  # the same files elsewhere
+    assert torch.equal(one.ctx, two.ctx)
+    Path(moved[4].image).write_bytes(Path(moved[0].image).read_bytes())
+    with pytest.raises(ValueError, match=r"another training \(pictures"):
+        Trainer(make_learner(clip), recipe, progress=False, checkpoint=path).fit(moved, resume=True)
+
+
+def test_resume_goes_on_from_the_prompt_of_the_file_and_from_a_learner_that_was_stopped(clip, tmp_path):
+    expected, stopped = make_learner(clip, seed=5), make_learner(clip, seed=5)
+    Trainer(expected, make_recipe(), progress=False).fit(make_features())
+    path = tmp_path / "c.safetensors"
+    with pytest.raises(Stop):
+        Trainer(stopped, make_recipe(), progress=False, checkpoint=path, callback=stop_after(2)).fit(
+            make_features()
+        )
+    whole = path.read_bytes()
+    for learner in (load_prompt(path, clip), stopped, make_learner(clip, seed=5)):
+        path.write_bytes(whole)
+        Trainer(learner, make_recipe(), progress=False, checkpoint=path).fit(make_features(), resume=True)
+        assert torch.equal(learner.ctx, expected.ctx)
+        header = read_prompt(path)[0]["facts"]["training"]
+        assert header["start"] == make_learner(clip, seed=5).start  # it is still that training
+
+
+def test_a_checkpoint_from_before_the_digests_is_resumed(clip, tmp_path, monkeypatch):
+    path, expected = tmp_path / "c.safetensors", make_learner(clip)
+    Trainer(expected, make_recipe(), progress=False).fit(make_features())
+    real = Trainer._depends_on
+    monkeypatch.setattr(
+        Trainer, "_depends_on", lambda self, data: {k: real(self, data)[k] for k in ("recipe", "labels")}
+    )
+    with pytest.raises(Stop):
+        Trainer(
+            make_learner(clip), make_recipe(), progress=False, checkpoint=path, callback=stop_after(2)
+        ).fit(make_features())
+    monkeypatch.undo()
+    learner = make_learner(clip)
+    Trainer(learner, make_recipe(), progress=False, checkpoint=path).fit(make_features(), resume=True)
+    assert torch.equal(learner.ctx, expected.ctx)
 
 
 def test_the_header_is_plain_json(clip, tmp_path):

@@ -38,6 +38,23 @@ def test_explorer_computes_equation_1(clip, explorer):
     assert list(got.values()) == sorted(got.values(), reverse=True)
 
 
+def test_explorer_shows_both_classes_of_one_name(clip):
+    names = ("missile", *(f"thing {n}" for n in range(198)), "missile")
+    explorer = PromptExplorer(clip, {"black": np.zeros((64, 64, 3), dtype=np.uint8)}, names, "{}")
+    assert len(explorer.result) == 200 and sum(explorer.result.values()) == pytest.approx(1, abs=1e-5)
+    assert "missile" not in explorer.result and "missile (class 199)" in explorer.result
+    explorer.compute = lambda *_: {
+        "missile (class 199)": 1.0
+    }  # where it wins, the sentence has the name alone
+    explorer.refresh()
+    assert "“missile”" in explorer.bars.value
+
+
+def test_explorer_does_not_take_a_text_for_its_letters(clip):
+    with pytest.raises(ValueError, match="got 'cat'"):
+        PromptExplorer(clip, {"black": np.zeros((64, 64, 3), dtype=np.uint8)}, "cat")
+
+
 def test_explorer_starts_at_clips_own_temperature(clip, explorer):
     assert explorer.temperature.value == pytest.approx(1 / float(clip.logit_scale), rel=0.05)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -72,6 +72,18 @@ class Dataset:
         }
         print(f"{self.name}: {len(self.classnames)} classes ({shown})")
         print("\n".join(f"{key:10} {value}" for key, value in lines.items()))
+
+
+def distinct_names(classnames: Sequence[str]) -> tuple[str, ...]:
+    """The names as keys, one a class: a name that several classes have, as two of ImageNet's do, is given its label.
+
+    >>> distinct_names(["crane", "cat", "crane"])
+    ('crane (class 0)', 'cat', 'crane (class 2)')
+    """
+    count = Counter(classnames)
+    return tuple(
+        f"{name} (class {label})" if count[name] > 1 else name for label, name in enumerate(classnames)
+    )
 
 
 def __getattr__(name: str) -> tuple[str, ...]:
