@@ -39,7 +39,10 @@ def accuracy_panels(
     columns: int = 4,
     message: str = "",
 ) -> Figure:
-    """`accuracy_curves` for several data sets side by side: the paper's eleven-panel figure, on one scale of accuracy. One legend for all."""
+    """`accuracy_curves` for several data sets side by side, as in the paper's eleven-panel figure.
+
+    One scale of accuracy and one legend for all.
+    """
     columns = min(columns, len(tasks))
     rows = -(-len(tasks) // columns)
     size = min(9.3, 2.9 * columns), 2.1 * rows + 0.9
