@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 FIGURES = [
     ("00_start_here", "plots.compare_wordings"),
     ("01_clip_probability", "plots.similarity_matrix(frames"),
-    ("04_few_shot_training", "plots.accuracy_curves"),
+    ("07_eleven_tasks", "plots.accuracy_curves"),
     ("06_domain_generalisation", "plots.domain_table"),
 ]
 WIDTH, MARGIN = 1800, 48  # pixels; the notebooks store two for each one they show

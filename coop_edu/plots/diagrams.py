@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from IPython.display import Markdown
 
 NOTEBOOKS = (  # file, title, the question it answers
-    ("00_start_here", "Start here", "Does wording change what CLIP sees?"),
+    ("00_start_here", "Start here", "Does wording change what CLIP answers?"),
     ("01_clip_probability", "The CLIP probability", "How does CLIP turn words into a classifier?"),
     ("02_prompt_engineering", "Prompt engineering", "How far do hand-written prompts get?"),
     ("03_prompt_learner", "The prompt learner", "Can the words be learned instead?"),
@@ -156,7 +156,7 @@ def map_of_notebooks(here: str = "") -> Markdown:
     """The notebooks in order, each a link with the question it answers; the one that starts with `here` is marked.
 
     >>> print(map_of_notebooks("00").data.splitlines()[2])
-    | **▸ 00 · Start here** (you are here) | Does wording change what CLIP sees? |
+    | **▸ 00 · Start here** (you are here) | Does wording change what CLIP answers? |
     """
     from IPython.display import Markdown
 
