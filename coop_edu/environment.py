@@ -33,6 +33,7 @@ REQUIREMENTS = {  # package on the index: (module it brings, oldest version), as
     "tqdm": ("tqdm", "4.66"),
     "pillow": ("PIL", "10.1"),
     "numpy": ("numpy", "1.26"),
+    "pandas": ("pandas", "2.1"),
     "safetensors": ("safetensors", "0.4.3"),
     "scikit-learn": ("sklearn", "1.5"),
     "threadpoolctl": ("threadpoolctl", "3.1"),
