@@ -9,10 +9,11 @@ Leaves out: the authors' own sampling of the probe's pictures; here probe and pr
 
 from __future__ import annotations
 
+import copy
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
@@ -63,8 +64,8 @@ class LinearProbe:
                 f"a linear probe has one row of weights per class that it was trained on, and none for "
                 f"{', '.join(map(repr, unknown[:10]))}. Unlike a prompt, it does not read class names."
             )
-        part = object.__new__(LinearProbe)
-        part.clip, part.classnames, part.log10_C = self.clip, classnames, self.log10_C
+        part = copy.copy(self)
+        part.classnames = classnames
         part.weight, part.bias = self.weight[rows], self.bias[rows]
         return part
 
@@ -95,21 +96,25 @@ def search_C(train: Features, val: Features) -> tuple[float, LogisticRegression]
 
     Seven values from 1e6 to 1e-6; then, from a tenth to ten times the best of them (the first of equals), eight
     bisections of the interval of log10 C, each keeping the half at the better end (the lower end of equals).
+
+    In double precision: in single, lbfgs may stop after a few steps where C is small.  Every model starts from zero, on
+    the features as they are.  Where C is large lbfgs stops long before the optimum, so that the result depends on its
+    path: centred features, their span, or a start from a neighbour's weights save some steps, but may change what
+    the search finds.
     """
-    x, y = train.images.numpy(), train.labels.numpy()
+    x, y = train.images.double().numpy(), train.labels.numpy()  # (N, E), (N,)
+    val_x, val_y = val.images.double().numpy(), val.labels.numpy()
     fitted: dict[float, tuple[float, LogisticRegression]] = {}  # an end that stays need not be trained again
 
     def score(log10_C: float) -> float:
         if log10_C not in fitted:
             model = LogisticRegression(C=10.0**log10_C, max_iter=1000)  # lbfgs, L2
             model.fit(x, y)
-            fitted[log10_C] = float(np.mean(model.predict(val.images.numpy()) == val.labels.numpy())), model
+            fitted[log10_C] = float(np.mean(model.predict(val_x) == val_y)), model
         return fitted[log10_C][0]
 
-    with (
-        expected_warnings_ignored(),
-        threadpool_limits(1, "blas"),
-    ):  # small products: cores would wait for each other
+    # The products are small: with one thread, cores need not wait for each other.
+    with expected_warnings_ignored(), threadpool_limits(1, "blas"):
         best = max(FIRST_LOOK, key=score)  # the first of equals
         left, right = best - 1.0, best + 1.0
         for _ in range(BISECTIONS):
@@ -121,7 +126,8 @@ def search_C(train: Features, val: Features) -> tuple[float, LogisticRegression]
     return chosen, fitted[chosen][1]
 
 
-_searches, _searches_lock = [], threading.Lock()
+_running: list[object] = []  # one entry per search that goes on
+_filters, _running_lock = ExitStack(), threading.Lock()
 
 
 @contextmanager
@@ -131,19 +137,16 @@ def expected_warnings_ignored() -> Iterator[None]:
     Warning filters belong to the process: of several searches in threads, the first sets them, the last one puts
     back what was there.
     """
-    with _searches_lock:
-        if not _searches:
-            before = warnings.catch_warnings()
-            before.__enter__()
+    with _running_lock:
+        if not _running:
+            _filters.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore", ConvergenceWarning)
             warnings.filterwarnings("ignore", message="The number of unique classes")
-        else:
-            before = _searches[0]
-        _searches.append(before)
+        _running.append(None)
     try:
         yield
     finally:
-        with _searches_lock:
-            _searches.pop()
-            if not _searches:
-                before.__exit__(None, None, None)
+        with _running_lock:
+            _running.pop()
+            if not _running:
+                _filters.close()
