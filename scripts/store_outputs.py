@@ -55,7 +55,7 @@ def store(path: Path) -> bool:
     start = time.perf_counter()
     nb = nbformat.read(path, as_version=4)
     client = NotebookClient(
-        nb, timeout=600, record_timing=False, resources={"metadata": {"path": str(path.parent)}}
+        nb, timeout=1800, record_timing=False, resources={"metadata": {"path": str(path.parent)}}
     )
     try:
         client.execute()
