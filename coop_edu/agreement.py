@@ -188,24 +188,36 @@ class Paper:
 
 
 class Measured:
-    """A grid's results."""
+    """A grid's results, of one scale and one CLIP.
+
+    Differences are paired by seed: a method that lacks one of the protocol's seeds somewhere counts as not measured.
+    """
 
     def __init__(self, results: Mapping[Cell, dict], scale: str) -> None:
         self.scale, self.figures = SCALES[scale], {}
+        results = {cell: line for cell, line in results.items() if cell.scale == scale}
+        if len(clips := sorted({cell.clip for cell in results})) > 1:
+            raise ValueError(
+                f"the results are of several CLIPs ({', '.join(clips)}): choose the cells of one"
+            )
+        self.seeds: dict[str, set[int]] = {}  # of what is trained, by protocol
+        for cell in results:
+            if cell.shots:
+                self.seeds.setdefault(cell.protocol, set()).add(cell.seed)
         for cell, line in results.items():
             for name, percent in line["figures"].items():
                 key = cell.protocol, cell.dataset, cell.variant, cell.shots, name
                 self.figures.setdefault(key, {})[cell.seed] = percent
 
     def values(self, protocol: str, dataset: str, method: str, shots: int, figure: str) -> np.ndarray:
-        """(seeds,) in the order of the seeds; KeyError if there is none."""
+        """(seeds,) in the order of the seeds; KeyError if one is missing."""
         by_seed = self.figures[protocol, dataset, method, shots, figure]
+        if shots and by_seed.keys() != self.seeds[protocol]:
+            raise KeyError(f"{dataset}, {method}, {shots} shots: seeds {sorted(by_seed)}")
         return np.array([by_seed[seed] for seed in sorted(by_seed)])
 
     def few_shot(self, method: str, shots: int = 0) -> np.ndarray:
         columns = [self.values("few-shot", name, method, shots, "accuracy") for name in self.scale.tasks]
-        if len(set(map(len, columns))) > 1:
-            raise KeyError("some data set lacks a seed")
         return np.mean(columns, axis=0)
 
     def shifted(self, method: str, place: str) -> np.ndarray:

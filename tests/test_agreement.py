@@ -1,5 +1,7 @@
 """The verdicts on invented results, where the right ones are known by hand; and the paper's own numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -79,6 +81,26 @@ def test_one_seed_is_too_close_to_call_and_a_missing_cell_is_not_measured():
     some.pop(Cell("mini", "mini", "few-shot", "IconFood", "M16_end", 16, 3))
     words = agreement(some)["verdict"]
     assert words["a"] == words["d"] == words["g"] == "not measured" and words["c"] == "agrees"
+
+
+def test_seeds_are_paired_by_their_number_and_not_by_their_place():
+    """CoOp is 0.5 ahead for every seed; the seeds differ by 10 points, and class-specific has other ones."""
+    both = invented({("M16_end", 16): 60.0, ("zero_shot", 0): 50.0}, noise=10.0)
+    both |= invented({("M16_end_CSC", 16): 59.5}, seeds=(2, 3, 4), noise=10.0)
+    assert agreement(both).loc["d", "verdict"] == "not measured"
+    both = {cell: line for cell, line in both.items() if cell.seed in (0, 2, 3)}
+    assert agreement(both).loc["d", "here"] == pytest.approx(0.5)
+    assert agreement(both).loc["d", "standard error"] == pytest.approx(0)
+    few = {cell: line for cell, line in both.items() if cell.seed != 3 or cell.variant == "M16_end"}
+    assert agreement(few).loc["d", "verdict"] == "not measured"
+
+
+def test_results_of_two_clips_are_not_one():
+    results = invented(LEVELS)
+    results |= {replace(cell, clip="RN50"): line for cell, line in results.items()}
+    with pytest.raises(ValueError, match=r"several CLIPs \(RN50, mini\)"):
+        agreement(results)
+    assert agreement(results, scale="paper").loc["a", "verdict"] == "not measured"
 
 
 def test_the_gain_does_not_share_noise_with_what_it_is_compared_with():

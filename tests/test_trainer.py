@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +78,10 @@ def test_last_learning_rate_of_fifty_epochs():
 
 def test_the_papers_settings():
     recipe = Recipe.paper(16)
-    assert recipe == Recipe(200, 0.002, 0.9, 5e-4, 32, 1, 1e-5, "fresh", "float32", 1)
+    assert asdict(recipe) == {
+        "epochs": 200, "min_steps": 0, "lr": 0.002, "momentum": 0.9, "weight_decay": 5e-4, "batch_size": 32,
+        "warmup_epochs": 1, "warmup_lr": 1e-5, "views": "fresh", "precision": "float32", "seed": 1,
+    }  # fmt: skip
     assert [Recipe.paper(k).epochs for k in (1, 2, 4, 8, 16)] == [50, 100, 100, 200, 200]
     assert {Recipe.paper(k, "ImageNet").epochs for k in (1, 2, 4, 8, 16)} == {50}
     assert Recipe.paper(16, "Caltech101").epochs == 200
