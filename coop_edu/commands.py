@@ -82,13 +82,12 @@ def report(chosen: argparse.Namespace) -> int:
     from coop_edu.reports import figure, table
     from coop_edu.results import read_results
 
-    results = {}
     for file in chosen.results:
         if not file.is_file():
             raise FileNotFoundError(
                 f"no results file {file}: python -m coop_edu run --results {file} makes one"
             )
-        results |= read_results(file)
+    results = read_results(*chosen.results)
     if not results:
         raise ValueError(f"no finished cell in {', '.join(map(str, chosen.results))}")
     print(table(results))

@@ -64,6 +64,10 @@ def tiny(tmp_path, monkeypatch):
     forget()
 
 
+def ten_lines():
+    return [line_of("IconFood", "M16_end", 70.0 + seed, 16, seed)[1] for seed in range(1, 11)]
+
+
 def grid(**options):
     chosen = {"datasets": ["Zoo", "Farm"], "shots": [1, 2], "seeds": [1], "variants": ["zero_shot", "M2_end"]}
     return make_grid("mini", **{**chosen, **options})
@@ -235,6 +239,83 @@ def test_a_damaged_or_foreign_file_is_left_alone(tiny, tmp_path):
         with pytest.raises(ValueError, match=r"line \d of .* is not a result"):
             run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
         assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("joined", [b"\r", b" ", b"", b"\x0c"])
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_results_that_something_has_joined_are_refused_and_stay(tmp_path, joined, end):
+    file = tmp_path / "results.jsonl"
+    texts = [json.dumps(line).encode() for line in ten_lines()]
+    content = joined.join(texts) + end
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"line 1 of .*results\.jsonl(.|\n)*line of its own"):
+        run_grid(grid(), file, progress=False)
+    assert file.read_bytes() == content
+    file.write_bytes(b"\r\n".join(texts) + end)  # as an editor of Windows saves it
+    assert list(read_results(file).values()) == ten_lines()
+
+
+def test_a_last_line_is_left_out_only_where_it_is_the_beginning_of_one_record(tmp_path):
+    file = tmp_path / "results.jsonl"
+    *first, last = [json.dumps(line, sort_keys=True).encode() for line in ten_lines()]
+    for cut in range(len(last) + 1):
+        file.write_bytes(b"\n".join([*first, last[:cut]]))
+        assert len(read_results(file)) == 9 + (cut == len(last))
+    older = json.dumps({"cell": ten_lines()[0]["cell"], "figures": {}}).encode()  # whole, with parts missing
+    for wrong in (last + b" }", last[:40] + last, last[:40] + b"\xff", last[:40] + b"\n", older):
+        file.write_bytes(b"\n".join([*first, wrong]))
+        with pytest.raises(ValueError, match=r"line 10 of .*results\.jsonl is not a result"):
+            read_results(file)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cell": []},
+        {"figures": [1]},
+        {"figures": {"accuracy": "81"}},
+        {"cell": {"shots": "16"}},
+        {"cell": {"k": 1}},
+    ],
+)
+def test_values_of_another_type_are_no_result(tmp_path, change):
+    file, line = tmp_path / "results.jsonl", ten_lines()[0]
+    if isinstance(change.get("cell"), dict):
+        change = {"cell": {**line["cell"], **change["cell"]}}
+    file.write_text(json.dumps({**line, **change}) + "\n" + json.dumps([1]) + "\n")
+    with pytest.raises(ValueError, match=r"line 1 of .*results\.jsonl is not a result \(TypeError"):
+        read_results(file)
+
+
+def test_unknown_keys_are_kept(tiny, tmp_path):
+    file = tmp_path / "results.jsonl"
+    run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
+    mine = [{**json.loads(line), "machine": "lab 2"} for line in file.read_text().splitlines()]
+    file.write_text("".join(json.dumps(line) + "\n" for line in mine))
+    run_grid(grid(), file, epochs=1, progress=False)
+    assert [line.get("machine") for line in read_results(file).values()] == [None] * 3 + ["lab 2"] * 3
+
+
+def test_lines_that_contradict_each_other_are_named(tmp_path, capsys):
+    file, other = tmp_path / "results.jsonl", tmp_path / "other.jsonl"
+    lines = ten_lines()
+    changed = {**lines[2], "figures": {"accuracy": 1.5}}
+    file.write_text(
+        "".join(json.dumps(line) + "\n" for line in [*lines, lines[1]])
+    )  # the same twice: no harm
+    assert list(read_results(file).values()) == lines
+    other.write_text(json.dumps({**lines[2], "versions": {"torch": "9"}}) + "\n")
+    assert list(read_results(file, other).values()) == lines  # another machine, the same figures
+    other.write_text(json.dumps(changed) + "\n")
+    with pytest.raises(
+        ValueError, match=r"line 3 of .*results\.jsonl and line 1 of .*other\.jsonl(.|\n)*figures"
+    ):
+        read_results(file, other)
+    assert __main__.main(["report", str(file), str(other)]) == 1
+    assert "line 3 of" in capsys.readouterr().err
+    file.write_text("".join(json.dumps(line) + "\n" for line in [*lines, changed]))
+    with pytest.raises(ValueError, match=r"line 3 of .* and line 11 of .*M16_end.*differ in figures"):
+        read_results(file)
 
 
 VICTIM = """
