@@ -13,17 +13,15 @@ import json
 import os
 import shutil
 import tempfile
-import time
 import zipfile
 from functools import cache
 from pathlib import Path
 
 from coop_edu.datasets import Dataset
 from coop_edu.datasets.split_file import SplitFileError, classnames_of, read_split
-from coop_edu.files import cache_folder, sha256
+from coop_edu.files import cache_folder, remove_abandoned, sha256
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
-ONE_HOUR = 3600  # seconds
 
 
 @cache
@@ -60,13 +58,13 @@ def unpack(archive: Path, checksum: str, cache: Path) -> Path:
     OSError (PermissionError ...) if the cache folder is read-only or full.  Nothing half unpacked stays behind.
     """
     target = cache / f"{archive.stem}-{checksum[:16]}"
+    remove_abandoned(cache, "unpacking-*")
     if target.is_dir():  # it got its name when it was whole
         return target
     _verify(archive, checksum)
     scratch = None
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(cache)
         scratch = Path(tempfile.mkdtemp(prefix="unpacking-", dir=cache))
         with zipfile.ZipFile(archive) as file:
             file.extractall(scratch / "whole")
@@ -102,16 +100,6 @@ def _rename_unless_there(source: Path, target: Path) -> None:
     except OSError:
         if not target.is_dir():  # else another process was first, with the same files
             raise
-
-
-def _remove_abandoned(cache: Path) -> None:
-    """Remove what a killed process left behind more than an hour ago."""
-    for folder in cache.glob("unpacking-*"):
-        try:
-            if time.time() - folder.stat().st_mtime > ONE_HOUR:
-                shutil.rmtree(folder, ignore_errors=True)
-        except FileNotFoundError:  # its owner finished just now
-            pass
 
 
 def _unpacked_megabytes(archive: Path) -> int:
