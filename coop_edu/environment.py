@@ -36,6 +36,7 @@ REQUIREMENTS = {  # package on the index: (module it brings, oldest version), as
     "safetensors": ("safetensors", "0.4.3"),
     "scikit-learn": ("sklearn", "1.5"),
     "threadpoolctl": ("threadpoolctl", "3.1"),
+    "filelock": ("filelock", "3.12"),
 }
 ASSETS = Path(__file__).parent / "assets"
 OLDEST_PYTHON = (3, 10)

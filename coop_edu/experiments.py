@@ -23,8 +23,9 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from coop_edu.cells import LEARNED, WITHOUT_TRAINING, as_json, recipe_of, run_cells
+from coop_edu.files import check_replaceable
 from coop_edu.parallel import as_finished
-from coop_edu.results import Cell, append, read_results, write
+from coop_edu.results import Cell, add, append, read_results, settle
 from coop_edu.scales import SCALES
 
 PROTOCOLS = ("few-shot", "domains", "base-to-new")
@@ -92,9 +93,11 @@ def run_grid(
 
     root: where the paper's data sets are; epochs: instead of the recipe's.  jobs: processes; 1 is this one, with a
     thread on each core; more need joblib; None takes backend and number from joblib.parallel_config, for a cluster.  A
-    run that is killed loses what is in flight and no more; in the end the file is sorted.
-    Raises ValueError if results are damaged, or if a cell in them had another recipe; RuntimeError, after all others are
-    finished, if cells failed, naming them.
+    run that is killed loses what is in flight and no more; in the end the file is sorted.  Several grids may write one
+    file at the same time.
+    Raises ValueError if results are damaged, or if a cell in them had another recipe; OSError, before anything is
+    computed, if results are read-only or no file; RuntimeError, after all others are finished, if cells failed, naming
+    them.
     """
     cells, results = list(dict.fromkeys(cells)), Path(results)
     done = read_results(results)
@@ -104,9 +107,11 @@ def run_grid(
             raise ValueError(
                 f"{results} has {cell} with another recipe ({done[cell]['recipe']}, now {recipe}): take another file"
             )
-    if results.is_file():
-        write(results, done)  # without a line that a crash has cut
     times = results.with_name(f"{results.stem}.seconds.jsonl")
+    for file in (results, times):
+        check_replaceable(file).parent.mkdir(parents=True, exist_ok=True)  # what cannot work fails now
+    if results.is_file():
+        done = settle(results)  # without a line that a crash has cut
     # A group of which a line is missing is computed whole: then each figure is rounded as in an undisturbed run.
     todo = [group for group in _groups(cells) if not done.keys() >= set(group)]
     failed = []
@@ -115,14 +120,13 @@ def run_grid(
         if isinstance(lines, Exception):
             failed.append(f"{', '.join(map(str, group))} failed ({type(lines).__name__}): {lines}")
             continue
-        for cell, line in zip(group, lines):
-            if cell not in done:
-                append(results, line)
-                append(times, {"cell": asdict(cell), "seconds": round(seconds / len(group), 3)})
-                done[cell] = line
+        new = {cell: line for cell, line in zip(group, lines) if cell not in done}
+        done |= add(results, new)
+        for cell in new:
+            append(times, {"cell": asdict(cell), "seconds": round(seconds / len(group), 3)})
         bar.update(len(group))
     bar.close()
-    write(results, done)
+    done = settle(results, done)
     if failed:
         raise RuntimeError("\n".join(failed))
     _warn_of_too_few(done[cell] for cell in cells)

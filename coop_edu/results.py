@@ -2,7 +2,8 @@
 
 A line is added at the end and on the disk before the next cell is waited for; a line that a crash has cut is the last
 one, the beginning of one record, and is left out when the file is read.  Nothing else is left out: a file with anything
-that is not understood is refused, because writing it anew would lose it.
+that is not understood is refused, because writing it anew would lose it.  Several processes may write one file: each locks
+it, and reads again what is there.
 
 Leaves out: what a cell does (experiments.py), tables and curves (reports.py).
 """
@@ -12,10 +13,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from coop_edu.files import atomically
+from filelock import FileLock
+
+from coop_edu.files import atomically, check_replaceable
 
 PARTS = ("cell", "figures", "recipe", "versions", "too few")
 BEGINNING = b'{"cell": {'  # of every line
@@ -128,7 +132,56 @@ def append(path: Path, line: dict) -> None:
         os.fsync(file.fileno())
 
 
-def write(path: Path, lines: Mapping[Cell, dict]) -> None:
-    """The whole file anew, sorted, in one step."""
+def add(results: str | Path, lines: Mapping[Cell, dict]) -> dict[Cell, dict]:
+    """Append the lines of cells that the file does not have yet; returns all that the file then has.
+
+    Several processes may add to one file: each waits for the others, and looks again at what is there.
+    Raises ValueError as `read_results` does, and for a cell that is there with another recipe; OSError as
+    `check_replaceable` does.
+    """
+    with _locked(results) as path:
+        found = read_results(path)
+        new = _missing(found, lines, path)
+        if path.is_file() and path.read_bytes()[-1:] not in (b"", b"\n"):
+            _write(path, found)  # else the new line would be joined to one that a crash has cut
+        for line in new.values():
+            append(path, line)
+    return found | new
+
+
+def settle(results: str | Path, lines: Mapping[Cell, dict] | None = None) -> dict[Cell, dict]:
+    """Write the file anew, in one step: its lines and these, sorted, without a line that a crash has cut.
+
+    Returns them.  Raises as `add` does.
+    """
+    with _locked(results) as path:
+        found = read_results(path)
+        found |= _missing(found, lines or {}, path)
+        _write(path, found)
+    return found
+
+
+@contextmanager
+def _locked(results: str | Path) -> Iterator[Path]:
+    """The file that results leads to, while no other process writes it."""
+    path = check_replaceable(results)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The lock is a file of its own: the results are replaced by others of their name.
+    with FileLock(path.with_name(f".{path.name}.lock"), timeout=60):
+        yield path
+
+
+def _missing(found: Mapping[Cell, dict], lines: Mapping[Cell, dict], path: Path) -> dict[Cell, dict]:
+    """The lines of cells that are not in found; of a cell that another process computed meanwhile, its line stays."""
+    for cell in lines:
+        if cell in found and found[cell]["recipe"] != lines[cell]["recipe"]:
+            raise ValueError(
+                f"{path} has {cell} with another recipe ({found[cell]['recipe']}, now {lines[cell]['recipe']}): take "
+                "another file"
+            )
+    return {cell: line for cell, line in lines.items() if cell not in found}
+
+
+def _write(path: Path, lines: Mapping[Cell, dict]) -> None:
     with atomically(path) as scratch:
         scratch.write_text("".join(_text(lines[cell]) for cell in sorted(lines)), encoding="utf-8")

@@ -318,6 +318,100 @@ def test_lines_that_contradict_each_other_are_named(tmp_path, capsys):
         read_results(file)
 
 
+# ------------------------------------------------------------------------------------- several grids into one file
+ADDER = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from test_experiments import line_of
+from coop_edu.results import add, settle
+settle(sys.argv[1])
+for seed in range(1, 11):
+    add(sys.argv[1], dict([line_of("Task" + sys.argv[3], "M16_end", 70.0, 16, seed)]))
+settle(sys.argv[1])
+"""
+
+
+def test_six_processes_lose_no_line_of_one_file(tmp_path):
+    file = tmp_path / "results.jsonl"
+    some = [
+        subprocess.Popen([sys.executable, "-c", ADDER, str(file), str(TESTS), str(n)], cwd=TESTS.parent)
+        for n in range(6)
+    ]
+    assert [process.wait(timeout=300) for process in some] == [0] * 6
+    found = read_results(file)
+    assert len(found) == 60 and list(found) == sorted(found)
+
+
+def meanwhile(monkeypatch, do):
+    """Let something happen once while the first group of a grid is computed."""
+    real, todo = experiments.run_cells, [do]
+
+    def run_cells(cells, *rest):
+        if todo:
+            todo.pop()()
+        return real(cells, *rest)
+
+    monkeypatch.setattr(experiments, "run_cells", run_cells)
+
+
+@pytest.mark.parametrize("second", ["Zoo", "Farm"])
+def test_two_grids_into_one_file_are_both_in_it(tiny, tmp_path, monkeypatch, second):
+    file, alone = tmp_path / "results.jsonl", tmp_path / "alone.jsonl"
+    run_grid(sorted({*grid(datasets=["Zoo"]), *grid(datasets=[second])}), alone, epochs=1, progress=False)
+    meanwhile(monkeypatch, lambda: run_grid(grid(datasets=[second]), file, epochs=1, progress=False))
+    run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
+    assert file.read_bytes() == alone.read_bytes()
+
+
+def test_a_second_grid_with_another_recipe_is_noticed_though_it_came_later(tiny, tmp_path, monkeypatch):
+    file = tmp_path / "results.jsonl"
+    meanwhile(monkeypatch, lambda: run_grid(grid(datasets=["Zoo"]), file, epochs=2, progress=False))
+    with pytest.raises(ValueError, match="another recipe"):
+        run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
+    assert {line["recipe"]["epochs"] for line in read_results(file).values() if line["recipe"]} == {2}
+
+
+def test_a_line_that_another_process_left_cut_is_not_joined_to_the_next(tiny, tmp_path, monkeypatch):
+    file = tmp_path / "results.jsonl"
+    run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
+    whole = file.read_bytes()
+    first = whole.splitlines(keepends=True)[0]
+    file.write_bytes(first)
+    meanwhile(monkeypatch, lambda: file.write_bytes(first + whole[len(first) :][:50]))
+    run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
+    assert file.read_bytes() == whole
+
+
+def test_a_file_that_was_removed_meanwhile_is_written_again(tiny, tmp_path, monkeypatch):
+    file = tmp_path / "results.jsonl"
+    run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
+    meanwhile(monkeypatch, file.unlink)
+    assert len(run_grid(grid(), file, epochs=1, progress=False)) == 6 == len(read_results(file))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX files")
+@pytest.mark.parametrize("kind", ["read-only", "folder", "times", "pipe", "under a file"])
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_computed(
+    tiny, tmp_path, monkeypatch, capsys, kind
+):
+    monkeypatch.setattr(experiments, "run_cells", lambda *cells: pytest.fail("computed"))
+    file = tmp_path / "results.jsonl"
+    if kind == "folder":
+        file.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "under a file":
+        (tmp_path / "f").write_text("")
+        file = tmp_path / "f" / "results.jsonl"
+    else:
+        locked = file if kind == "read-only" else tmp_path / "results.seconds.jsonl"
+        locked.write_text("")
+        locked.chmod(0o444)
+    options = ["--datasets", "Zoo", "--shots", "1", "--seeds", "1", "--variants", "zero_shot"]
+    assert __main__.main(["run", "--results", str(file), *options]) == 1
+    assert file.name in capsys.readouterr().err or kind == "times" or kind == "under a file"
+
+
 VICTIM = """
 import sys, time
 from pathlib import Path
