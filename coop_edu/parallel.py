@@ -69,11 +69,12 @@ def train_together(
                 own_sums.add(loss.detach(), logits.detach(), labels)
             total.backward()  # each loss depends on one context: the gradient of the sum is all their gradients
             optimizer.step()
-        for trainer, history, own_sums in zip(trainers, histories, sums):
-            trainer.check_finite(own_sums, epoch)
+        for trainer, history, own_sums, own in zip(trainers, histories, sums, ctx):
+            trainer.check_finite(own_sums, epoch, own)
             history.add(own_sums, lr)
     for trainer, own in zip(trainers, ctx.detach()):
         trainer.learner.ctx.data.copy_(own)
+        trainer.check_usable(recipe.epochs - 1)
     return histories
 
 
