@@ -139,7 +139,9 @@ def _check_cache_folder() -> Check:
 
 
 def _check_assets() -> Iterator[Check]:
-    remedy = "install coop_edu again, or in a clone: git checkout -- coop_edu/assets"
+    remedy = (
+        "install coop_edu again, or in a clone: git status, then git restore what is not a change of yours"
+    )
     folder = ASSETS
     try:
         expected = json.loads((folder / "checksums.json").read_text(encoding="utf-8"))

@@ -35,6 +35,7 @@ def load_iconnet(name: str, root: str | Path | None = None) -> Dataset:
 
     Raises ValueError for a damaged archive or cache, OSError for a cache folder that cannot be written.
     """
+    given = root
     if root is None:
         checksum = json.loads((ASSETS / "checksums.json").read_text(encoding="utf-8"))["iconnet.zip"]
         root = unpack(ASSETS / "iconnet.zip", checksum, cache_folder())
@@ -42,10 +43,15 @@ def load_iconnet(name: str, root: str | Path | None = None) -> Dataset:
     try:
         splits = read_split(folder / f"split_zhou_{name}.json", folder / "images")
     except (SplitFileError, FileNotFoundError) as error:
-        raise ValueError(
-            f"{error}\nThe unpacked drawings in {root} are damaged. Delete that folder and load again: "
+        # Only the folder in the cache is ours to give up; one that was given may hold anything.
+        advice = (
+            f"The unpacked drawings in {root} are damaged. Delete that folder, which holds nothing else, and load again: "
             "it will be unpacked afresh."
-        ) from error
+            if given is None
+            else f"{name} comes with the package: leave root out. It is only for drawings that you unpacked yourself, in "
+            f"folders such as {folder}."
+        )
+        raise ValueError(f"{error}\n{advice}") from error
     card = {"role": facts["role"], "about": facts["about"], "stands for": facts["models"]}
     return Dataset(name, classnames_of(splits), **splits, template=facts["template"], card=card)
 
