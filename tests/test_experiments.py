@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from coop_edu import __main__, experiments, reports
 from coop_edu import cells as one_cell
@@ -443,6 +444,81 @@ def test_killed_and_resumed_gives_the_same_bytes(tiny, tmp_path):
     assert 2 <= found < len(grid(seeds=SEEDS))
     run_grid(grid(seeds=SEEDS), killed, epochs=1, progress=False)
     assert killed.read_bytes() == undisturbed.read_bytes()
+
+
+INTERRUPTED = """
+import runpy, signal, sys, time
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+from test_experiments import experiments, use_tiny
+use_tiny(Path({data!r}), setattr)
+real = experiments.run_cells
+experiments.run_cells = lambda cells, *rest: real(cells, *rest) if cells[0].shots else time.sleep(600)
+sys.argv = ["coop_edu", "run", "--results", {file!r}, "--datasets", "Zoo", "--shots", "1", "2", "--seeds", "1",
+            "--variants", "zero_shot", "M2_end", "--epochs", "1"]
+runpy.run_module("coop_edu", run_name="__main__")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_ctrl_c_ends_at_once_with_one_line_and_keeps_what_is_finished(tiny, tmp_path):
+    file = tmp_path / "results.jsonl"
+    code = INTERRUPTED.format(tests=str(TESTS), data=str(tmp_path / "data"), file=str(file))
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=TESTS.parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while not (file.is_file() and file.read_bytes().count(b"\n") >= 2):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=100)  # the third cell would take 600 s
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    stopped = f"stopped: 2 of 3 cells are in {file}; the same command goes on from there"
+    assert said.splitlines()[-1] == stopped and "Traceback" not in said
+    assert {cell.shots for cell in read_results(file)} == {1, 2}
+
+
+PARENT = """
+import sys, time
+from joblib import Parallel, delayed
+from coop_edu.experiments import _end_with
+
+def work(lock, parent):
+    from filelock import FileLock
+    from pathlib import Path
+    _end_with(parent)
+    with FileLock(lock):
+        Path(lock + ".held").touch()
+        time.sleep(600)
+
+import os
+Parallel(n_jobs=2)(delayed(work)(lock, os.getpid()) for lock in sys.argv[1:])
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
+def test_workers_end_with_their_parent(tmp_path):
+    locks = [str(tmp_path / name) for name in "ab"]
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, *locks], cwd=TESTS.parent)
+    try:
+        while not all(Path(f"{lock}.held").exists() for lock in locks):
+            assert parent.poll() is None
+            time.sleep(0.05)
+    finally:
+        parent.kill()
+        parent.wait()
+    for lock in locks:  # the system frees it when the worker is gone
+        with FileLock(lock, timeout=60):
+            pass
 
 
 def test_of_seeds_that_learn_together_a_missing_one_is_learned_as_before(tiny, tmp_path):
