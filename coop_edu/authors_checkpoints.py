@@ -65,8 +65,10 @@ def read_authors_file(path: str | Path) -> dict[str, Any]:
             f"{ {name: tuple(tensor.shape) for name, tensor in content['state_dict'].items()} }. Other trainers save "
             "other things."
         )
-    if not ctx.isfinite().all():
-        raise ValueError(f"the ctx in {path} has values that are no numbers: that training had diverged")
+    if not ctx.float().isfinite().all():  # a float64 of 1e300 is finite until it is a float32
+        raise ValueError(
+            f"the ctx in {path} has values that are no numbers, or too large for float32: that training had diverged"
+        )
     return content
 
 

@@ -1,8 +1,8 @@
 """Save and load learned prompts: a safetensors file that holds the context vectors and says what they belong to.
 
 A learned prompt is M vectors (or K x M), a few kilobytes; it only means something to the CLIP that it was learned on,
-so the file's JSON header names model, class names, M, position and kind, and loading checks every one of them. No
-pickle: reading a file cannot run code.
+so the file's JSON header names model, class names, M, position and kind, and loading checks every one of them, and a
+checksum over header and tensors; files from before there was one are read too. No pickle: reading a file cannot run code.
 
 Leaves out: when a training saves (see trainer.py).
 """
@@ -25,6 +25,7 @@ from coop_edu.prompt_encoder import text_tower
 from coop_edu.prompt_learner import PromptLearner, tensor_digest
 
 FORMAT = "coop_edu prompt, version 1"
+KEYS = {"format", "model", "weights", "classnames", "n_ctx", "width", "class_specific", "position", "facts"}
 
 
 def save_prompt(
@@ -37,12 +38,19 @@ def save_prompt(
     """Save a learner's context vectors, with anything that JSON can hold as facts (accuracy=..., recipe=...).
 
     tensors: more to keep in the file (a training's momentum).  The file appears in one step, whole.
-    Raises TypeError for a fact that JSON cannot hold.
+    Raises TypeError for a fact that JSON cannot hold, ValueError for values that are no numbers, and keeps a file that
+    is there.
     """
     header = {"format": FORMAT, **layout(learner), "facts": facts}
+    header = json.loads(json.dumps(header))  # as it will be read: the checksum is over that
     content = {"ctx": learner.ctx, **(tensors or {})}
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in content.items()}
-    text = json.dumps(header)
+    if wrong := _not_finite(content):
+        raise ValueError(
+            f"{', '.join(wrong)} of this prompt has values that are no numbers: its training has diverged. "
+            f"Nothing was written to {path}."
+        )
+    text = json.dumps({**header, "checksum": _checksum(header, content)})
     with atomically(path) as scratch:
         save_file(content, scratch, {"coop_edu": text})
 
@@ -61,6 +69,15 @@ def read_prompt(path: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tenso
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if header["format"] != FORMAT:
             raise ValueError(f"expected the format {FORMAT!r}, got {header['format']!r}")
+        checksum = header.pop("checksum", None)  # older files have none
+        if set(header) != KEYS:
+            raise ValueError(f"its header has other entries than expected: {sorted(set(header) ^ KEYS)}")
+        if checksum not in (None, _checksum(header, tensors)):
+            raise ValueError("its checksum is another: something in it was changed")
+        if not tensors["ctx"].is_floating_point():
+            raise ValueError(f"expected ctx in floating point, got {tensors['ctx'].dtype}")
+        if wrong := _not_finite(tensors):
+            raise ValueError(f"{', '.join(wrong)} has values that are no numbers")
         shape = [header["n_ctx"], header["width"]]
         shape = [len(header["classnames"]), *shape] if header["class_specific"] else shape
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
@@ -153,8 +170,8 @@ def resume_training(
     ]
     if differing:
         raise ValueError(
-            f"{path} is of another training ({'; '.join(differing)}). To resume, everything must be as it was; to "
-            "start anew, fit(..., resume=False) replaces the file."
+            f"{path} is of another training ({'; '.join(differing)}). To resume, everything must be as it was. To "
+            "train anew, give this training a checkpoint file of its own: without resume it would replace that one."
         )
     copy_ctx(learner, tensors["ctx"])
     learner.start = saved.get("start", learner.start)
@@ -178,9 +195,29 @@ def copy_ctx(learner: PromptLearner, ctx: torch.Tensor) -> None:
         else:
             why = f"was it learned on {got[0]} classes? A class-specific context cannot serve others"
         raise ValueError(f"expected ctx of shape {expected}, got {got}: {why}")
+    values = ctx.to(learner.ctx.dtype)
+    if not values.isfinite().all():
+        raise ValueError(
+            f"expected finite values in ctx, got some that are no numbers, or too large for {learner.ctx.dtype}: that "
+            "training has diverged"
+        )
     with torch.no_grad():
-        learner.ctx.copy_(ctx)
+        learner.ctx.copy_(values)
     learner.start = tensor_digest(learner.ctx)
+
+
+def _checksum(header: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 of all that a prompt file says, 64 hexadecimal digits."""
+    digest = hashlib.sha256(json.dumps(header).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _not_finite(tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    return [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
 
 
 def weights_digest(clip: Clip) -> str:

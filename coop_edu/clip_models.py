@@ -163,7 +163,7 @@ def _asset(filename: str, *, check: bool = False) -> Path:
     if not path.is_file():
         raise FileNotFoundError(
             f"{filename} is missing from {ASSETS}: the installation is incomplete. Reinstall coop_edu, or in a clone "
-            "run `git checkout -- coop_edu/assets`."
+            f"run `git checkout -- coop_edu/assets/{filename}`."
         )
     if check:
         expected = json.loads(_asset("checksums.json").read_text(encoding="utf-8")).get(filename)
@@ -171,7 +171,8 @@ def _asset(filename: str, *, check: bool = False) -> Path:
         if got != expected:
             raise ValueError(
                 f"{path} is damaged or was changed: expected SHA-256 {expected}, got {got}. Reinstall "
-                "coop_edu, or in a clone run `git checkout -- coop_edu/assets`. To load weights of your own: "
+                f"coop_edu, or in a clone run `git checkout -- coop_edu/assets/{filename}`, if the change is not yours. To "
+                "load weights of your own: "
                 f'load_clip("mini", pretrained="{filename}").'
             )
     return path

@@ -10,15 +10,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+INTERRUPTED = 130  # the exit status of what Ctrl-C has ended: 128 and the number of the signal
+
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a command; the exit status is 0 when it is done, 1 when an error was printed."""
+    """Run a command; the exit status is 0 when it is done, 1 when an error was printed, INTERRUPTED after Ctrl-C."""
     chosen = parser().parse_args(arguments)
     try:
         return (run if chosen.command == "run" else report)(chosen)
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
 
 
 def parser() -> argparse.ArgumentParser:
@@ -71,7 +76,15 @@ def run(chosen: argparse.Namespace) -> int:
     )
     there = set(read_results(chosen.results))
     print(f"{len(cells)} cells, {sum(cell in there for cell in cells)} of them in {chosen.results} already")
-    run_grid(cells, chosen.results, root=chosen.root, epochs=chosen.epochs, jobs=chosen.jobs)
+    try:
+        run_grid(cells, chosen.results, root=chosen.root, epochs=chosen.epochs, jobs=chosen.jobs)
+    except KeyboardInterrupt:
+        finished = len(read_results(chosen.results).keys() & set(cells))
+        print(
+            f"stopped: {finished} of {len(cells)} cells are in {chosen.results}; the same command goes on from there",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
     lines = read_results(chosen.results)
     print(table({cell: lines[cell] for cell in cells}))
     return 0
@@ -82,13 +95,12 @@ def report(chosen: argparse.Namespace) -> int:
     from coop_edu.reports import figure, table
     from coop_edu.results import read_results
 
-    results = {}
     for file in chosen.results:
         if not file.is_file():
             raise FileNotFoundError(
                 f"no results file {file}: python -m coop_edu run --results {file} makes one"
             )
-        results |= read_results(file)
+    results = read_results(*chosen.results)
     if not results:
         raise ValueError(f"no finished cell in {', '.join(map(str, chosen.results))}")
     print(table(results))

@@ -37,6 +37,7 @@ REQUIREMENTS = {  # package on the index: (module it brings, oldest version), as
     "safetensors": ("safetensors", "0.4.3"),
     "scikit-learn": ("sklearn", "1.5"),
     "threadpoolctl": ("threadpoolctl", "3.1"),
+    "filelock": ("filelock", "3.12"),
 }
 ASSETS = Path(__file__).parent / "assets"
 OLDEST_PYTHON = (3, 10)
@@ -139,7 +140,9 @@ def _check_cache_folder() -> Check:
 
 
 def _check_assets() -> Iterator[Check]:
-    remedy = "install coop_edu again, or in a clone: git checkout -- coop_edu/assets"
+    remedy = (
+        "install coop_edu again, or in a clone: git status, then git restore what is not a change of yours"
+    )
     folder = ASSETS
     try:
         expected = json.loads((folder / "checksums.json").read_text(encoding="utf-8"))

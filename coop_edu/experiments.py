@@ -13,18 +13,22 @@ Leaves out: what a cell computes (cells.py), tables and curves from the results 
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
 from coop_edu.cells import LEARNED, WITHOUT_TRAINING, as_json, recipe_of, run_cells
+from coop_edu.files import check_replaceable
 from coop_edu.parallel import as_finished
-from coop_edu.results import Cell, append, read_results, write
+from coop_edu.results import Cell, add, append, read_results, settle
 from coop_edu.scales import SCALES
 
 PROTOCOLS = ("few-shot", "domains", "base-to-new")
@@ -95,9 +99,11 @@ def run_grid(
 
     root: where the paper's data sets are; epochs: instead of the recipe's.  jobs: processes; 1 is this one, with a
     thread on each core; more need joblib; None takes backend and number from joblib.parallel_config, for a cluster.  A
-    run that is killed loses what is in flight and no more; in the end the file is sorted.
-    Raises ValueError if results are damaged, or if a cell in them had another recipe; RuntimeError, after all others are
-    finished, if cells failed, naming them.
+    run that is killed or interrupted loses what is in flight and no more; in the end the file is sorted.  Several grids
+    may write one file at the same time.
+    Raises ValueError if results are damaged, or if a cell in them had another recipe; OSError, before anything is
+    computed, if results are read-only or no file; RuntimeError, after all others are finished, if cells failed, naming
+    them.
     """
     cells, results = list(dict.fromkeys(cells)), Path(results)
     done = read_results(results)
@@ -107,25 +113,25 @@ def run_grid(
             raise ValueError(
                 f"{results} has {cell} with another recipe ({done[cell]['recipe']}, now {recipe}): take another file"
             )
-    if results.is_file():
-        write(results, done)  # without a line that a crash has cut
     times = results.with_name(f"{results.stem}.seconds.jsonl")
+    for file in (results, times):
+        check_replaceable(file).parent.mkdir(parents=True, exist_ok=True)  # what cannot work fails now
+    if results.is_file():
+        done = settle(results)  # without a line that a crash has cut
     # A group of which a line is missing is computed whole: then each figure is rounded as in an undisturbed run.
     todo = [group for group in _groups(cells) if not done.keys() >= set(group)]
     failed = []
-    bar = tqdm(total=sum(map(len, todo)), desc="cells", disable=not progress)
-    for group, lines, seconds in _run_all(todo, root, epochs, jobs):
-        if isinstance(lines, Exception):
-            failed.append(f"{', '.join(map(str, group))} failed ({type(lines).__name__}): {lines}")
-            continue
-        for cell, line in zip(group, lines):
-            if cell not in done:
-                append(results, line)
+    with tqdm(total=sum(map(len, todo)), desc="cells", disable=not progress) as bar:
+        for group, lines, seconds in _run_all(todo, root, epochs, jobs):
+            if isinstance(lines, Exception):
+                failed.append(f"{', '.join(map(str, group))} failed ({type(lines).__name__}): {lines}")
+                continue
+            new = {cell: line for cell, line in zip(group, lines) if cell not in done}
+            done |= add(results, new)
+            for cell in new:
                 append(times, {"cell": asdict(cell), "seconds": round(seconds / len(group), 3)})
-                done[cell] = line
-        bar.update(len(group))
-    bar.close()
-    write(results, done)
+            bar.update(len(group))
+    done = settle(results, done)
     if failed:
         raise RuntimeError("\n".join(failed))
     _warn_of_too_few(done[cell] for cell in cells)
@@ -163,12 +169,36 @@ def _run_all(
         return
     from joblib import Parallel, delayed, effective_n_jobs
 
-    count = effective_n_jobs(-1 if jobs is None else jobs)
-    for first in range(
-        0, len(groups), count
-    ):  # rounds, because not every backend hands out results one by one
-        some = groups[first : first + count]
-        yield from Parallel(n_jobs=jobs)(delayed(_timed)(group, root, epochs) for group in some)
+    work = [delayed(_in_worker)(group, root, epochs, os.getpid()) for group in groups]
+    try:
+        pool = Parallel(n_jobs=jobs, return_as="generator_unordered")
+    except ValueError:  # this backend does not hand out results one by one: in rounds, then
+        count = effective_n_jobs(-1 if jobs is None else jobs)
+        for first in range(0, len(work), count):
+            yield from Parallel(n_jobs=jobs)(work[first : first + count])
+    else:
+        yield from pool(work)
+
+
+def _in_worker(
+    group: list[Cell], root: str | Path | None, epochs: int | None, parent: int
+) -> tuple[list[Cell], list[dict] | Exception, float]:
+    _end_with(parent)
+    return _timed(group, root, epochs)
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """Let this process end with its parent, or a killed grid would go on computing; other processes are left alone."""
+    if os.getppid() != parent:  # a thread of the parent, or another machine of a cluster
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _timed(

@@ -8,13 +8,20 @@ Leaves out: what is written (see datasets/iconnet.py, features.py, checkpoints.p
 
 from __future__ import annotations
 
+import errno
+import glob
 import hashlib
 import os
+import shutil
+import stat
 import sys
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+ONE_HOUR = 3600  # seconds
 
 
 def cache_folder() -> Path:
@@ -47,22 +54,69 @@ def sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def check_replaceable(target: str | Path) -> Path:
+    """Where a file that is to be written lies, symbolic links followed, if it may be written.
+
+    Raises PermissionError for a file that is read-only, for root too: somebody wanted it kept; IsADirectoryError for a
+    folder; FileExistsError for a device or a pipe, which a rename would put a file in the place of.
+
+    >>> check_replaceable("/new/file.txt").name
+    'file.txt'
+    """
+    target = Path(os.path.realpath(target))  # a rename would put a file in the place of the link
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "a folder is there, expected a file", str(target))
+    if target.exists():
+        if not target.is_file():
+            raise FileExistsError(errno.EEXIST, "expected a file, this is a device or a pipe", str(target))
+        if not os.access(target, os.W_OK) or not target.stat().st_mode & 0o222:
+            raise PermissionError(errno.EACCES, "the file is read-only, and is left as it is", str(target))
+    return target
+
+
 @contextmanager
 def atomically(target: str | Path) -> Iterator[Path]:
     """Write to the path given; it becomes `target` in one step when the block ends, or vanishes when the block fails.
+
+    What is written is on the disk before the step.  A file that is replaced keeps its mode and owner, a symbolic link
+    goes on leading to it.  Raises OSError, before the block, where `check_replaceable` does.
 
     >>> import tempfile; folder = tempfile.TemporaryDirectory(); target = Path(folder.name) / "result.txt"
     >>> with atomically(target) as scratch: _ = scratch.write_text("whole")
     >>> target.read_text(), [path.name for path in target.parent.iterdir()]
     ('whole', ['result.txt'])
     """
-    target = Path(target)
+    target = check_replaceable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = target.with_name(
-        f".{target.name}.{uuid.uuid4().hex}.part"
-    )  # same folder: same disk, so a rename will do
+    remove_abandoned(target.parent, f".{glob.escape(target.name)}.{'[0-9a-f]' * 32}.part")
+    # In the same folder, so on the same disk, where a rename will do.
+    scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+    old = target.stat() if target.exists() else None
     try:
+        scratch.touch(0o666 if old is None else stat.S_IMODE(old.st_mode) | stat.S_IWUSR)
+        # The block may put a file of another mode in the place of this one, as safetensors does.
+        mode = scratch.stat().st_mode if old is None else old.st_mode
         yield scratch
+        with open(scratch, "rb+") as file:
+            os.fsync(file.fileno())  # else a power failure could leave an empty file under the final name
+        if old is not None and hasattr(os, "chown"):
+            with suppress(OSError):  # to give a file away is for root
+                os.chown(scratch, old.st_uid, old.st_gid)
+        os.chmod(scratch, stat.S_IMODE(mode))
         os.replace(scratch, target)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def remove_abandoned(folder: Path, pattern: str) -> None:
+    """Remove what a killed process left in the midst of its work, if nobody has touched it for an hour."""
+    for path in folder.glob(pattern):
+        try:
+            if time.time() - path.stat().st_mtime <= ONE_HOUR:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+        except OSError:  # its owner finished just now, or it is not ours to remove
+            pass

@@ -69,11 +69,12 @@ def train_together(
                 own_sums.add(loss.detach(), logits.detach(), labels)
             total.backward()  # each loss depends on one context: the gradient of the sum is all their gradients
             optimizer.step()
-        for trainer, history, own_sums in zip(trainers, histories, sums):
-            trainer.check_finite(own_sums, epoch)
+        for trainer, history, own_sums, own in zip(trainers, histories, sums, ctx):
+            trainer.check_finite(own_sums, epoch, own)
             history.add(own_sums, lr)
     for trainer, own in zip(trainers, ctx.detach()):
         trainer.learner.ctx.data.copy_(own)
+        trainer.check_usable(recipe.epochs - 1)
     return histories
 
 
@@ -120,10 +121,14 @@ def as_finished(function: Callable[[Job], Result], jobs: Iterable[Job]) -> Itera
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads_before = torch.get_num_threads()
     pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
+    wait = True
     try:
         with threadpool_limits(1, "blas"):  # NumPy's products too
             for future in as_completed([pool.submit(function, job) for job in jobs]):
                 yield future.result()
+    except (KeyboardInterrupt, GeneratorExit):
+        wait = False  # nobody wants the rest, and what runs may take hours
+        raise
     finally:
-        pool.shutdown(cancel_futures=True)  # after an error, what has not begun is not begun
+        pool.shutdown(wait=wait, cancel_futures=True)  # after an error, what has not begun is not begun
         torch.set_num_threads(threads_before)

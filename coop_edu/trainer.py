@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from torch.nn import functional as F
@@ -115,7 +116,7 @@ class Trainer:
         resume=True goes on from the checkpoint as if nothing had happened; without a file yet, it starts. Raises
         ValueError if data and learner disagree on the classes, features and recipe on the views, or checkpoint and
         this training on anything, the pictures and the start of the context too; FloatingPointError as soon as the loss
-        is seen not to be finite.
+        or the context is seen not to be finite.
         """
         self.check(data)
         recipe, learner = self.count_epochs(len(data)), self.learner
@@ -135,7 +136,12 @@ class Trainer:
         for epoch in tqdm(epochs, desc="learning the prompt", disable=not self.progress, delay=2):
             self._run_epoch(epoch, batches, recipe.steps_per_epoch(len(data)), history)
             done = epoch + 1
-            if self.checkpoint is not None and (done % self.checkpoint_every == 0 or done == recipe.epochs):
+            save = self.checkpoint is not None and (
+                done % self.checkpoint_every == 0 or done == recipe.epochs
+            )
+            if save or done == recipe.epochs:
+                self.check_usable(epoch)
+            if save:
                 self._save(training, history)
             if self.callback is not None:
                 self.callback(TrainerState(done, recipe.epochs, history, learner))
@@ -164,7 +170,7 @@ class Trainer:
             images, labels = next(batches)  # (B, E), (B,)
             sums.add(*self._step(images, labels), labels)
             if step % look_every == 0 or step == steps:
-                self.check_finite(sums, epoch)
+                self.check_finite(sums, epoch, self.learner.ctx)
         history.add(sums, lr)
 
     def _step(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -200,15 +206,26 @@ class Trainer:
         dtype, enabled = getattr(torch, self.recipe.precision), self.recipe.precision != "float32"
         return torch.autocast(self.device.type, dtype=dtype, enabled=enabled)
 
-    def check_finite(self, sums: EpochSums, epoch: int) -> None:
-        """Stop, with what may help, once the loss is not a number."""
+    def check_finite(self, sums: EpochSums, epoch: int, ctx: torch.Tensor) -> None:
+        """Stop, with what may help, once the loss is not a number, or the context that the last step made."""
         if not math.isfinite(sums.loss.item()):
-            raise FloatingPointError(
-                f"the loss is not finite (epoch {epoch + 1}, by step {sums.steps}): the context vectors are lost. "
-                f"Likely causes: a learning rate that is too high (lr={self.recipe.lr}; the paper's is "
-                f"0.002), image features that are not finite, precision={self.recipe.precision!r} (try "
-                "'float32'). A checkpoint, if one was asked for, still holds the last good epoch."
-            )
+            self._diverged("the loss is", f"epoch {epoch + 1}, by step {sums.steps}")
+        if not ctx.isfinite().all():
+            self._diverged("the context vectors are", f"epoch {epoch + 1}, after step {sums.steps}")
+
+    @torch.no_grad()
+    def check_usable(self, epoch: int) -> None:
+        """Stop if the context is finite but too large for the text encoder: no further step would notice it."""
+        if not self.learner().isfinite().all():
+            self._diverged("the text features are", f"after epoch {epoch + 1}")
+
+    def _diverged(self, what: str, when: str) -> NoReturn:
+        raise FloatingPointError(
+            f"{what} not finite ({when}): the context vectors are lost. "
+            f"Likely causes: a learning rate that is too high (lr={self.recipe.lr}; the paper's is "
+            f"0.002), image features that are not finite, precision={self.recipe.precision!r} (try "
+            "'float32'). A checkpoint, if one was asked for, still holds the last good epoch that was saved."
+        )
 
     # -------------------------------------------------------------------------------------------- the batches
     def batches(

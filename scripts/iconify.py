@@ -196,7 +196,8 @@ def render_all(drawings: list[Drawing], folder: Path) -> np.ndarray:
     pictures = np.load(path, mmap_mode="r")
     if len(pictures) != len(drawings):
         raise ValueError(
-            f"{path} holds {len(pictures)} pictures, the catalogue {len(drawings)}: delete the folder"
+            f"{path} holds {len(pictures)} pictures, the catalogue {len(drawings)}: take another folder, or remove "
+            f"{path.name} and {done.name} from this one"
         )
     return pictures
 

@@ -305,6 +305,7 @@ def test_damaged_and_foreign_files(clip, tmp_path):
         ({"state_dict": {"ctx": torch.zeros(3)}}, r"\(3,\)"),
         ({"state_dict": {"ctx": torch.zeros(3, 4, dtype=torch.int64)}}, "holds no prompt"),
         ({"state_dict": {"ctx": torch.full((3, 32), torch.nan)}}, "diverged"),
+        ({"state_dict": {"ctx": torch.full((3, 32), 1e300, dtype=torch.float64)}}, "too large for float32"),
         (
             {"state_dict": {"ctx": torch.ones(3, 32)}, "coop_edu": {"format": "of the future"}},
             "of the future",

@@ -76,6 +76,7 @@ def test_another_model_or_other_weights(clip, tmp_path):
 def change(path, header=None, tensors=None):
     with safe_open(path, "pt") as file:
         old_header = json.loads(file.metadata()["coop_edu"])
+        del old_header["checksum"]  # as in a file from before there was one
         old = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     save_file({**old, **(tensors or {})}, path, {"coop_edu": json.dumps({**old_header, **(header or {})})})
 
@@ -133,6 +134,62 @@ def test_damaged_and_foreign_files(clip, tmp_path):
     change(path, {"format": "of the future"})
     with pytest.raises(ValueError, match="of the future"):
         load_prompt(path, clip)
+
+
+def flipped(content, bit):
+    return content[: bit // 8] + bytes([content[bit // 8] ^ (1 << bit % 8)]) + content[bit // 8 + 1 :]
+
+
+def test_no_flipped_bit_is_loaded(clip, tmp_path):
+    """64 bits of ctx, spread over it, and every eleventh of the whole file."""
+    path = tmp_path / "p.safetensors"
+    save_prompt(learner(clip), path, accuracy=81.5)
+    whole = path.read_bytes()
+    ctx = 8 * (len(whole) - 4 * 32 * 4)
+    for bit in [*range(ctx, 8 * len(whole), 63), *range(0, 8 * len(whole), 11)]:
+        path.write_bytes(flipped(whole, bit))
+        with pytest.raises(ValueError, match="not a whole prompt file"):
+            read_prompt(path)
+    path.write_bytes(whole)
+    assert torch.equal(load_prompt(path, clip).ctx, learner(clip).ctx)
+
+
+def test_a_file_from_before_the_checksum_loads(clip, tmp_path):
+    made, path = learner(clip), tmp_path / "p.safetensors"
+    header = {"format": checkpoints.FORMAT, **checkpoints.layout(made), "facts": {"accuracy": 81.5}}
+    save_file({"ctx": made.ctx.detach()}, path, {"coop_edu": json.dumps(header)})
+    assert torch.equal(load_prompt(path, clip).ctx, made.ctx)
+    save_file({"ctx": made.ctx.detach()}, path, {"coop_edu": json.dumps({**header, "chdcksum": "0"})})
+    with pytest.raises(ValueError, match="chdcksum"):
+        load_prompt(path, clip)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_no_numbers_are_neither_saved_nor_loaded(clip, tmp_path, value):
+    path, bad = tmp_path / "p.safetensors", learner(clip)
+    save_prompt(learner(clip), path)
+    whole = path.read_bytes()
+    bad.ctx.data[1, 2] = value
+    with pytest.raises(ValueError, match="diverged"):
+        save_prompt(bad, path)
+    with pytest.raises(ValueError, match="momentum"):
+        save_prompt(learner(clip), path, tensors={"momentum": bad.ctx})
+    assert path.read_bytes() == whole
+    header = {"format": checkpoints.FORMAT, **checkpoints.layout(bad), "facts": {}}
+    for ctx in (bad.ctx.detach(), torch.ones(4, 32, dtype=torch.long)):  # an older file
+        save_file({"ctx": ctx}, path, {"coop_edu": json.dumps(header)})
+        with pytest.raises(ValueError, match="not a whole prompt file"):
+            load_prompt(path, clip)
+
+
+def test_values_that_only_a_wider_type_can_hold_are_refused(clip, tmp_path):
+    made = learner(clip)
+    before = made.ctx.detach().clone()
+    with pytest.raises(ValueError, match=r"too large for torch\.float32"):
+        copy_ctx(made, torch.full((4, 32), 1e300, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"too large for torch\.float16"):
+        copy_ctx(PromptLearner(tiny_clip(dtype=torch.float16), NAMES, n_ctx=4), torch.full((4, 32), 1e5))
+    assert torch.equal(made.ctx, before)
 
 
 def test_a_failed_save_keeps_the_old_file(clip, tmp_path, monkeypatch):

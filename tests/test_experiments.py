@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from coop_edu import __main__, experiments, reports
 from coop_edu import cells as one_cell
@@ -62,6 +63,10 @@ def tiny(tmp_path, monkeypatch):
         make_dataset(tmp_path / "data", name, CLASSES, train=2, val=2, test=2)
     yield use_tiny(tmp_path / "data", monkeypatch.setattr)
     forget()
+
+
+def ten_lines():
+    return [line_of("IconFood", "M16_end", 70.0 + seed, 16, seed)[1] for seed in range(1, 11)]
 
 
 def grid(**options):
@@ -239,6 +244,177 @@ def test_a_damaged_or_foreign_file_is_left_alone(tiny, tmp_path):
         assert file.read_bytes() == content
 
 
+@pytest.mark.parametrize("joined", [b"\r", b" ", b"", b"\x0c"])
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_results_that_something_has_joined_are_refused_and_stay(tmp_path, joined, end):
+    file = tmp_path / "results.jsonl"
+    texts = [json.dumps(line).encode() for line in ten_lines()]
+    content = joined.join(texts) + end
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"line 1 of .*results\.jsonl(.|\n)*line of its own"):
+        run_grid(grid(), file, progress=False)
+    assert file.read_bytes() == content
+    file.write_bytes(b"\r\n".join(texts) + end)  # as an editor of Windows saves it
+    assert list(read_results(file).values()) == ten_lines()
+
+
+def test_a_last_line_is_left_out_only_where_it_is_the_beginning_of_one_record(tmp_path):
+    file = tmp_path / "results.jsonl"
+    *first, last = [json.dumps(line, sort_keys=True).encode() for line in ten_lines()]
+    for cut in range(len(last) + 1):
+        file.write_bytes(b"\n".join([*first, last[:cut]]))
+        assert len(read_results(file)) == 9 + (cut == len(last))
+    older = json.dumps({"cell": ten_lines()[0]["cell"], "figures": {}}).encode()  # whole, with parts missing
+    for wrong in (last + b" }", last[:40] + last, last[:40] + b"\xff", last[:40] + b"\n", older):
+        file.write_bytes(b"\n".join([*first, wrong]))
+        with pytest.raises(ValueError, match=r"line 10 of .*results\.jsonl is not a result"):
+            read_results(file)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cell": []},
+        {"figures": [1]},
+        {"figures": {"accuracy": "81"}},
+        {"cell": {"shots": "16"}},
+        {"cell": {"k": 1}},
+    ],
+)
+def test_values_of_another_type_are_no_result(tmp_path, change):
+    file, line = tmp_path / "results.jsonl", ten_lines()[0]
+    if isinstance(change.get("cell"), dict):
+        change = {"cell": {**line["cell"], **change["cell"]}}
+    file.write_text(json.dumps({**line, **change}) + "\n" + json.dumps([1]) + "\n")
+    with pytest.raises(ValueError, match=r"line 1 of .*results\.jsonl is not a result \(TypeError"):
+        read_results(file)
+
+
+def test_unknown_keys_are_kept(tiny, tmp_path):
+    file = tmp_path / "results.jsonl"
+    run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
+    mine = [{**json.loads(line), "machine": "lab 2"} for line in file.read_text().splitlines()]
+    file.write_text("".join(json.dumps(line) + "\n" for line in mine))
+    run_grid(grid(), file, epochs=1, progress=False)
+    assert [line.get("machine") for line in read_results(file).values()] == [None] * 3 + ["lab 2"] * 3
+
+
+def test_lines_that_contradict_each_other_are_named(tmp_path, capsys):
+    file, other = tmp_path / "results.jsonl", tmp_path / "other.jsonl"
+    lines = ten_lines()
+    changed = {**lines[2], "figures": {"accuracy": 1.5}}
+    file.write_text(
+        "".join(json.dumps(line) + "\n" for line in [*lines, lines[1]])
+    )  # the same twice: no harm
+    assert list(read_results(file).values()) == lines
+    other.write_text(json.dumps({**lines[2], "versions": {"torch": "9"}}) + "\n")
+    assert list(read_results(file, other).values()) == lines  # another machine, the same figures
+    other.write_text(json.dumps(changed) + "\n")
+    with pytest.raises(
+        ValueError, match=r"line 3 of .*results\.jsonl and line 1 of .*other\.jsonl(.|\n)*figures"
+    ):
+        read_results(file, other)
+    assert __main__.main(["report", str(file), str(other)]) == 1
+    assert "line 3 of" in capsys.readouterr().err
+    file.write_text("".join(json.dumps(line) + "\n" for line in [*lines, changed]))
+    with pytest.raises(ValueError, match=r"line 3 of .* and line 11 of .*M16_end.*differ in figures"):
+        read_results(file)
+
+
+# ------------------------------------------------------------------------------------- several grids into one file
+ADDER = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from test_experiments import line_of
+from coop_edu.results import add, settle
+settle(sys.argv[1])
+for seed in range(1, 11):
+    add(sys.argv[1], dict([line_of("Task" + sys.argv[3], "M16_end", 70.0, 16, seed)]))
+settle(sys.argv[1])
+"""
+
+
+def test_six_processes_lose_no_line_of_one_file(tmp_path):
+    file = tmp_path / "results.jsonl"
+    some = [
+        subprocess.Popen([sys.executable, "-c", ADDER, str(file), str(TESTS), str(n)], cwd=TESTS.parent)
+        for n in range(6)
+    ]
+    assert [process.wait(timeout=300) for process in some] == [0] * 6
+    found = read_results(file)
+    assert len(found) == 60 and list(found) == sorted(found)
+
+
+def meanwhile(monkeypatch, do):
+    """Let something happen once while the first group of a grid is computed."""
+    real, todo = experiments.run_cells, [do]
+
+    def run_cells(cells, *rest):
+        if todo:
+            todo.pop()()
+        return real(cells, *rest)
+
+    monkeypatch.setattr(experiments, "run_cells", run_cells)
+
+
+@pytest.mark.parametrize("second", ["Zoo", "Farm"])
+def test_two_grids_into_one_file_are_both_in_it(tiny, tmp_path, monkeypatch, second):
+    file, alone = tmp_path / "results.jsonl", tmp_path / "alone.jsonl"
+    run_grid(sorted({*grid(datasets=["Zoo"]), *grid(datasets=[second])}), alone, epochs=1, progress=False)
+    meanwhile(monkeypatch, lambda: run_grid(grid(datasets=[second]), file, epochs=1, progress=False))
+    run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
+    assert file.read_bytes() == alone.read_bytes()
+
+
+def test_a_second_grid_with_another_recipe_is_noticed_though_it_came_later(tiny, tmp_path, monkeypatch):
+    file = tmp_path / "results.jsonl"
+    meanwhile(monkeypatch, lambda: run_grid(grid(datasets=["Zoo"]), file, epochs=2, progress=False))
+    with pytest.raises(ValueError, match="another recipe"):
+        run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
+    assert {line["recipe"]["epochs"] for line in read_results(file).values() if line["recipe"]} == {2}
+
+
+def test_a_line_that_another_process_left_cut_is_not_joined_to_the_next(tiny, tmp_path, monkeypatch):
+    file = tmp_path / "results.jsonl"
+    run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
+    whole = file.read_bytes()
+    first = whole.splitlines(keepends=True)[0]
+    file.write_bytes(first)
+    meanwhile(monkeypatch, lambda: file.write_bytes(first + whole[len(first) :][:50]))
+    run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
+    assert file.read_bytes() == whole
+
+
+def test_a_file_that_was_removed_meanwhile_is_written_again(tiny, tmp_path, monkeypatch):
+    file = tmp_path / "results.jsonl"
+    run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
+    meanwhile(monkeypatch, file.unlink)
+    assert len(run_grid(grid(), file, epochs=1, progress=False)) == 6 == len(read_results(file))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX files")
+@pytest.mark.parametrize("kind", ["read-only", "folder", "times", "pipe", "under a file"])
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_computed(
+    tiny, tmp_path, monkeypatch, capsys, kind
+):
+    monkeypatch.setattr(experiments, "run_cells", lambda *cells: pytest.fail("computed"))
+    file = tmp_path / "results.jsonl"
+    if kind == "folder":
+        file.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "under a file":
+        (tmp_path / "f").write_text("")
+        file = tmp_path / "f" / "results.jsonl"
+    else:
+        locked = file if kind == "read-only" else tmp_path / "results.seconds.jsonl"
+        locked.write_text("")
+        locked.chmod(0o444)
+    options = ["--datasets", "Zoo", "--shots", "1", "--seeds", "1", "--variants", "zero_shot"]
+    assert __main__.main(["run", "--results", str(file), *options]) == 1
+    assert file.name in capsys.readouterr().err or kind == "times" or kind == "under a file"
+
+
 VICTIM = """
 import sys, time
 from pathlib import Path
@@ -270,6 +446,81 @@ def test_killed_and_resumed_gives_the_same_bytes(tiny, tmp_path):
     assert 2 <= found < len(grid(seeds=SEEDS))
     run_grid(grid(seeds=SEEDS), killed, epochs=1, progress=False)
     assert killed.read_bytes() == undisturbed.read_bytes()
+
+
+INTERRUPTED = """
+import runpy, signal, sys, time
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+from test_experiments import experiments, use_tiny
+use_tiny(Path({data!r}), setattr)
+real = experiments.run_cells
+experiments.run_cells = lambda cells, *rest: real(cells, *rest) if cells[0].shots else time.sleep(600)
+sys.argv = ["coop_edu", "run", "--results", {file!r}, "--datasets", "Zoo", "--shots", "1", "2", "--seeds", "1",
+            "--variants", "zero_shot", "M2_end", "--epochs", "1"]
+runpy.run_module("coop_edu", run_name="__main__")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_ctrl_c_ends_at_once_with_one_line_and_keeps_what_is_finished(tiny, tmp_path):
+    file = tmp_path / "results.jsonl"
+    code = INTERRUPTED.format(tests=str(TESTS), data=str(tmp_path / "data"), file=str(file))
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=TESTS.parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while not (file.is_file() and file.read_bytes().count(b"\n") >= 2):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=100)  # the third cell would take 600 s
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    stopped = f"stopped: 2 of 3 cells are in {file}; the same command goes on from there"
+    assert said.splitlines()[-1] == stopped and "Traceback" not in said
+    assert {cell.shots for cell in read_results(file)} == {1, 2}
+
+
+PARENT = """
+import sys, time
+from joblib import Parallel, delayed
+from coop_edu.experiments import _end_with
+
+def work(lock, parent):
+    from filelock import FileLock
+    from pathlib import Path
+    _end_with(parent)
+    with FileLock(lock):
+        Path(lock + ".held").touch()
+        time.sleep(600)
+
+import os
+Parallel(n_jobs=2)(delayed(work)(lock, os.getpid()) for lock in sys.argv[1:])
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
+def test_workers_end_with_their_parent(tmp_path):
+    locks = [str(tmp_path / name) for name in "ab"]
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, *locks], cwd=TESTS.parent)
+    try:
+        while not all(Path(f"{lock}.held").exists() for lock in locks):
+            assert parent.poll() is None
+            time.sleep(0.05)
+    finally:
+        parent.kill()
+        parent.wait()
+    for lock in locks:  # the system frees it when the worker is gone
+        with FileLock(lock, timeout=60):
+            pass
 
 
 def test_of_seeds_that_learn_together_a_missing_one_is_learned_as_before(tiny, tmp_path):

@@ -4,6 +4,7 @@ import errno
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from coop_edu import __main__
+from coop_edu import cells as one_cell
 from coop_edu.datasets import iconnet, load_dataset
 from coop_edu.datasets.iconnet import unpack
 from coop_edu.files import sha256
@@ -115,8 +118,7 @@ def test_a_killed_process_leaves_no_half_cache_and_its_rubbish_goes_later(archiv
     assert (
         contents(target) == contents(tmp_path / "made") and rubbish.exists()
     )  # it may be somebody's, in the making
-    os.utime(rubbish, (0, 0))
-    shutil.rmtree(target)
+    os.utime(rubbish, (0, 0))  # there is nothing to unpack any more, and still it goes
     unpack(archive, sha256(archive), tmp_path / "cache")
     assert left_behind(tmp_path / "cache") == [target.name]
 
@@ -190,6 +192,40 @@ def test_a_picture_deleted_from_the_cache_is_named_with_the_remedy(shipped):
     load_dataset("IconNet").train[0].image.unlink()
     with pytest.raises(ValueError, match=r"missing picture(.|\n)*Delete that folder"):
         load_dataset("IconNet")
+
+
+def test_nobody_is_told_to_delete_a_folder_of_their_own(shipped, monkeypatch, capsys):
+    mine = shipped / "my thesis"
+    mine.mkdir()
+    (mine / "chapter.tex").write_text("years")
+    damaged = shutil.copytree(shipped / "made", shipped / "unpacked by me")
+    next((damaged / "IconNet" / "images").rglob("*.png")).unlink()
+    for root in (mine, damaged, str(mine)):
+        with pytest.raises(ValueError, match="leave root out") as caught:
+            load_dataset("IconNet", root=root)
+        assert "elete" not in str(caught.value)
+    one_cell._load_dataset.cache_clear()
+    options = ["--datasets", "IconNet", "--shots", "1", "--seeds", "1", "--variants", "zero_shot"]
+    assert __main__.main(["run", "--results", str(shipped / "r.jsonl"), "--root", str(mine), *options]) == 1
+    printed = capsys.readouterr().err
+    assert "leave root out" in printed and "elete" not in printed
+
+
+def test_no_advice_names_a_folder_to_delete_but_the_one_in_the_cache():
+    """Of all our sources; a new one has to be looked at: is what it names ours?"""
+    root = Path(iconnet.__file__).parents[2]
+    texts = {
+        path: path.read_text(encoding="utf-8")
+        for path in [*root.glob("coop_edu/**/*.py"), *root.glob("scripts/*.py")]
+    }
+    advice = [
+        path.name
+        for path, text in texts.items()
+        for line in text.splitlines()
+        if re.search(r"(?i)\bdelete\b|\brm -|git (checkout|restore) -- coop_edu/assets(?!/)", line)
+        and '"' in line
+    ]
+    assert advice == ["iconnet.py"]
 
 
 @pytest.mark.skipif(

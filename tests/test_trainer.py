@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from coop_edu import checkpoints
 from coop_edu.checkpoints import load_prompt, read_prompt, save_prompt
 from coop_edu.features import Features
+from coop_edu.parallel import train_together
 from coop_edu.pictures import load_image, seeded
 from coop_edu.prompt_learner import PromptLearner
 from coop_edu.trainer import Recipe, Trainer
@@ -315,6 +316,54 @@ def test_a_loss_that_is_not_finite_stops_at_once_and_the_checkpoint_is_of_the_la
     assert len(trainer.batches) == 2 * 2 + 1
     header, tensors = read_prompt(tmp_path / "c.safetensors")
     assert len(header["facts"]["training"]["history"]["loss"]) == 2 and tensors["ctx"].isfinite().all()
+
+
+class Ruined(Trainer):
+    """The second step leaves a context of one value everywhere."""
+
+    value = math.nan
+
+    def _step(self, images, labels):
+        done = super()._step(images, labels)
+        if self.optimizer.param_groups[0]["lr"] != self.recipe.learning_rate(0):
+            self.learner.ctx.data.fill_(self.value)
+        return done
+
+
+@pytest.mark.parametrize("value, what", [(math.nan, "context vectors"), (math.inf, "context vectors")])
+@pytest.mark.parametrize("epochs", [2, 5])
+def test_after_divergence_the_checkpoint_holds_the_last_good_epoch(
+    clip, tmp_path, monkeypatch, value, what, epochs
+):
+    monkeypatch.setattr(Ruined, "value", value)
+    path = tmp_path / "c.safetensors"
+    recipe = make_recipe(epochs=epochs, batch_size=10)  # one step an epoch
+    trainer = Ruined(make_learner(clip), recipe, progress=False, checkpoint=path)
+    with pytest.raises(FloatingPointError, match=rf"{what} are not finite \(epoch 2, after step 1"):
+        trainer.fit(make_features())
+    header, tensors = read_prompt(path)
+    assert len(header["facts"]["training"]["history"]["loss"]) == 1 and tensors["ctx"].isfinite().all()
+    assert load_prompt(path, clip).text_features().isfinite().all()
+
+
+def test_a_context_too_large_for_the_text_encoder_is_neither_saved_nor_returned(clip, tmp_path, monkeypatch):
+    path = tmp_path / "c.safetensors"
+    with pytest.raises(FloatingPointError, match="epoch"):
+        Trainer(make_learner(clip), make_recipe(lr=1e38, epochs=2), progress=False, checkpoint=path).fit(
+            make_features()
+        )
+    assert load_prompt(path, clip).text_features().isfinite().all()
+
+
+def test_a_last_step_that_ruins_the_context_is_no_success(clip):
+    recipe = make_recipe(epochs=2, batch_size=10)
+    with pytest.raises(FloatingPointError, match="epoch 2"):
+        Ruined(make_learner(clip), recipe, progress=False).fit(make_features())
+    recipe = replace(recipe, lr=1e38)
+    with pytest.raises(FloatingPointError, match="epoch 2"):
+        train_together(
+            [Trainer(make_learner(clip), recipe, progress=False) for _ in range(2)], [make_features()] * 2
+        )
 
 
 def test_a_learning_rate_that_blows_up_is_named(clip):

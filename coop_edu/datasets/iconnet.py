@@ -13,17 +13,15 @@ import json
 import os
 import shutil
 import tempfile
-import time
 import zipfile
 from functools import cache
 from pathlib import Path
 
 from coop_edu.datasets import Dataset
 from coop_edu.datasets.split_file import SplitFileError, classnames_of, read_split
-from coop_edu.files import cache_folder, sha256
+from coop_edu.files import cache_folder, remove_abandoned, sha256
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
-ONE_HOUR = 3600  # seconds
 
 
 @cache
@@ -37,6 +35,7 @@ def load_iconnet(name: str, root: str | Path | None = None) -> Dataset:
 
     Raises ValueError for a damaged archive or cache, OSError for a cache folder that cannot be written.
     """
+    given = root
     if root is None:
         checksum = json.loads((ASSETS / "checksums.json").read_text(encoding="utf-8"))["iconnet.zip"]
         root = unpack(ASSETS / "iconnet.zip", checksum, cache_folder())
@@ -44,10 +43,15 @@ def load_iconnet(name: str, root: str | Path | None = None) -> Dataset:
     try:
         splits = read_split(folder / f"split_zhou_{name}.json", folder / "images")
     except (SplitFileError, FileNotFoundError) as error:
-        raise ValueError(
-            f"{error}\nThe unpacked drawings in {root} are damaged. Delete that folder and load again: "
+        # Only the folder in the cache is ours to give up; one that was given may hold anything.
+        advice = (
+            f"The unpacked drawings in {root} are damaged. Delete that folder, which holds nothing else, and load again: "
             "it will be unpacked afresh."
-        ) from error
+            if given is None
+            else f"{name} comes with the package: leave root out. It is only for drawings that you unpacked yourself, in "
+            f"folders such as {folder}."
+        )
+        raise ValueError(f"{error}\n{advice}") from error
     card = {"role": facts["role"], "about": facts["about"], "stands for": facts["models"]}
     return Dataset(name, classnames_of(splits), **splits, template=facts["template"], card=card)
 
@@ -60,13 +64,13 @@ def unpack(archive: Path, checksum: str, cache: Path) -> Path:
     OSError (PermissionError ...) if the cache folder is read-only or full.  Nothing half unpacked stays behind.
     """
     target = cache / f"{archive.stem}-{checksum[:16]}"
+    remove_abandoned(cache, "unpacking-*")
     if target.is_dir():  # it got its name when it was whole
         return target
     _verify(archive, checksum)
     scratch = None
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(cache)
         scratch = Path(tempfile.mkdtemp(prefix="unpacking-", dir=cache))
         with zipfile.ZipFile(archive) as file:
             file.extractall(scratch / "whole")
@@ -102,16 +106,6 @@ def _rename_unless_there(source: Path, target: Path) -> None:
     except OSError:
         if not target.is_dir():  # else another process was first, with the same files
             raise
-
-
-def _remove_abandoned(cache: Path) -> None:
-    """Remove what a killed process left behind more than an hour ago."""
-    for folder in cache.glob("unpacking-*"):
-        try:
-            if time.time() - folder.stat().st_mtime > ONE_HOUR:
-                shutil.rmtree(folder, ignore_errors=True)
-        except FileNotFoundError:  # its owner finished just now
-            pass
 
 
 def _unpacked_megabytes(archive: Path) -> int:
