@@ -9,7 +9,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from coop_edu import (
+from coop_edu import (  # fmt: skip
     FeatureBank,
     LinearProbe,
     PromptLearner,
@@ -22,7 +22,7 @@ from coop_edu import (
     mean_and_std,
     sample_train_val,
     train_together,
-)  # fmt: skip
+)
 from coop_edu.scales import SCALES
 
 ASSETS = Path(__file__).parent.parent / "coop_edu" / "assets"

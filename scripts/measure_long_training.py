@@ -23,7 +23,7 @@ from coop_edu import (
     side_by_side,
     train_together,
 )
-from coop_edu.recipe import Recipe
+from coop_edu.coop.recipe import Recipe
 from coop_edu.scales import SCALES
 
 SHOTS, SEEDS = 16, (1, 2, 3)

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from coop_edu.checkpoints import load_prompt
-from coop_edu.features import Features
-from coop_edu.pictures import seeded
-from coop_edu.prompt_learner import PromptLearner
-from coop_edu.trainer import Recipe, Trainer
+from coop_edu.coop.checkpoints import load_prompt
+from coop_edu.coop.prompt_learner import PromptLearner
+from coop_edu.coop.trainer import Recipe, Trainer
+from coop_edu.data.batches import seeded
+from coop_edu.data.features import Features
 
 from pictures import make_examples
 from tiny_clip import tiny_clip
@@ -50,7 +50,7 @@ def make(case, folder):
 
 def train(folder):
     """What each process does: every case; one goes on from a checkpoint; one cannot be shared."""
-    from coop_edu.distributed import DistributedTrainer
+    from coop_edu.coop.distributed import DistributedTrainer
 
     results = {}
     for case in CASES:
@@ -165,7 +165,7 @@ def test_more_processes_than_classes(two):
 
 @needs_accelerate
 def test_one_process_is_the_trainer(tmp_path, monkeypatch):
-    from coop_edu.distributed import DistributedTrainer
+    from coop_edu.coop.distributed import DistributedTrainer
 
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     learner, recipe, data = make("unified", tmp_path)
@@ -176,9 +176,9 @@ def test_one_process_is_the_trainer(tmp_path, monkeypatch):
 
 
 def test_accelerate_is_imported_only_when_asked_for(monkeypatch):
-    code = "import sys, coop_edu.distributed; sys.exit('accelerate' in sys.modules)"
+    code = "import sys, coop_edu.coop.distributed; sys.exit('accelerate' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    from coop_edu.distributed import DistributedTrainer
+    from coop_edu.coop.distributed import DistributedTrainer
 
     monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(ImportError, match=r"pip install 'coop_edu\[distributed\]'"):

@@ -7,11 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from coop_edu.datasets import Dataset
-from coop_edu.evaluation import accuracy, domain_generalisation, mean_and_std, per_class_accuracy, predict
-from coop_edu.features import Features, extract_features
-from coop_edu.prompt_learner import PromptLearner
-from coop_edu.templates import ZeroShot
+from coop_edu.clip.zero_shot import ZeroShot
+from coop_edu.coop.prompt_learner import PromptLearner
+from coop_edu.data.dataset import Dataset
+from coop_edu.data.features import Features, extract_features
+from coop_edu.evaluate.accuracy import accuracy, per_class_accuracy, predict
+from coop_edu.evaluate.domains import domain_generalisation
+from coop_edu.evaluate.seeds import mean_and_std
 
 from pictures import draw, make_examples
 from tiny_clip import tiny_clip

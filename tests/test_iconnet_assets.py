@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from coop_edu.datasets import iconnet, load_dataset
-from coop_edu.datasets.iconnet import unpack
+from coop_edu.data import iconnet
+from coop_edu.data.datasets import load_dataset
+from coop_edu.data.iconnet import unpack
 from coop_edu.files import sha256
 
 from pictures import make_dataset

@@ -8,8 +8,8 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from coop_edu.features import Features
-from coop_edu.linear_probe import LinearProbe, expected_warnings_ignored, search_C
+from coop_edu.data.features import Features
+from coop_edu.evaluate.linear_probe import LinearProbe, expected_warnings_ignored, search_C
 
 from tiny_clip import tiny_clip
 

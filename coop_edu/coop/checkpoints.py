@@ -1,0 +1,196 @@
+"""Save and load learned prompts: a safetensors file that holds the context vectors and says what they belong to.
+
+A learned prompt is M vectors (or K x M), a few kilobytes; it only means something to the CLIP that it was learned on,
+so the file's JSON header names model, class names, M, position and kind, and loading checks every one of them. No
+pickle: reading a file cannot run code.
+
+Leaves out: when a training saves (see trainer.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from coop_edu.clip.models import Clip
+from coop_edu.clip.text_towers import text_tower
+from coop_edu.coop.prompt_learner import PromptLearner
+from coop_edu.files import atomically
+
+FORMAT = "coop_edu prompt, version 1"
+
+
+def save_prompt(
+    learner: PromptLearner,
+    path: str | Path,
+    *,
+    tensors: Mapping[str, torch.Tensor] | None = None,
+    **facts: Any,
+) -> None:
+    """Save a learner's context vectors, with anything that JSON can hold as facts (accuracy=..., recipe=...).
+
+    tensors: more to keep in the file (a training's momentum).  The file appears in one step, whole.
+    Raises TypeError for a fact that JSON cannot hold.
+    """
+    header = {"format": FORMAT, **layout(learner), "facts": facts}
+    content = {"ctx": learner.ctx, **(tensors or {})}
+    content = {name: tensor.detach().cpu().contiguous() for name, tensor in content.items()}
+    text = json.dumps(header)
+    with atomically(path) as scratch:
+        save_file(content, scratch, {"coop_edu": text})
+
+
+def read_prompt(path: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """What a prompt file holds: its header (model, classnames, n_ctx, ..., facts) and its tensors ("ctx", ...).
+
+    Raises FileNotFoundError without the file; ValueError if it is damaged, of another kind, or contradicts itself.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no prompt file at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})["coop_edu"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if header["format"] != FORMAT:
+            raise ValueError(f"expected the format {FORMAT!r}, got {header['format']!r}")
+        shape = [header["n_ctx"], header["width"]]
+        shape = [len(header["classnames"]), *shape] if header["class_specific"] else shape
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} is not a whole prompt file of coop_edu ({type(error).__name__}: {error}). It is "
+            "damaged, cut short, or of another format; expected a safetensors file written by save_prompt."
+        ) from error
+    if list(tensors["ctx"].shape) != shape:
+        raise ValueError(
+            f"{path} contradicts itself: by its header ctx has shape {tuple(shape)} (classes, context "
+            f"vectors, width), but it has {tuple(tensors['ctx'].shape)}. The file was changed; take the "
+            "original."
+        )
+    return header, tensors
+
+
+def load_prompt(path: str | Path, clip: Clip, classnames: Sequence[str] | None = None) -> PromptLearner:
+    """The learner that was saved, on `clip`; with classnames, the same context in front of those names.
+
+    Raises ValueError if the prompt was learned on another CLIP, or is class-specific and asked for a class that it
+    has no context for; and as `read_prompt` does.
+    """
+    header, tensors = read_prompt(path)
+    if (header["model"], header["weights"]) != (clip.name, weights_digest(clip)):
+        why = (
+            f"it was learned on {header['model']!r}, this is {clip.name!r}"
+            if header["model"] != clip.name
+            else f"this {clip.name!r} has other weights than the one it was learned on"
+        )
+        raise ValueError(
+            f"the prompt in {path} does not fit this CLIP: {why} (context width {header['width']}, here "
+            f"{text_tower(clip.model).token_embedding.weight.shape[1]}). Context vectors live in one model's "
+            f"own word embedding space and mean nothing in another's: load_clip({header['model']!r}), or "
+            "learn them again."
+        )
+    learner = PromptLearner(
+        clip,
+        header["classnames"],
+        n_ctx=header["n_ctx"],
+        class_specific=header["class_specific"],
+        position=header["position"],
+    )
+    copy_ctx(learner, tensors["ctx"])
+    return learner if classnames is None else learner.with_classnames(classnames)
+
+
+def save_training(
+    learner: PromptLearner,
+    path: str | Path,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    training: dict[str, Any],
+    history: dict[str, list[float]],
+) -> None:
+    """Save a learner in the midst of its training, with all that is needed to go on; `load_prompt` reads it too.
+
+    training: what must be the same when it is resumed (recipe, labels); history: what happened so far.
+    """
+    momentum = optimizer.state[learner.ctx].get("momentum_buffer")  # none before the first step
+    facts = {**training, "scaler": scaler.state_dict(), "history": history}
+    save_prompt(learner, path, tensors={} if momentum is None else {"momentum": momentum}, training=facts)
+
+
+def resume_training(
+    learner: PromptLearner,
+    path: str | Path,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    training: dict[str, Any],
+) -> dict[str, list[float]]:
+    """Put learner, optimizer and scaler back to where `save_training` left them; returns the history.
+
+    Raises ValueError, and changes nothing, if anything in `training` or the learner's layout is not as it was.
+    """
+    header, tensors = read_prompt(path)
+    saved = header["facts"].get("training")
+    if saved is None:
+        raise ValueError(
+            f"{path} holds a prompt but no training to resume: save_prompt wrote it, not a Trainer"
+        )
+    here, there = {**layout(learner), **json.loads(json.dumps(training))}, {**header, **saved}
+    differing = [
+        f"{key}: {there[key]!r:.200} there, {here[key]!r:.200} here"
+        for key in here
+        if there[key] != here[key]
+    ]
+    if differing:
+        raise ValueError(
+            f"{path} is of another training ({'; '.join(differing)}). To resume, everything must be as it was; to "
+            "start anew, fit(..., resume=False) replaces the file."
+        )
+    copy_ctx(learner, tensors["ctx"])
+    if "momentum" in tensors:
+        optimizer.state[learner.ctx]["momentum_buffer"] = tensors["momentum"].to(learner.ctx.device)
+    if saved["scaler"]:
+        scaler.load_state_dict(saved["scaler"])
+    return saved["history"]
+
+
+def copy_ctx(learner: PromptLearner, ctx: torch.Tensor) -> None:
+    """Put values into a learner's context.  Raises ValueError if the shapes differ, and guesses why."""
+    expected, got = tuple(learner.ctx.shape), tuple(ctx.shape)
+    if expected != got:
+        if len(expected) != len(got):
+            why = "is one of the two class-specific (K, M, D) and the other unified (M, D)?"
+        elif expected[-1] != got[-1]:
+            why = f"another CLIP's word embeddings: they are {got[-1]} wide there and {expected[-1]} here"
+        elif expected[-2] != got[-2]:
+            why = f"was it learned with n_ctx={got[-2]}?"
+        else:
+            why = f"was it learned on {got[0]} classes? A class-specific context cannot serve others"
+        raise ValueError(f"expected ctx of shape {expected}, got {got}: {why}")
+    with torch.no_grad():
+        learner.ctx.copy_(ctx)
+
+
+def weights_digest(clip: Clip) -> str:
+    """Tells two models of one name apart: a checksum of the text tower's word positions, 16 hexadecimal digits."""
+    positions = text_tower(clip.model).positional_embedding
+    return hashlib.sha256(positions.detach().cpu().float().numpy().tobytes()).hexdigest()[:16]
+
+
+def layout(learner: PromptLearner) -> dict[str, Any]:
+    """What must be known to use a context."""
+    return {
+        "model": learner.clip.name,
+        "weights": weights_digest(learner.clip),
+        "classnames": list(learner.classnames),
+        "n_ctx": learner.ctx.shape[-2],
+        "width": learner.ctx.shape[-1],
+        "class_specific": learner.ctx.ndim == 3,
+        "position": learner.position,
+    }
