@@ -107,7 +107,7 @@ def two(request, tmp_path_factory):
         "ACCELERATE_USE_CPU": "true",
         "GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0",
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(TESTS),
+        "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]),  # this copy of the library
     }
     run = subprocess.run(
         commands(request.param, folder), env=environment, capture_output=True, text=True, timeout=300
