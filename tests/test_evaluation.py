@@ -60,7 +60,7 @@ def test_examples_and_features_agree_and_the_cache_is_passed_on(clip, tmp_path):
 def test_text_features_are_computed_once(clip, monkeypatch):
     learner = PromptLearner(clip, ["cat", "dog"], n_ctx=2)
     calls, original = [], learner.forward
-    monkeypatch.setattr(learner, "forward", lambda: calls.append(1) or original())
+    monkeypatch.setattr(learner, "forward", lambda ctx: calls.append(1) or original(ctx))
     data = Features(
         torch.randn(500, 16, generator=torch.Generator().manual_seed(0)), torch.zeros(500).long(), ("cat",)
     )

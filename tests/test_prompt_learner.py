@@ -216,9 +216,18 @@ def test_nearest_words():
     assert word == "a" and distance == pytest.approx(0.01 * 32**0.5)
 
 
-def test_clip_comes_along_when_the_learner_is_moved():
-    learner = PromptLearner(tiny_clip(), NAMES, n_ctx=2).double()
-    assert learner().dtype == torch.float64 and learner.clip.model.positional_embedding.dtype == torch.float64
+def test_a_learner_that_is_moved_leaves_clip_alone_and_says_so():
+    shared = tiny_clip()
+    moved, other = PromptLearner(shared, NAMES, n_ctx=2).double(), PromptLearner(shared, NAMES, n_ctx=2)
+    assert other().dtype == torch.float32, "the CLIP that both share was moved"
+    with pytest.raises(
+        ValueError, match=r"the learner is torch.float64 on cpu, its CLIP torch.float32 on cpu"
+    ):
+        moved()
+    shared.model.double()
+    assert moved().dtype == torch.float64
+    with pytest.raises(ValueError, match=r"learner\.to\(\.\.\.\) moves the learner"):
+        other()
 
 
 # ------------------------------------------------------------------------------------------------ bad input

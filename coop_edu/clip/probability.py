@@ -32,24 +32,26 @@ def class_logits(
 ) -> torch.Tensor:
     """The exponents of Eq. 1: cosine similarities, divided by the temperature.
 
-    image_features (B, E) and text_features (K, E), normalised or not; logit_scale is 1 / tau, one positive number.
-    Returns (B, K).  Raises ValueError if the features are not 2-D, if their widths differ (features of two CLIPs
-    were mixed) or if the logit scale is not positive.
+    image_features (B, E) and text_features (K, E), or (B, K, E) where each image has texts of its own, normalised or
+    not; logit_scale is 1 / tau, one positive number.
+    Returns (B, K).  Raises ValueError if the features have another number of dimensions, if their widths differ
+    (features of two CLIPs were mixed) or if the logit scale is not positive.
 
     >>> class_logits(torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 5.0]]), logit_scale=10.0)
     tensor([[10.,  0.]])
     """
+    by_image = text_features.ndim == 3 and len(text_features) == len(image_features)
     for name, x in (("image_features", image_features), ("text_features", text_features)):
-        if x.ndim != 2:
+        if x.ndim != 2 and not (by_image and x is text_features):
             hint = (
                 "one row is one picture or one class: add the missing axis with x[None]"
                 if x.ndim == 1
                 else "several views? average them, or score them one by one"
             )
             raise ValueError(f"expected {name} of shape (rows, width), got {tuple(x.shape)}: {hint}")
-    if image_features.shape[1] != text_features.shape[1]:
+    if image_features.shape[1] != text_features.shape[-1]:
         raise ValueError(
-            f"image features are {image_features.shape[1]} wide and text features {text_features.shape[1]}: they come "
+            f"image features are {image_features.shape[1]} wide and text features {text_features.shape[-1]}: they come "
             "from two different CLIPs, or one of them was not projected. Encode both with the same load_clip(...)."
         )
     on_host = (
@@ -61,7 +63,9 @@ def class_logits(
             "CLIP stores its logarithm, take clip.logit_scale or model.logit_scale.exp()"
         )
     f = normalize(image_features)  # f: (B, E)
-    w = normalize(text_features)  # w: (K, E)
+    w = normalize(text_features)  # w: (K, E), or (B, K, E)
+    if by_image:
+        return (logit_scale * f[:, None] @ w.mT)[:, 0]  # (B, 1, E) by (B, E, K)
     return logit_scale * f @ w.T  # cos(w_i, f) / tau: (B, K)
 
 

@@ -71,20 +71,15 @@ class DistributedTrainer(Trainer):
     def fit(self, data: Sequence[Example] | Features, *, resume: bool = False) -> History:
         """As Trainer.fit, in every process; ValueError if there are more processes than classes or pictures a batch."""
         learner, n = self.learner, self.accelerator.num_processes
+        learner.check_groups()
         K, B = len(learner.classnames), min(len(data), self.recipe.batch_size)
         if n > min(K, B):
             raise ValueError(
                 f"{n} processes cannot share {K} classes and batches of {B} pictures: start at most {min(K, B)}"
             )
-        in_groups = PromptLearner(
-            learner.clip,
-            learner.classnames,
-            n_ctx=learner.n_ctx,
-            class_specific=learner.class_specific,
-            position=learner.position,
-            max_classes_at_once=min(K // n, learner.max_classes_at_once or K),
-        )
-        groups = list(in_groups.encoders)
+        at_once = min(K // n, learner.max_classes_at_once or K)
+        options = {**learner.options(), "max_classes_at_once": at_once}
+        groups = list(type(learner)(learner.clip, learner.classnames, **options).encoders)
         self.encoders = self._share(groups)  # of the classes whose prompts this process encodes
         self.n_classes = [sum(e.n_classes for e in self._share(groups, rank)) for rank in range(n)]
         return super().fit(data, resume=resume)
@@ -94,19 +89,30 @@ class DistributedTrainer(Trainer):
         learner = self.learner
         self.optimizer.zero_grad()
         with self.autocast(), torch.set_grad_enabled(learner.max_classes_at_once is None):
-            own = torch.cat([encoder(learner.table()) for encoder in self.encoders])  # (K / n, E)
-        text_features = self._together(own.detach().float(), self.n_classes).requires_grad_()  # (K, E)
-        loss, logits = self.loss(images, text_features, labels)
-        (gradient,) = torch.autograd.grad(self.scaler.scale(loss), text_features)  # (K, E)
-        gradient = gradient.split(self.n_classes)[self.accelerator.process_index]
+            table = learner.table(learner.context(images))
+            own = torch.cat(
+                [encoder(table) for encoder in self.encoders], dim=-2
+            )  # (K / n, E), or (B, K / n, E)
+        by_class = own.detach().float().transpose(0, -2)
+        text_features = self._together(by_class, self.n_classes).transpose(0, -2)  # (K, E), or (B, K, E)
+        text_features = text_features.detach().requires_grad_()
+        loss, logits = learner.objective(images, text_features, labels)
+        self.scaler.scale(loss).backward()
+        for parameter in learner.parameters():
+            if parameter.grad is not None and not self.is_main:
+                parameter.grad.zero_()  # of an objective that looks at parameters itself: counted once
+        gradient = text_features.grad.split(self.n_classes, dim=-2)[self.accelerator.process_index]
         if learner.max_classes_at_once is None:
             own.backward(gradient.to(own.dtype))
         else:  # a graph for one group at a time, as backward_in_chunks explains
-            for encoder, part in zip(self.encoders, gradient.split([e.n_classes for e in self.encoders])):
+            sizes = [encoder.n_classes for encoder in self.encoders]
+            for encoder, part in zip(self.encoders, gradient.split(sizes, dim=-2)):
                 with self.autocast():
-                    features = encoder(learner.table())
+                    features = encoder(learner.table(learner.context(images)))
                 features.backward(part.to(features.dtype))
-        learner.ctx.grad = self.accelerator.reduce(learner.ctx.grad, reduction="sum")
+        for parameter in learner.parameters():
+            if parameter.grad is not None:
+                parameter.grad = self.accelerator.reduce(parameter.grad, reduction="sum")
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss.detach(), logits.detach()
@@ -132,6 +138,6 @@ class DistributedTrainer(Trainer):
 
     def _together(self, own: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
         """The rows of all processes, one after the other; gather wants equal numbers, so they are padded and cut."""
-        padded = torch.nn.functional.pad(own, (0, 0, 0, max(sizes) - len(own)))
+        padded = torch.cat([own, own.new_zeros(max(sizes) - len(own), *own.shape[1:])])
         parts = self.accelerator.gather(padded).split(max(sizes))
         return torch.cat([part[:size] for part, size in zip(parts, sizes)])

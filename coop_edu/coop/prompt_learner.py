@@ -10,12 +10,17 @@ The text encoder g makes of each prompt a class's weight, w_i = g(t_i), and with
 shared by all classes ("unified", UC) or each class has its own ("class-specific", CSC).  The M x D (or K x M x D)
 numbers of `ctx` are all that is ever trained.
 
+A method of your own is a subclass, and there are two things to override: `objective`, what training minimises, and
+`context`, where the context depends on the image.  Every way of training calls both: the Trainer at once or in groups
+of classes, several trainings in one pass, several processes.
+
 Leaves out: how g is computed fast (clip/prompt_encoder.py), the training loop (trainer.py), files (checkpoints.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -40,12 +45,17 @@ class PromptLearner(nn.Module):
     the free memory, else as many as do.
 
     ctx: (M, D), or (K, M, D) if class-specific, the only parameter.
-    Raises ValueError for an unknown position, empty or repeated names, and a prompt that does not fit.
+    Raises ValueError for an unknown position, empty or repeated names, a prompt that does not fit, and, when it is
+    used, where learner and CLIP were moved apart.
 
         learner = PromptLearner(load_clip("mini"), ["cat", "rocket"], n_ctx=4)
         learner.prompts()                                  # ["X X X X cat.", "X X X X rocket."]
         learner.loss(image_features, labels).backward()    # learner.ctx.grad
     """
+
+    images_at_once: int | None = (
+        None  # how many contexts logits() encodes at once, where images have their own
+    )
 
     def __init__(
         self,
@@ -159,9 +169,20 @@ class PromptLearner(nn.Module):
 
     # ---------------------------------------------------------------------------------------------- the classifier
 
+    def context(self, image_features: torch.Tensor) -> torch.Tensor:
+        """The context for images (B, E): ctx itself, or, in a method that overrides this, (B, *ctx.shape)."""
+        return self.ctx
+
     def table(self, ctx: torch.Tensor | None = None) -> torch.Tensor:
         """What the prompts are made of: the context vectors, then the word embeddings in use, (..., rows, D)."""
         ctx = self.ctx if ctx is None else ctx
+        weight = text_tower(self.clip.model).token_embedding.weight
+        if (ctx.device, self.ctx.dtype) != (weight.device, weight.dtype):
+            raise ValueError(
+                f"the learner is {self.ctx.dtype} on {ctx.device}, its CLIP {weight.dtype} on {weight.device}: one of "
+                f"them was moved without the other. learner.to(...) moves the learner, learner.clip.to(...) the CLIP, "
+                "which all learners on it share."
+            )
         rows = ctx.flatten(-3, -2) if self.class_specific else ctx  # (..., M, D) or (..., K x M, D)
         return torch.cat([rows, self.words.expand(*rows.shape[:-2], *self.words.shape)], dim=-2)
 
@@ -180,11 +201,23 @@ class PromptLearner(nn.Module):
 
     def logits(self, image_features: torch.Tensor) -> torch.Tensor:
         """(B, E), normalised or not -> (B, K); their softmax is Eq. 3's p(y = i | x)."""
-        return class_logits(image_features, self(), self.clip.logit_scale)
+        parts = image_features.split(self.images_at_once or max(1, len(image_features)))
+        scale = self.clip.logit_scale
+        return torch.cat([class_logits(some, self(self.context(some)), scale) for some in parts])
+
+    def objective(
+        self, image_features: torch.Tensor, text_features: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What training minimises, here cross entropy, -log p(y | x) of Eq. 3, averaged; and the logits.
+
+        image_features (B, E), text_features (K, E) or (B, K, E), not normalised, labels (B,) -> loss (), logits (B, K).
+        """
+        logits = class_logits(image_features, text_features, self.clip.logit_scale)
+        return nn.functional.cross_entropy(logits, labels), logits
 
     def loss(self, image_features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Cross entropy of (B, E) features and (B,) labels: -log p(y | x), averaged."""
-        return nn.functional.cross_entropy(self.logits(image_features), labels)
+        """The objective of (B, E) features and (B,) labels, with its graph back to the parameters."""
+        return self.objective(image_features, self(self.context(image_features)), labels)[0]
 
     def backward_in_chunks(
         self,
@@ -197,18 +230,27 @@ class PromptLearner(nn.Module):
         The logits need all K text features at once, their gradients do not.  So: encode all groups without a graph;
         take the gradient with respect to the features; encode group by group again, with a graph, and push it back.
         `scale` is applied to the loss first (GradScaler.scale).  Returns the loss () and the logits (B, K), detached.
+        Raises TypeError where a subclass has a forward of its own.
         """
+        self.check_groups()
         with torch.no_grad():
-            features = self().to(self.ctx.dtype)  # (K, E)
+            features = self(self.context(image_features)).to(self.ctx.dtype)  # (K, E), or (B, K, E)
         with torch.autocast(features.device.type, enabled=False):  # Eq. 3 in full precision
-            logits = class_logits(image_features, features.requires_grad_(), self.clip.logit_scale)
-            loss = nn.functional.cross_entropy(logits, labels)
-            (gradient,) = torch.autograd.grad(loss if scale is None else scale(loss), features)  # (K, E)
-        for encoder, part in zip(
-            self.encoders, gradient.split([encoder.n_classes for encoder in self.encoders])
-        ):
-            encoder(self.table()).to(part.dtype).backward(part)
+            loss, logits = self.objective(image_features, features.requires_grad_(), labels)
+            (loss if scale is None else scale(loss)).backward()
+        sizes = [encoder.n_classes for encoder in self.encoders]
+        for encoder, part in zip(self.encoders, features.grad.split(sizes, dim=-2)):
+            encoder(self.table(self.context(image_features))).to(part.dtype).backward(part)
         return loss.detach(), logits.detach()
+
+    def check_groups(self) -> None:
+        """TypeError where a subclass has a forward of its own: groups of classes are encoded without it."""
+        if type(self).forward is not PromptLearner.forward:
+            raise TypeError(
+                f"{type(self).__name__} overrides forward, which training in groups of classes (max_classes_at_once) "
+                "and in several processes cannot honour: they call the text encoder group by group. Override context "
+                "or objective instead, or train at once, in one process, with max_classes_at_once=None."
+            )
 
     # ---------------------------------------------------------------------------------------------- what was learned
 
@@ -232,16 +274,20 @@ class PromptLearner(nn.Module):
                 rows.append(own.index(name))
                 own[rows[-1]] = None  # a name that stands twice (templates.IMAGENET_TWINS) has two contexts
             ctx = ctx[rows]
-        other = PromptLearner(
-            self.clip,
-            classnames,
-            n_ctx=self.n_ctx,
-            class_specific=self.class_specific,
-            position=self.position,
-            max_classes_at_once=self.max_classes_at_once,
-        )
-        other.ctx = nn.Parameter(ctx.clone())
+        other = type(self)(self.clip, classnames, **self.options())
+        learned = {**dict(self.named_parameters()), "ctx": ctx}
+        for name, parameter in other.named_parameters():
+            parameter.data = learned[name].detach().clone()
         return other
+
+    def options(self) -> dict[str, Any]:
+        """The keyword arguments that make another learner like this one.  A subclass adds its own."""
+        return {
+            "n_ctx": self.n_ctx,
+            "class_specific": self.class_specific,
+            "position": self.position,
+            "max_classes_at_once": self.max_classes_at_once,
+        }
 
     @torch.no_grad()
     def nearest_words(self, k: int = 1) -> list:
@@ -263,11 +309,6 @@ class PromptLearner(nn.Module):
                 found.append([(tokenizer.decode([t]).strip(), d) for t, d in zip(tokens, distances)])
         M = self.n_ctx
         return [found[i : i + M] for i in range(0, len(found), M)] if self.class_specific else found
-
-    def _apply(self, fn: Callable, recurse: bool = True) -> PromptLearner:
-        """.to(), .cuda(), .double(): CLIP comes along, or the two could not work together."""
-        self.clip.model._apply(fn)
-        return super()._apply(fn, recurse)
 
 
 def _initial_context(

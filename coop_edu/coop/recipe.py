@@ -6,6 +6,7 @@ Leaves out: the loop that follows it (trainer.py).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -74,11 +75,11 @@ class Recipe:
         """
         return cls(epochs=10 if dataset == "IconNet" and shots > 4 else 15, views=None)
 
-    def optimizer(self, ctx: torch.nn.Parameter) -> torch.optim.SGD:
-        """SGD with momentum and weight decay, on the context vectors."""
+    def optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.SGD:
+        """SGD with momentum and weight decay, on what is learned: the context vectors, in CoOp."""
         from torch.optim import SGD
 
-        return SGD([ctx], lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+        return SGD(parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
 
     def learning_rate(self, epoch: int) -> float:
         """Of one epoch, counted from 0: constant while warming up, then a cosine that never quite reaches 0.

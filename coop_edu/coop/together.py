@@ -16,6 +16,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.coop.trainer import EpochSums, History, Trainer
 from coop_edu.data.dataset import Example
 from coop_edu.data.features import Features
@@ -26,10 +27,10 @@ def train_together(
 ) -> list[History]:
     """[trainer.fit(some) for trainer, some in zip(trainers, data)], in one pass over all of them.
 
-    The learners must share CLIP, class names and layout, the recipes all but the seed, the data their number of
+    The learners must share method, CLIP, class names and layout, the recipes all but the seed, the data their number of
     pictures: else ValueError.  Checkpoints, callbacks and progress bars of the trainers are left aside.  Where one
-    training fills the machine already (fresh views, groups of classes) or scales its gradients (float16), they are
-    fitted one by one after all.
+    training fills the machine already (fresh views, groups of classes), scales its gradients (float16), learns more
+    than ctx or makes its text features in its own way, they are fitted one by one after all.
 
         trainers = [Trainer(PromptLearner(clip, names, seed=s), Recipe(seed=s, views=None)) for s in (1, 2, 3)]
         histories = train_together(trainers, [shots_of_seed[s] for s in (1, 2, 3)])
@@ -37,12 +38,12 @@ def train_together(
     _check(trainers, data)
     first, recipe = trainers[0], trainers[0].recipe
     big = recipe.views == "fresh" or first.learner.max_classes_at_once is not None
-    if big or recipe.precision == "float16":
+    if big or recipe.precision == "float16" or not all(map(_can_be_stacked, trainers)):
         return [trainer.fit(some) for trainer, some in zip(trainers, data)]
     ctx = nn.Parameter(
         torch.stack([trainer.learner.ctx.detach() for trainer in trainers])
     )  # (S, M, D) or (S, K, M, D)
-    optimizer = recipe.optimizer(ctx)
+    optimizer = recipe.optimizer([ctx])
     batches = zip(*(trainer.batches(some) for trainer, some in zip(trainers, data)))
     histories = [History() for _ in trainers]
     for epoch in range(recipe.epochs):
@@ -54,17 +55,31 @@ def train_together(
                 text_features = first.learner(ctx)  # (S, K, E)
             total = 0
             for trainer, own, (images, labels), own_sums in zip(trainers, text_features, next(batches), sums):
-                loss, logits = trainer.loss(images, own, labels)
+                loss, logits = trainer.learner.objective(images, own.float(), labels)
                 total = total + loss
                 own_sums.add(loss.detach(), logits.detach(), labels)
             total.backward()  # each loss depends on one context: the gradient of the sum is all their gradients
+            for trainer, gradient in zip(trainers, ctx.grad):
+                if trainer.learner.ctx.grad is not None:  # an objective that looks at ctx itself
+                    gradient += trainer.learner.ctx.grad
+                    trainer.learner.ctx.grad = None
             optimizer.step()
+            for trainer, own in zip(trainers, ctx.detach()):
+                trainer.learner.ctx.data.copy_(own)
         for trainer, history, own_sums in zip(trainers, histories, sums):
             trainer.check_finite(own_sums, epoch)
             history.add(own_sums, lr)
-    for trainer, own in zip(trainers, ctx.detach()):
-        trainer.learner.ctx.data.copy_(own)
     return histories
+
+
+def _can_be_stacked(trainer: Trainer) -> bool:
+    """Is ctx all that is learned, and are text features made of it as in CoOp, so that contexts can be stacked?"""
+    kind = type(trainer.learner)
+    as_in_coop = all(
+        getattr(kind, name) is getattr(PromptLearner, name) for name in ("context", "table", "forward")
+    )
+    learned = [name for name, _ in trainer.learner.named_parameters()]
+    return type(trainer) is Trainer and as_in_coop and learned == ["ctx"]
 
 
 def _check(trainers: Sequence[Trainer], data: Sequence[Sequence[Example] | Features]) -> None:
@@ -73,6 +88,7 @@ def _check(trainers: Sequence[Trainer], data: Sequence[Sequence[Example] | Featu
         trainer.check(some)
         a, b = first.learner, trainer.learner
         same = {
+            "method": type(a) is type(b),
             "CLIP": a.clip is b.clip,
             "class names": a.classnames == b.classnames,
             "n_ctx": a.n_ctx == b.n_ctx,

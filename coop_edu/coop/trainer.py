@@ -16,10 +16,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from coop_edu.clip.probability import class_logits
 from coop_edu.coop.checkpoints import resume_training, save_training
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.coop.recipe import Recipe
@@ -82,9 +80,12 @@ class TrainerState:
 class Trainer:
     """Trains a PromptLearner by a recipe.
 
-    device: "auto" trains where the learner's CLIP is (load_clip chose cuda, mps or cpu); any other moves both there.
+    device: "auto" trains where the learner's CLIP is (load_clip chose cuda, mps or cpu); any other moves both there, and
+    with the CLIP from under any other learner on it, which then says so.  What is minimised is `learner.objective`.
     callback(state) is called once per epoch with a TrainerState.  checkpoint: a file, also readable by `load_prompt`,
     replaced in one step every `checkpoint_every` epochs and after the last.  workers: processes that read pictures.
+
+    Raises TypeError where a method overrides what no training calls.
 
         history = Trainer(learner, Recipe.paper(shots=16)).fit(shots)
     """
@@ -101,12 +102,15 @@ class Trainer:
         checkpoint_every: int = 1,
         workers: int = 0,
     ) -> None:
+        _check_overrides(type(self), type(learner))
         self.learner, self.recipe = learner, recipe
         self.callback, self.progress, self.workers = callback, progress, workers
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self.checkpoint_every = checkpoint_every
         self.device = learner.clip.device if device == "auto" else torch.device(device)
-        learner.to(self.device)  # CLIP comes along
+        if device != "auto":
+            learner.clip.to(self.device)
+        learner.to(self.device)
 
     def fit(self, data: Sequence[Example] | Features, *, resume: bool = False) -> History:
         """Train for all the recipe's epochs, on examples (pictures) or on features computed before.
@@ -117,7 +121,7 @@ class Trainer:
         """
         self.check(data)
         recipe, learner = self.recipe, self.learner
-        self.optimizer = recipe.optimizer(learner.ctx)
+        self.optimizer = recipe.optimizer(learner.parameters())
         self.scaler = torch.amp.GradScaler(
             self.device.type,
             init_scale=1024,  # torch's 2^16 overflows at first, which skips steps: a short training has few
@@ -165,19 +169,12 @@ class Trainer:
                 loss, logits = learner.backward_in_chunks(images, labels, self.scaler.scale)
         else:
             with self.autocast():
-                text_features = learner()  # w_i = g(t_i) for all classes: (K, E)
-            loss, logits = self.loss(images, text_features, labels)
+                text_features = learner(learner.context(images))  # w_i = g(t_i) for all classes: (K, E)
+            loss, logits = learner.objective(images, text_features.float(), labels)
             self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss.detach(), logits.detach()
-
-    def loss(
-        self, images: torch.Tensor, text_features: torch.Tensor, labels: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """images (B, E), text_features (K, E), labels (B,) -> loss () and logits (B, K)."""
-        logits = class_logits(images, text_features.float(), self.learner.clip.logit_scale)
-        return F.cross_entropy(logits, labels), logits  # - log p(y | x), Eq. 3
 
     def autocast(self) -> torch.autocast:
         """The recipe's precision, for the text and image encoders."""
@@ -257,7 +254,9 @@ class Trainer:
 
     # ---------------------------------------------------------------------------------------------- checks
     def check(self, data: Sequence[Example] | Features) -> None:
-        """Raise ValueError where data do not go with the learner or the recipe."""
+        """Raise ValueError where data do not go with the learner or the recipe; TypeError for an unfit method."""
+        if self.learner.max_classes_at_once is not None:
+            self.learner.check_groups()
         if not len(data):
             raise ValueError("no training pictures: is this the empty training list of a test-only data set?")
         is_features = isinstance(data, Features)
@@ -270,6 +269,21 @@ class Trainer:
                     f"take dataclasses.replace(recipe, views={views!r}), or give fit() the examples "
                     "themselves"
                 )
+
+
+def _check_overrides(trainer: type, learner: type) -> None:
+    """TypeError where somebody's subclass overrides what no training calls: it would train plain CoOp in silence."""
+    if hasattr(trainer, "loss"):
+        raise TypeError(
+            f"{trainer.__name__}.loss would never be called: what is minimised is the learner's. Override "
+            "PromptLearner.objective, which every way of training calls."
+        )
+    idle = [name for name in ("loss", "logits") if getattr(learner, name) is not getattr(PromptLearner, name)]
+    if idle and learner.objective is PromptLearner.objective:
+        raise TypeError(
+            f"{learner.__name__} overrides {' and '.join(idle)}, which training never calls. Override objective, which "
+            "every way of training calls."
+        )
 
 
 def _labels(data: Sequence[Example] | Features) -> torch.Tensor:
