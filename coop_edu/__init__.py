@@ -24,6 +24,8 @@ PUBLIC = {
     "data.images": ("load_image",),
     "data.features": ("FeatureBank", "Features", "extract_features"),
     "coop.prompt_learner": ("PromptLearner",),  # Eqs. 2-4
+    "coop.kgcoop": ("KgCoOp",),
+    "coop.cocoop": ("CoCoOp",),
     "coop.recipe": ("Recipe",),
     "coop.trainer": ("History", "Trainer"),
     "coop.together": ("train_together",),

@@ -106,7 +106,13 @@ def export_authors(learner: PromptLearner, folder: str | Path, epoch: int) -> Pa
 
     Their loader takes `state_dict` and `epoch`, and makes the fixed words itself; `coop_edu` says for ours what the
     context belongs to.  Tensors and plain containers only: torch.load(weights_only=True) reads it.  Returns the path.
+    ValueError for a learner that has learned more than a context.
     """
+    more = [name for name, _ in learner.named_parameters() if name != "ctx"]
+    if more:
+        raise ValueError(
+            f"the authors' CoOp reads a context and nothing else, and this learner has {more} too"
+        )
     path = Path(folder) / "prompt_learner" / f"model.pth.tar-{epoch}"
     content = {
         "state_dict": {"ctx": learner.ctx.detach().cpu().float().clone()},

@@ -2,7 +2,8 @@
 
 A learned prompt is M vectors (or K x M), a few kilobytes; it only means something to the CLIP that it was learned on,
 so the file's JSON header names model, class names, M, position and kind, and loading checks every one of them. No
-pickle: reading a file cannot run code.
+pickle: reading a file cannot run code.  The file of another method than CoOp has a format of its own, with the name of
+the method, its options, and all that it has learned; who knows version 1 only refuses it.
 
 Leaves out: when a training saves (see trainer.py).
 """
@@ -24,7 +25,8 @@ from coop_edu.clip.text_towers import text_tower
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.files import atomically
 
-FORMAT = "coop_edu prompt, version 1"
+FORMAT = "coop_edu prompt, version 1"  # CoOp: "ctx"
+FORMAT_OF_METHODS = "coop_edu prompt, version 2"  # and any other method: every parameter by its name
 
 
 def save_prompt(
@@ -34,13 +36,14 @@ def save_prompt(
     tensors: Mapping[str, torch.Tensor] | None = None,
     **facts: Any,
 ) -> None:
-    """Save a learner's context vectors, with anything that JSON can hold as facts (accuracy=..., recipe=...).
+    """Save what a learner has learned, with anything that JSON can hold as facts (accuracy=..., recipe=...).
 
     tensors: more to keep in the file (a training's momentum).  The file appears in one step, whole.
     Raises TypeError for a fact that JSON cannot hold.
     """
-    header = {"format": FORMAT, **layout(learner), "facts": facts}
-    content = {"ctx": learner.ctx, **(tensors or {})}
+    kind = FORMAT if type(learner) is PromptLearner else FORMAT_OF_METHODS
+    header = {"format": kind, **layout(learner), "facts": facts}
+    content = {**dict(learner.named_parameters()), **(tensors or {})}
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in content.items()}
     text = json.dumps(header)
     with atomically(path) as scratch:
@@ -59,7 +62,7 @@ def read_prompt(path: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tenso
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["coop_edu"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if header["format"] != FORMAT:
+        if header["format"] not in (FORMAT, FORMAT_OF_METHODS):
             raise ValueError(f"expected the format {FORMAT!r}, got {header['format']!r}")
         shape = [header["n_ctx"], header["width"]]
         shape = [len(header["classnames"]), *shape] if header["class_specific"] else shape
@@ -77,13 +80,25 @@ def read_prompt(path: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tenso
     return header, tensors
 
 
-def load_prompt(path: str | Path, clip: Clip, classnames: Sequence[str] | None = None) -> PromptLearner:
+def load_prompt(
+    path: str | Path,
+    clip: Clip,
+    classnames: Sequence[str] | None = None,
+    *,
+    method: type[PromptLearner] = PromptLearner,
+) -> PromptLearner:
     """The learner that was saved, on `clip`; with classnames, the same context in front of those names.
 
-    Raises ValueError if the prompt was learned on another CLIP, or is class-specific and asked for a class that it
-    has no context for; and as `read_prompt` does.
+    method: the class of the learner, such as CoCoOp.  Raises ValueError if the prompt was learned on another CLIP or by
+    another method, or is class-specific and asked for a class that it has no context for; and as `read_prompt` does.
     """
     header, tensors = read_prompt(path)
+    learned_by = header.get("method", PromptLearner.__name__)
+    if learned_by != method.__name__:
+        raise ValueError(
+            f"the prompt in {path} was learned by {learned_by}, not by {method.__name__}: load_prompt(path, clip, "
+            f"method={learned_by})"
+        )
     if (header["model"], header["weights"]) != (clip.name, weights_digest(clip)):
         why = (
             f"it was learned on {header['model']!r}, this is {clip.name!r}"
@@ -96,14 +111,10 @@ def load_prompt(path: str | Path, clip: Clip, classnames: Sequence[str] | None =
             f"own word embedding space and mean nothing in another's: load_clip({header['model']!r}), or "
             "learn them again."
         )
-    learner = PromptLearner(
-        clip,
-        header["classnames"],
-        n_ctx=header["n_ctx"],
-        class_specific=header["class_specific"],
-        position=header["position"],
-    )
-    copy_ctx(learner, tensors["ctx"])
+    options = {"class_specific": True} if header["class_specific"] else {}
+    options |= {"n_ctx": header["n_ctx"], "position": header["position"], **header.get("options", {})}
+    learner = method(clip, header["classnames"], **options)
+    copy_parameters(learner, tensors)
     return learner if classnames is None else learner.with_classnames(classnames)
 
 
@@ -119,9 +130,13 @@ def save_training(
 
     training: what must be the same when it is resumed (recipe, labels); history: what happened so far.
     """
-    momentum = optimizer.state[learner.ctx].get("momentum_buffer")  # none before the first step
+    momenta = {
+        _momentum_of(name): optimizer.state[parameter]["momentum_buffer"]
+        for name, parameter in learner.named_parameters()
+        if "momentum_buffer" in optimizer.state[parameter]  # none before the first step
+    }
     facts = {**training, "scaler": scaler.state_dict(), "history": history}
-    save_prompt(learner, path, tensors={} if momentum is None else {"momentum": momentum}, training=facts)
+    save_prompt(learner, path, tensors=momenta, training=facts)
 
 
 def resume_training(
@@ -141,7 +156,9 @@ def resume_training(
         raise ValueError(
             f"{path} holds a prompt but no training to resume: save_prompt wrote it, not a Trainer"
         )
-    here, there = {**layout(learner), **json.loads(json.dumps(training))}, {**header, **saved}
+    plain = {"method": PromptLearner.__name__, "options": {}}
+    here = {**plain, **json.loads(json.dumps({**layout(learner), **training}))}
+    there = {**plain, **header, **saved}
     differing = [
         f"{key}: {there[key]!r:.200} there, {here[key]!r:.200} here"
         for key in here
@@ -152,12 +169,33 @@ def resume_training(
             f"{path} is of another training ({'; '.join(differing)}). To resume, everything must be as it was; to "
             "start anew, fit(..., resume=False) replaces the file."
         )
-    copy_ctx(learner, tensors["ctx"])
-    if "momentum" in tensors:
-        optimizer.state[learner.ctx]["momentum_buffer"] = tensors["momentum"].to(learner.ctx.device)
+    copy_parameters(learner, tensors)
+    for name, parameter in learner.named_parameters():
+        if _momentum_of(name) in tensors:
+            optimizer.state[parameter]["momentum_buffer"] = tensors[_momentum_of(name)].to(parameter.device)
     if saved["scaler"]:
         scaler.load_state_dict(saved["scaler"])
     return saved["history"]
+
+
+def copy_parameters(learner: PromptLearner, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Put values into all that a learner has learned, ctx among it.  ValueError if one is missing or has another shape."""
+    others = {name: parameter for name, parameter in learner.named_parameters() if name != "ctx"}
+    for name, parameter in others.items():
+        if name not in tensors or tensors[name].shape != parameter.shape:
+            got = tuple(tensors[name].shape) if name in tensors else "none"
+            raise ValueError(
+                f"expected {name} of shape {tuple(parameter.shape)}, got {got}: another method's?"
+            )
+    copy_ctx(learner, tensors["ctx"])
+    with torch.no_grad():
+        for name, parameter in others.items():
+            parameter.copy_(tensors[name])
+
+
+def _momentum_of(name: str) -> str:
+    """The name of a parameter's momentum in a file."""
+    return "momentum" if name == "ctx" else f"momentum of {name}"
 
 
 def copy_ctx(learner: PromptLearner, ctx: torch.Tensor) -> None:
@@ -184,8 +222,14 @@ def weights_digest(clip: Clip) -> str:
 
 
 def layout(learner: PromptLearner) -> dict[str, Any]:
-    """What must be known to use a context."""
+    """What must be known to use a context; the method, too, where it is not CoOp."""
+    method = {}
+    if type(learner) is not PromptLearner:
+        known = ("n_ctx", "class_specific", "position", "max_classes_at_once")
+        own = {name: value for name, value in learner.options().items() if name not in known}
+        method = {"method": type(learner).__name__, "options": own}
     return {
+        **method,
         "model": learner.clip.name,
         "weights": weights_digest(learner.clip),
         "classnames": list(learner.classnames),
