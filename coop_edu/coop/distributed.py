@@ -90,9 +90,8 @@ class DistributedTrainer(Trainer):
         self.optimizer.zero_grad()
         with self.autocast(), torch.set_grad_enabled(learner.max_classes_at_once is None):
             table = learner.table(learner.context(images))
-            own = torch.cat(
-                [encoder(table) for encoder in self.encoders], dim=-2
-            )  # (K / n, E), or (B, K / n, E)
+            # (K / n, E), or (B, K / n, E) where each image has prompts of its own
+            own = torch.cat([encoder(table) for encoder in self.encoders], dim=-2)
         by_class = own.detach().float().transpose(0, -2)
         text_features = self._together(by_class, self.n_classes).transpose(0, -2)  # (K, E), or (B, K, E)
         text_features = text_features.detach().requires_grad_()

@@ -53,9 +53,8 @@ class PromptLearner(nn.Module):
         learner.loss(image_features, labels).backward()    # learner.ctx.grad
     """
 
-    images_at_once: int | None = (
-        None  # how many contexts logits() encodes at once, where images have their own
-    )
+    # How many contexts logits() encodes at once, where images have their own; None: as many as there are images.
+    images_at_once: int | None = None
 
     def __init__(
         self,

@@ -46,6 +46,8 @@ def train_together(
     optimizer = recipe.optimizer([ctx])
     batches = zip(*(trainer.batches(some) for trainer, some in zip(trainers, data)))
     histories = [History() for _ in trainers]
+    for trainer in trainers:
+        trainer.learner.zero_grad()  # what somebody computed before is not of this training
     for epoch in range(recipe.epochs):
         sums = [EpochSums(first.device) for _ in trainers]
         lr = optimizer.param_groups[0]["lr"] = recipe.learning_rate(epoch)
