@@ -37,9 +37,10 @@ check: setup  ## the environment check: versions, device, cache folder, assets
 test: setup  ## unit tests, docstring examples and every notebook
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
-lint: setup  ## ruff, on modules and notebooks
+lint: setup  ## ruff, on modules and notebooks; imports between rooms
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+	$(BIN)/lint-imports --no-cache
 
 bench: setup  ## time and memory against the authors' way; BENCH_FLAGS=--full for every combination
 	$(BIN)/python -m benchmarks $(BENCH_FLAGS)

@@ -10,8 +10,8 @@ Leaves out: layer norms, softmax, activations, the logits; a few per cent.
 
 import torch
 
-from coop_edu.prompt_encoder import PromptEncoder
-from coop_edu.prompt_learner import PromptLearner
+from coop_edu.clip.prompt_encoder import PromptEncoder
+from coop_edu.coop.prompt_learner import PromptLearner
 
 
 def reference_step(tower: torch.nn.Module, classes: int) -> int:

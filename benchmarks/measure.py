@@ -23,8 +23,8 @@ import torch
 from benchmarks import flops
 from benchmarks.reference import Reference
 from coop_edu import PromptLearner, class_logits
-from coop_edu.clip_models import Clip, frozen_clip
-from coop_edu.prompt_encoder import text_tower
+from coop_edu.clip.models import Clip, frozen_clip
+from coop_edu.clip.text_towers import text_tower
 
 BATCH = 32  # pictures
 AT_ONCE = 100  # classes that the reference has in memory; with 77 positions each, more soon do not fit
@@ -154,7 +154,7 @@ def measure(setting: Setting, config: dict | None = None) -> dict:
 def our_step(
     learner: PromptLearner, images: torch.Tensor, labels: torch.Tensor, precision: str
 ) -> torch.Tensor:
-    """A step as trainer.py makes it, without the optimiser; the logits (B, K)."""
+    """A step as coop/trainer.py makes it, without the optimiser; the logits (B, K)."""
     learner.ctx.grad = None
     with torch.autocast(images.device.type, getattr(torch, precision), enabled=precision != "float32"):
         if learner.max_classes_at_once is not None:

@@ -8,9 +8,9 @@ Leaves out: the image encoder, which the authors run at every step too (measure.
 
 import torch
 
-from coop_edu.prompt_encoder import encode_by_hook, text_tower
-from coop_edu.prompt_learner import PromptLearner
-from coop_edu.templates import clean_classnames
+from coop_edu.clip.templates import clean_classnames
+from coop_edu.clip.text_towers import encode_by_hook, text_tower
+from coop_edu.coop.prompt_learner import PromptLearner
 
 
 class Reference:

@@ -1,6 +1,6 @@
 """`python -m coop_edu`: the environment check. The exit status is 0 when everything is ready, 1 when not.
 
-`python -m coop_edu run ...` and `report ...` are grids of experiments (commands.py).
+`python -m coop_edu run ...` and `report ...` are grids of experiments (grid/commands.py).
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import sys
 from collections.abc import Sequence
 
 from coop_edu import __version__
-from coop_edu.commands import INTERRUPTED
-from coop_edu.environment import check_environment
+from coop_edu.grid.commands import INTERRUPTED
+from coop_edu.teaching.environment import check_environment
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] in ("run", "report"):
-        from coop_edu.commands import main as command
+        from coop_edu.grid.commands import main as command
 
         return command(arguments)
     parser = argparse.ArgumentParser(

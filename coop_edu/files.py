@@ -3,7 +3,7 @@
 Idea: write beside the target, then rename.  A rename is atomic, so a reader (or a killed process) sees the old file
 or the new one, never a piece of one.
 
-Leaves out: what is written (see datasets/iconnet.py, features.py, checkpoints.py).
+Leaves out: what is written (see data/iconnet.py, data/features.py, coop/checkpoints.py).
 """
 
 from __future__ import annotations

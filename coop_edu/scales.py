@@ -3,7 +3,7 @@
 `mini` runs on a laptop's CPU without network; `paper` is the setting of the paper's Section 3 (RN50, ImageNet and
 ten more data sets, the four ImageNet variants).
 
-Leaves out: the models themselves (clip_models.py), the data (datasets/), what a recipe does (recipe.py).
+Leaves out: the models themselves (clip/models.py), the data (data/), what a recipe does (coop/recipe.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from coop_edu.recipe import Recipe
+    from coop_edu.coop.recipe import Recipe
 
 VARIABLE = "COOP_EDU_SCALE"
 
@@ -49,7 +49,7 @@ class Scale:
     @property
     def template(self) -> str:
         """The hand-written prompt of the source."""
-        from coop_edu.templates import TEMPLATES
+        from coop_edu.clip.templates import TEMPLATES
 
         return TEMPLATES[self.source]
 
@@ -60,7 +60,7 @@ class Scale:
 
     def recipe(self, shots: int, dataset: str | None = None) -> Recipe:
         """The training recipe of this scale for `shots` pictures a class (paper's Section 3.1)."""
-        from coop_edu.recipe import Recipe
+        from coop_edu.coop.recipe import Recipe
 
         return Recipe.paper(shots, dataset) if self.name == "paper" else Recipe.mini()
 

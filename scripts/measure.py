@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from coop_edu import ZeroShot, accuracy, extract_features, load_clip, load_dataset
-from coop_edu.agreement import agreement
-from coop_edu.experiments import make_grid, run_grid
-from coop_edu.reports import LABELS, few_shot_frame
-from coop_edu.results import read_results
+from coop_edu.grid.agreement import agreement
+from coop_edu.grid.report import LABELS, few_shot_frame
+from coop_edu.grid.results import read_results
+from coop_edu.grid.run import make_grid, run_grid
 from coop_edu.scales import SCALES
 
 ASSETS = Path(__file__).parent.parent / "coop_edu" / "assets"

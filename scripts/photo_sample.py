@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from coop_edu import (
+from coop_edu import (  # fmt: skip
     PromptLearner,
     Recipe,
     Trainer,
@@ -28,8 +28,8 @@ from coop_edu import (
     load_clip,
     load_dataset,
     sample_few_shot,
-)  # fmt: skip
-from coop_edu.clip_models import PAPER, Clip
+)
+from coop_edu.clip.models import PAPER, Clip
 from coop_edu.plots import text_table
 
 MODELS = ("RN50", "ViT-B/16")

@@ -7,7 +7,7 @@ batch, each picture must find its caption and each caption its picture.
 
 Resumable: kill it, start it again. Runs on CPU (bf16) and on a GPU. Nothing of IconNet or the tasks is read here; the
 validation curve is made on whole families that are neither trained on nor taken from the tasks.
-Leaves out: which drawings may be used (build_iconnet.py), how the finished model is loaded (coop_edu/clip_models.py).
+Leaves out: which drawings may be used (build_iconnet.py), how the finished model is loaded (coop_edu/clip/models.py).
 """
 
 import argparse

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from coop_edu.datasets import Dataset, Example
-from coop_edu.datasets.split_file import write_split
+from coop_edu.data.dataset import Dataset, Example
+from coop_edu.data.split_file import write_split
 from coop_edu.files import atomically
 
 

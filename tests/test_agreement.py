@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from coop_edu.agreement import EQUAL, Measured, Paper, agreement, shipped_results, statements, verdict
-from coop_edu.results import Cell
+from coop_edu.grid.agreement import EQUAL, Measured, Paper, agreement, shipped_results, statements, verdict
+from coop_edu.grid.results import Cell
 from coop_edu.scales import SCALES
 
 MINI = SCALES["mini"]

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
-from coop_edu import safe_pickle
-from coop_edu.authors_checkpoints import export_authors, import_authors, read_authors_file
-from coop_edu.prompt_encoder import text_tower
-from coop_edu.prompt_learner import PromptLearner
+from coop_edu.clip.text_towers import text_tower
+from coop_edu.coop import safe_pickle
+from coop_edu.coop.authors_files import export_authors, import_authors, read_authors_file
+from coop_edu.coop.prompt_learner import PromptLearner
 
 from tiny_clip import tiny_clip
 

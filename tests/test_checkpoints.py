@@ -7,9 +7,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from coop_edu import checkpoints
-from coop_edu.checkpoints import copy_ctx, load_prompt, read_prompt, save_prompt
-from coop_edu.prompt_learner import PromptLearner
+from coop_edu.coop import checkpoints
+from coop_edu.coop.checkpoints import copy_ctx, load_prompt, read_prompt, save_prompt
+from coop_edu.coop.prompt_learner import PromptLearner
 
 from tiny_clip import tiny_clip
 

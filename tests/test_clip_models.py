@@ -15,8 +15,8 @@ import torchvision.transforms as T
 from PIL import Image
 from safetensors.torch import save_file
 
-from coop_edu import clip_models
-from coop_edu.clip_models import load_clip
+from coop_edu.clip import models as clip_models
+from coop_edu.clip.models import load_clip
 
 from tiny_clip import tiny_clip, tiny_config
 
@@ -277,7 +277,7 @@ def test_encoding_in_groups():
     torch.testing.assert_close(whole[260:], clip.encode_text(texts[260:]), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("module", ["coop_edu", "coop_edu.probability", "coop_edu.prompt_encoder"])
+@pytest.mark.parametrize("module", ["coop_edu", "coop_edu.clip.probability", "coop_edu.clip.prompt_encoder"])
 def test_what_needs_no_open_clip_does_not_import_it(module):
     code = f"import sys, {module}; sys.exit('open_clip' in sys.modules or 'torchvision' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from coop_edu.experiments import make_grid, run_grid
+from coop_edu.grid.run import make_grid, run_grid
 
 joblib = pytest.importorskip("joblib")
 

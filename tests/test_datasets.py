@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from coop_edu.datasets import Dataset, Example, from_folder, load_dataset
-from coop_edu.datasets.split_file import SplitFileError, classnames_of, read_split, write_split
+from coop_edu.data.dataset import Dataset, Example
+from coop_edu.data.datasets import from_folder, load_dataset
+from coop_edu.data.split_file import SplitFileError, classnames_of, read_split, write_split
 from coop_edu.files import atomically, cache_folder
 
 from pictures import draw, make_dataset
@@ -185,9 +186,9 @@ def test_describe_prints_the_card(tmp_path, capsys):
 
 
 def test_unknown_data_set_lists_the_known_ones(monkeypatch):
-    from coop_edu.datasets import iconnet
+    from coop_edu.data import datasets
 
-    monkeypatch.setattr(iconnet, "iconnet_cards", lambda: {"IconNet": {}, "IconNet-Sketch": {}})
+    monkeypatch.setattr(datasets, "iconnet_cards", lambda: {"IconNet": {}, "IconNet-Sketch": {}})
     with pytest.raises(ValueError, match=r"Did you mean 'IconNet-Sketch'\? Known: IconNet, IconNet-Sketch"):
         load_dataset("IconNet_Sketch")
 

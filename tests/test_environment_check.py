@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from coop_edu import environment
-from coop_edu.environment import Check, Report, check_environment
+from coop_edu.teaching import environment
+from coop_edu.teaching.environment import Check, Report, check_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 

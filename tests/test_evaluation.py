@@ -7,11 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from coop_edu.datasets import Dataset
-from coop_edu.evaluation import accuracy, domain_generalisation, mean_and_std, per_class_accuracy, predict
-from coop_edu.features import Features, extract_features
-from coop_edu.prompt_learner import PromptLearner
-from coop_edu.templates import ZeroShot
+from coop_edu.clip.zero_shot import ZeroShot
+from coop_edu.coop.prompt_learner import PromptLearner
+from coop_edu.data.dataset import Dataset
+from coop_edu.data.features import Features, extract_features
+from coop_edu.evaluate.accuracy import accuracy, per_class_accuracy, predict
+from coop_edu.evaluate.domains import domain_generalisation
+from coop_edu.evaluate.seeds import mean_and_std
 
 from pictures import draw, make_examples
 from tiny_clip import tiny_clip
@@ -78,7 +80,7 @@ def test_examples_and_features_agree_and_the_cache_is_passed_on(clip, tmp_path):
 def test_text_features_are_computed_once(clip, monkeypatch):
     learner = PromptLearner(clip, ["cat", "dog"], n_ctx=2)
     calls, original = [], learner.forward
-    monkeypatch.setattr(learner, "forward", lambda: calls.append(1) or original())
+    monkeypatch.setattr(learner, "forward", lambda ctx: calls.append(1) or original(ctx))
     data = Features(
         torch.randn(500, 16, generator=torch.Generator().manual_seed(0)), torch.zeros(500).long(), ("cat",)
     )

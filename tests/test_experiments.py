@@ -13,18 +13,20 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from coop_edu import __main__, experiments, reports
-from coop_edu import cells as one_cell
-from coop_edu.cells import recipe_of, relabel, run_cell
-from coop_edu.datasets import Dataset
-from coop_edu.evaluation import accuracy
-from coop_edu.experiments import make_grid, run_grid
-from coop_edu.few_shot import sample_few_shot
-from coop_edu.prompt_learner import PromptLearner
-from coop_edu.results import Cell, read_results
+from coop_edu import __main__
+from coop_edu.clip.zero_shot import ZeroShot
+from coop_edu.coop.prompt_learner import PromptLearner
+from coop_edu.coop.trainer import Trainer
+from coop_edu.data.dataset import Dataset
+from coop_edu.data.few_shot import sample_few_shot
+from coop_edu.evaluate.accuracy import accuracy
+from coop_edu.grid import report, workspace
+from coop_edu.grid import run as experiments
+from coop_edu.grid.cells import run_cell, run_cells
+from coop_edu.grid.methods import recipe_of, relabel
+from coop_edu.grid.results import Cell, read_results
+from coop_edu.grid.run import make_grid, run_grid
 from coop_edu.scales import SCALES
-from coop_edu.templates import ZeroShot
-from coop_edu.trainer import Trainer
 
 from pictures import make_dataset
 from tiny_clip import tiny_clip
@@ -40,19 +42,19 @@ def use_tiny(folder, patch):
 
     def load(name, root=None):
         images = folder / name / "images"
-        from coop_edu.datasets.split_file import classnames_of, read_split
+        from coop_edu.data.split_file import classnames_of, read_split
 
         splits = read_split(folder / name / f"split_zhou_{name}.json", images)
         return Dataset(name, classnames_of(splits), **splits)
 
-    patch(one_cell, "load_clip", lambda name: clip)
-    patch(one_cell, "load_dataset", load)
+    patch(workspace, "load_clip", lambda name: clip)
+    patch(workspace, "load_dataset", load)
     forget()
     return clip
 
 
 def forget():
-    for loaded in (one_cell._load_clip, one_cell._load_dataset, one_cell._bank):
+    for loaded in (workspace._load_clip, workspace._load_dataset, workspace._bank):
         loaded.cache_clear()
 
 
@@ -76,7 +78,7 @@ def grid(**options):
 
 # ------------------------------------------------------------------------------------------------------------ one cell
 def test_a_cell_is_what_the_library_says_by_hand(tiny, tmp_path):
-    zoo = one_cell._dataset("Zoo", None)
+    zoo = workspace.get_dataset("Zoo", None)
     hand_written, learned = make_grid(
         "mini", datasets=["Zoo"], shots=[2], seeds=[3], variants=["zero_shot", "M2_mid_CSC"]
     )[::-1]
@@ -98,7 +100,7 @@ def test_a_cell_is_what_the_library_says_by_hand(tiny, tmp_path):
 
 def test_seeds_together_have_the_figures_of_each_alone(tiny):
     three = make_grid("mini", datasets=["Zoo"], shots=[2], seeds=SEEDS, variants=["M2_end"])
-    assert [line["figures"] for line in one_cell.run_cells(three, epochs=3)] == [
+    assert [line["figures"] for line in run_cells(three, epochs=3)] == [
         run_cell(cell, epochs=3)["figures"] for cell in three
     ]
 
@@ -106,14 +108,14 @@ def test_seeds_together_have_the_figures_of_each_alone(tiny):
 def test_a_long_list_is_not_encoded_whole(tiny, monkeypatch):
     (cell,) = make_grid("mini", datasets=["Zoo"], shots=[1], seeds=[1], variants=["M2_end"])
     expected = run_cell(cell, epochs=2)
-    monkeypatch.setattr(one_cell, "WHOLE", 3)
-    banks, real = [], one_cell.FeatureBank
+    monkeypatch.setattr(workspace, "WHOLE", 3)
+    banks, real = [], workspace.FeatureBank
     monkeypatch.setattr(
-        one_cell, "FeatureBank", lambda clip, some, **k: banks.append(len(some)) or real(clip, some, **k)
+        workspace, "FeatureBank", lambda clip, some, **k: banks.append(len(some)) or real(clip, some, **k)
     )
     forget()
     assert run_cell(cell, epochs=2) == expected
-    assert banks == [len(one_cell._dataset("Zoo", None).test)]
+    assert banks == [len(workspace.get_dataset("Zoo", None).test)]
 
 
 def test_the_recipe_of_the_paper_scale():
@@ -129,7 +131,7 @@ def test_other_variants(tiny, variant):
 
 
 def test_base_to_new_trains_on_the_first_half_and_tests_on_both(tiny):
-    zoo = one_cell._dataset("Zoo", None)
+    zoo = workspace.get_dataset("Zoo", None)
     assert {(e.label, e.classname) for e in relabel(zoo.test, 3)} == {(0, "fox"), (1, "gnu")}
     cells = make_grid(
         "mini",
@@ -326,7 +328,7 @@ ADDER = """
 import sys
 sys.path.insert(0, sys.argv[2])
 from test_experiments import line_of
-from coop_edu.results import add, settle
+from coop_edu.grid.results import add, settle
 settle(sys.argv[1])
 for seed in range(1, 11):
     add(sys.argv[1], dict([line_of("Task" + sys.argv[3], "M16_end", 70.0, 16, seed)]))
@@ -492,7 +494,7 @@ def test_ctrl_c_ends_at_once_with_one_line_and_keeps_what_is_finished(tiny, tmp_
 PARENT = """
 import sys, time
 from joblib import Parallel, delayed
-from coop_edu.experiments import _end_with
+from coop_edu.grid.run import _end_with
 
 def work(lock, parent):
     from filelock import FileLock
@@ -568,7 +570,7 @@ def some_results():
 
 
 def test_the_table_has_means_over_seeds_and_says_what_is_missing():
-    assert reports.table(some_results()).splitlines() == [
+    assert report.table(some_results()).splitlines() == [
         "domains, CLIP mini",
         "                   IconNet   IconNet-A",
         "CoOp, 16 shots  80.0 ± 0.0  40.0 ± 0.0",
@@ -581,20 +583,20 @@ def test_the_table_has_means_over_seeds_and_says_what_is_missing():
 
 
 def test_the_papers_curves_stand_beside_ones_own():
-    own = reports.curves(some_results())
+    own = report.curves(some_results())
     assert own["IconFood"] == {"zero-shot": {0: [60.0]}, "CoOp": {16: [70.0, 74.0]}}
-    paper = reports.published("IconWeather", ["zero_shot", "M16_end", "M4_end"])  # modelled on EuroSAT
+    paper = report.published("IconWeather", ["zero_shot", "M16_end", "M4_end"])  # modelled on EuroSAT
     assert (
         paper["zero-shot (paper)"] == {0: [37.56]}
         and paper["CoOp (paper)"][16] == [83.53]
         and len(paper) == 2
     )
-    assert reports.published("OxfordFlowers", ["M16_end_CSC"])["CoOp, class-specific (paper)"][16] == [95.59]
-    assert len(reports.published("DescribableTextures", ["linear_probe"])["linear probe (paper)"]) == 5
-    drawn = reports.figure(some_results())
+    assert report.published("OxfordFlowers", ["M16_end_CSC"])["CoOp, class-specific (paper)"][16] == [95.59]
+    assert len(report.published("DescribableTextures", ["linear_probe"])["linear probe (paper)"]) == 5
+    drawn = report.figure(some_results())
     assert [axis.get_title() for axis in drawn.axes] == ["Average of 2", "IconFood", "IconWeather"]
     with pytest.raises(ValueError, match="no few-shot result"):
-        reports.figure({})
+        report.figure({})
 
 
 def test_the_commands(tiny, tmp_path, capsys):

@@ -13,10 +13,12 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from coop_edu import features as module
-from coop_edu import pictures as pictures_module
-from coop_edu.datasets import Example
-from coop_edu.features import FeatureBank, extract_features, label_names, load_image
+from coop_edu.data import batches, feature_cache
+from coop_edu.data import features as module
+from coop_edu.data.dataset import Example
+from coop_edu.data.features import FeatureBank, extract_features
+from coop_edu.data.images import load_image
+from coop_edu.data.labels import label_names
 
 from pictures import draw, make_examples
 from tiny_clip import tiny_clip
@@ -62,7 +64,7 @@ def test_views_are_seeded_and_independent_of_batch_size_workers_and_global_state
 
 
 def test_a_view_is_the_train_transform_with_the_generator_of_seed_view_and_position(clip, examples):
-    image = clip.train_transform(load_image(examples[6].image), pictures_module.seeded(5, 1, 6))
+    image = clip.train_transform(load_image(examples[6].image), batches.seeded(5, 1, 6))
     expected = clip.encode_image(image[None])[0]
     torch.testing.assert_close(
         extract(clip, examples, views=2, seed=5).images[1, 6], expected, rtol=1e-4, atol=1e-5
@@ -70,23 +72,23 @@ def test_a_view_is_the_train_transform_with_the_generator_of_seed_view_and_posit
 
 
 def test_reading_can_be_sent_to_a_worker_process(clip, examples):
-    again = pickle.loads(pickle.dumps(pictures_module.Pictures(clip, examples, seed=1)))
-    assert torch.equal(again[2, None], pictures_module.Pictures(clip, examples, seed=1)[2, None])
-    assert torch.equal(again[2, 7], pictures_module.Pictures(clip, examples, seed=1)[2, 7])
+    again = pickle.loads(pickle.dumps(batches.Pictures(clip, examples, seed=1)))
+    assert torch.equal(again[2, None], batches.Pictures(clip, examples, seed=1)[2, None])
+    assert torch.equal(again[2, 7], batches.Pictures(clip, examples, seed=1)[2, 7])
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_picture_is_read_once_for_all_its_views(clip, examples, workers, monkeypatch, tmp_path):
     log = tmp_path / "read"
     log.touch()
-    original = pictures_module.load_image
+    original = batches.load_image
 
     def noted(path):
         with log.open("a") as file:  # from whatever process
             file.write(f"{path}\n")
         return original(path)
 
-    monkeypatch.setattr(pictures_module, "load_image", noted)
+    monkeypatch.setattr(batches, "load_image", noted)
     extract(clip, examples, views=3, batch_size=6, workers=workers)
     assert sorted(log.read_text().split()) == sorted(str(example.image) for example in examples)
 
@@ -98,11 +100,11 @@ def test_precision_is_full_inside_an_autocast(clip, examples):
 
 
 def test_processes_read_where_a_gpu_would_wait(monkeypatch):
-    cuda, count = torch.device("cuda"), pictures_module.worker_count
-    monkeypatch.setattr(pictures_module.multiprocessing, "get_start_method", lambda: "fork")
+    cuda, count = torch.device("cuda"), batches.worker_count
+    monkeypatch.setattr(batches.multiprocessing, "get_start_method", lambda: "fork")
     assert 1 <= count(cuda, 10_000) <= 8 and count(torch.device("mps"), 10_000) == count(cuda, 10_000)
     assert count(cuda, 50) == count(torch.device("cpu"), 10_000) == 0
-    monkeypatch.setattr(pictures_module.multiprocessing, "get_start_method", lambda: "spawn")
+    monkeypatch.setattr(batches.multiprocessing, "get_start_method", lambda: "spawn")
     main = sys.modules["__main__"]
     monkeypatch.setattr(main, "__file__", "script.py", raising=False)
     assert count(cuda, 10_000) == 0, "every process would run the script again"
@@ -238,7 +240,7 @@ def test_a_full_or_read_only_cache_costs_time_but_no_features(clip, examples, tm
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "save_file", full)
+    monkeypatch.setattr(feature_cache, "save_file", full)
     with pytest.warns(UserWarning, match="No space left"):
         found = extract(clip, examples, cache=tmp_path / "cache")
     assert torch.equal(found.images, extract(clip, examples).images)

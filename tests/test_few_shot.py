@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from coop_edu.datasets import Dataset, Example
-from coop_edu.few_shot import sample_few_shot, sample_train_val, too_few
+from coop_edu.data.dataset import Dataset, Example
+from coop_edu.data.few_shot import sample_few_shot, sample_train_val, too_few
 
 DATA = Path(__file__).parent / "data"
 REFERENCE = json.loads((DATA / "few_shot_reference.json").read_text())

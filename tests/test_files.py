@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from coop_edu.checkpoints import save_prompt
+from coop_edu.coop.checkpoints import save_prompt
+from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.files import atomically
-from coop_edu.prompt_learner import PromptLearner
 
 from tiny_clip import tiny_clip
 

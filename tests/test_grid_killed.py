@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from coop_edu.results import read_results
+from coop_edu.grid.results import read_results
 from coop_edu.scales import SCALES
 
 TASKS = [name for name in SCALES["mini"].tasks if name != SCALES["mini"].source]

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from coop_edu import __main__
-from coop_edu import cells as one_cell
-from coop_edu.datasets import iconnet, load_dataset
-from coop_edu.datasets.iconnet import unpack
+from coop_edu.data import iconnet
+from coop_edu.data.datasets import load_dataset
+from coop_edu.data.iconnet import unpack
 from coop_edu.files import sha256
+from coop_edu.grid import workspace
 
 from pictures import make_dataset
 
@@ -204,7 +205,7 @@ def test_nobody_is_told_to_delete_a_folder_of_their_own(shipped, monkeypatch, ca
         with pytest.raises(ValueError, match="leave root out") as caught:
             load_dataset("IconNet", root=root)
         assert "elete" not in str(caught.value)
-    one_cell._load_dataset.cache_clear()
+    workspace._load_dataset.cache_clear()
     options = ["--datasets", "IconNet", "--shots", "1", "--seeds", "1", "--variants", "zero_shot"]
     assert __main__.main(["run", "--results", str(shipped / "r.jsonl"), "--root", str(mine), *options]) == 1
     printed = capsys.readouterr().err

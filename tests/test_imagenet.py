@@ -2,9 +2,9 @@
 
 import pytest
 
-from coop_edu.datasets import load_dataset
-from coop_edu.datasets.imagenet import read_classnames
-from coop_edu.few_shot import sample_few_shot
+from coop_edu.data.datasets import load_dataset
+from coop_edu.data.few_shot import sample_few_shot
+from coop_edu.data.imagenet import read_classnames
 
 WNIDS = (
     "n01440764",

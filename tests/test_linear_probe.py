@@ -9,11 +9,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from coop_edu.clip_models import load_clip
-from coop_edu.datasets import load_dataset
-from coop_edu.features import FeatureBank, Features
-from coop_edu.few_shot import sample_train_val
-from coop_edu.linear_probe import LinearProbe, expected_warnings_ignored, search_C
+from coop_edu.clip.models import load_clip
+from coop_edu.data.datasets import load_dataset
+from coop_edu.data.features import FeatureBank, Features
+from coop_edu.data.few_shot import sample_train_val
+from coop_edu.evaluate.linear_probe import LinearProbe, expected_warnings_ignored, search_C
 
 from tiny_clip import tiny_clip
 

@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coop_edu.datasets import DATASETS, load_dataset, paper
-from coop_edu.datasets.imagenet import IMAGENET
-from coop_edu.datasets.paper import PAPER
-from coop_edu.datasets.paper_splits import build_rows, hold_out
-from coop_edu.datasets.split_file import SplitFileError, read_split
+from coop_edu.clip.templates import TEMPLATES
+from coop_edu.data import paper
+from coop_edu.data.datasets import DATASETS, load_dataset
+from coop_edu.data.imagenet import IMAGENET
+from coop_edu.data.paper import PAPER
+from coop_edu.data.paper_splits import build_rows, hold_out
+from coop_edu.data.split_file import SplitFileError, read_split
 from coop_edu.scales import PAPER_TASKS, SCALES
-from coop_edu.templates import TEMPLATES
 
 REAL = Path(__file__).parent / "data" / "splits"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from coop_edu import clip_models
-from coop_edu.datasets import Example
-from coop_edu.datasets.split_file import write_split
+from coop_edu.clip import models as clip_models
+from coop_edu.data.dataset import Example
+from coop_edu.data.split_file import write_split
 
 from pictures import draw
 from tiny_clip import tiny_config

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from coop_edu.probability import class_logits, class_probabilities, normalize
+from coop_edu.clip.probability import class_logits, class_probabilities, normalize
 
 
 def by_the_book(image, texts, tau):

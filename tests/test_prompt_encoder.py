@@ -8,17 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coop_edu.clip_models import frozen_clip
-from coop_edu.prompt_encoder import (
-    PromptEncoder,
-    SlowEncoder,
-    encode_by_hook,
-    encode_texts,
-    supported,
-    text_encoder,
-    text_tower,
-)
-from coop_edu.prompt_learner import POSITIONS, PromptLearner
+from coop_edu.clip.models import frozen_clip
+from coop_edu.clip.prompt_encoder import PromptEncoder
+from coop_edu.clip.text_encoding import SlowEncoder, encode_texts, text_encoder
+from coop_edu.clip.text_towers import encode_by_hook, supported, text_tower
+from coop_edu.coop.prompt_learner import POSITIONS, PromptLearner
 
 from tiny_clip import shared_tokenizer, tiny_clip, tiny_config
 

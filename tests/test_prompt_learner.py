@@ -6,9 +6,9 @@ import open_clip
 import pytest
 import torch
 
-from coop_edu.probability import normalize
-from coop_edu.prompt_learner import POSITIONS, PromptLearner
-from coop_edu.templates import ZeroShot
+from coop_edu.clip.probability import normalize
+from coop_edu.clip.zero_shot import ZeroShot
+from coop_edu.coop.prompt_learner import POSITIONS, PromptLearner
 
 from tiny_clip import tiny_clip
 
@@ -152,7 +152,7 @@ def test_chunked_backward_is_exact(position, class_specific, size):
 
 @pytest.mark.parametrize("free, expected", [(None, None), (10**12, None), (10**6, 14), (1, 1)])
 def test_groups_are_chosen_from_free_memory(monkeypatch, free, expected):
-    monkeypatch.setattr("coop_edu.prompt_encoder.free_memory", lambda device: free)
+    monkeypatch.setattr("coop_edu.clip.memory.free_memory", lambda device: free)
     learner = PromptLearner(clip(torch.float32), open_clip.IMAGENET_CLASSNAMES[:100], n_ctx=4)
     assert learner.max_classes_at_once == expected
     learner = PromptLearner(clip(torch.float32), NAMES, n_ctx=4, max_classes_at_once=None)
@@ -216,9 +216,18 @@ def test_nearest_words():
     assert word == "a" and distance == pytest.approx(0.01 * 32**0.5)
 
 
-def test_clip_comes_along_when_the_learner_is_moved():
-    learner = PromptLearner(tiny_clip(), NAMES, n_ctx=2).double()
-    assert learner().dtype == torch.float64 and learner.clip.model.positional_embedding.dtype == torch.float64
+def test_a_learner_that_is_moved_leaves_clip_alone_and_says_so():
+    shared = tiny_clip()
+    moved, other = PromptLearner(shared, NAMES, n_ctx=2).double(), PromptLearner(shared, NAMES, n_ctx=2)
+    assert other().dtype == torch.float32, "the CLIP that both share was moved"
+    with pytest.raises(
+        ValueError, match=r"the learner is torch.float64 on cpu, its CLIP torch.float32 on cpu"
+    ):
+        moved()
+    shared.model.double()
+    assert moved().dtype == torch.float64
+    with pytest.raises(ValueError, match=r"learner\.to\(\.\.\.\) moves the learner"):
+        other()
 
 
 # ------------------------------------------------------------------------------------------------ bad input

@@ -1,17 +1,19 @@
-"""The repository agrees with itself: dependencies, version, README, layers, import time, paths."""
+"""The repository agrees with itself: dependencies, version, README, rooms, import time, paths."""
 
 import ast
 import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import yaml
 
 import coop_edu
-from coop_edu import environment, plots
+from coop_edu import plots
+from coop_edu.teaching import environment
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -21,17 +23,6 @@ else:
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 CONDA_NAMES = {"torch": "pytorch", "open_clip_torch": "open-clip-torch"}
-
-# Imports run downwards only: a module may import from a lower layer, or from its own, without a circle.
-LAYERS = (
-    {"files", "probability", "augmentation", "clip_models", "datasets", "safe_pickle", "results"},
-    {"prompt_encoder", "templates", "prompt_learner", "few_shot", "pictures", "features", "checkpoints"}
-    | {"authors_checkpoints"},
-    {"recipe", "trainer", "distributed", "parallel", "evaluation", "linear_probe"},
-    {"scales", "plots", "verdicts", "environment"},
-    {"widgets", "checks", "cells", "experiments", "reports", "agreement", "commands"},
-    {"__init__", "__main__"},
-)
 
 
 def read(name):
@@ -115,10 +106,9 @@ def test_readme_table_lists_every_notebook_in_order():
     assert [file for file, _ in listed] == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 
 
-def test_readme_names_every_component():
-    text = read("README.md")
-    missing = [name for name in coop_edu.PUBLIC if f"`{name}" not in text]
-    assert missing == []
+def test_readme_has_the_rooms_in_their_own_words():
+    listed = re.findall(r"(?m)^\| `coop_edu/(\w+)/` \| (.*?) \|", read("README.md"))
+    assert listed == list(rooms().items())
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
@@ -145,56 +135,53 @@ def test_plain_pytest_runs_notebooks_and_docstrings():
 # ---------------------------------------------------------------------------------------------------- structure
 
 
-def module_of(path):
-    """The name of a file in LAYERS: a package counts as one."""
-    return path.relative_to(ROOT / "coop_edu").parts[0].removesuffix(".py")
-
-
-def imported(path):
-    """The coop_edu modules that a file imports anywhere, in functions too; those for type hints apart."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    hints = {
-        node
-        for guard in ast.walk(tree)
-        if isinstance(guard, ast.If) and "TYPE_CHECKING" in ast.dump(guard.test)
-        for node in ast.walk(guard)
+def rooms():
+    """{folder: the first sentences of its __init__.py}, in the order of the contract on imports, from below."""
+    layers = PROJECT["tool"]["importlinter"]["contracts"][0]["layers"]
+    names = [name for layer in reversed(layers) for name in layer.split(" | ")]
+    return {
+        name: ast.get_docstring(ast.parse(read(f"coop_edu/{name}/__init__.py"))).splitlines()[0]
+        for name in names
+        if (ROOT / "coop_edu" / name).is_dir()
     }
-    for node in ast.walk(tree):
-        if node in hints:
-            continue
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "coop_edu":
-            parts = node.module.split(".")
-            yield from [parts[1]] if len(parts) > 1 else (alias.name for alias in node.names)
-        elif isinstance(node, ast.Import):
-            yield from (
-                alias.name.split(".")[1] for alias in node.names if alias.name.startswith("coop_edu.")
-            )
 
 
-def test_imports_run_downwards():
-    level = {name: number for number, layer in enumerate(LAYERS) for name in layer}
-    graph = {}
+def test_every_file_is_in_a_room_that_the_contract_on_imports_knows():
+    folders = {path.parent.relative_to(ROOT / "coop_edu").parts[:1] for path in package_files()} - {()}
+    assert {folder for (folder,) in folders} == set(rooms())
+    alone = {path.stem for path in (ROOT / "coop_edu").glob("*.py")} - {"__init__", "__main__"}
+    (contract,) = PROJECT["tool"]["importlinter"]["contracts"]
+    assert alone <= {name for layer in contract["layers"] for name in layer.split(" | ")}
+
+
+def test_imports_between_rooms_run_one_way():
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"]
+    done = subprocess.run([*command, "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_room_names_all_its_files():
+    for room in rooms():
+        header = ast.get_docstring(ast.parse(read(f"coop_edu/{room}/__init__.py")))
+        files = {path.stem for path in (ROOT / "coop_edu" / room).glob("*.py")} - {"__init__"}
+        assert sorted(name for name in files if not re.search(rf"\b{name}\b", header)) == [], room
+
+
+def test_every_file_that_a_header_names_exists():
+    missing = []
     for path in package_files():
-        name = module_of(path)
-        assert name in level, f"{name} has no layer: add it to LAYERS"
-        found = {other for other in imported(path) if other not in (name, "__version__")}
-        upwards = [other for other in found if level.get(other, 99) > level[name]]
-        assert not upwards, f"{name} imports {upwards}, which stand above it"
-        graph.setdefault(name, set()).update(found)
-    for start in graph:
-        seen, todo = set(), list(graph[start])
-        while todo:
-            if (name := todo.pop()) not in seen:
-                seen.add(name)
-                todo += graph.get(name, ())
-        assert start not in seen, f"{start} imports itself in a circle"
+        for name in re.findall(r"[\w/]+\.py\b", path.read_text(encoding="utf-8")):
+            if not any((place / name).exists() for place in (path.parent, ROOT / "coop_edu", ROOT)):
+                missing.append(f"{path.relative_to(ROOT)}: {name}")
+    assert [entry for entry in missing if not entry.endswith(" train.py")] == []  # train.py: the reader's own
 
 
 def test_the_public_surface_is_true():
     for module, names in coop_edu.PUBLIC.items():
-        assert getattr(coop_edu, module).__name__ == f"coop_edu.{module}"
         for name in names:
-            assert getattr(coop_edu, name) == getattr(getattr(coop_edu, module), name)
+            assert getattr(coop_edu, name) == getattr(import_module(f"coop_edu.{module}"), name)
+    for name, module in coop_edu.MODULES.items():
+        assert getattr(coop_edu, name) is import_module(f"coop_edu.{module}")
     assert set(dir(coop_edu)) == set(coop_edu.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
         _ = coop_edu.nonsense

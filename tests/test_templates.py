@@ -4,9 +4,10 @@ import open_clip
 import pytest
 import torch
 
-from coop_edu import templates
-from coop_edu.probability import normalize
-from coop_edu.templates import TEMPLATES, ZeroShot, clean_classnames, fill
+from coop_edu.clip import templates
+from coop_edu.clip.probability import normalize
+from coop_edu.clip.templates import TEMPLATES, clean_classnames, fill
+from coop_edu.clip.zero_shot import ZeroShot
 
 from tiny_clip import tiny_clip
 

@@ -15,13 +15,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from coop_edu import checkpoints
-from coop_edu.checkpoints import load_prompt, read_prompt, save_prompt
-from coop_edu.features import Features
-from coop_edu.parallel import train_together
-from coop_edu.pictures import load_image, seeded
-from coop_edu.prompt_learner import PromptLearner
-from coop_edu.trainer import Recipe, Trainer
+from coop_edu.coop import checkpoints
+from coop_edu.coop.checkpoints import load_prompt, read_prompt, save_prompt
+from coop_edu.coop.prompt_learner import PromptLearner
+from coop_edu.coop.together import train_together
+from coop_edu.coop.trainer import Recipe, Trainer
+from coop_edu.data.batches import seeded
+from coop_edu.data.features import Features
+from coop_edu.data.images import load_image
 
 from pictures import make_examples
 from tiny_clip import tiny_clip
@@ -198,7 +199,7 @@ def test_fresh_views_are_the_train_transform_of_each_epoch(clip, tmp_path, worke
 
 
 def test_examples_and_their_features_train_alike(clip, tmp_path):
-    from coop_edu.features import extract_features
+    from coop_edu.data.features import extract_features
 
     examples = make_examples(tmp_path, NAMES, each=3)
     for views in (None, 2):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from coop_edu.probability import class_probabilities
-from coop_edu.templates import fill
-from coop_edu.widgets import LiveTraining, PromptExplorer, TemperatureExplorer, bars_html
+from coop_edu.clip.probability import class_probabilities
+from coop_edu.clip.templates import fill
+from coop_edu.teaching.widgets import LiveTraining, PromptExplorer, TemperatureExplorer, bars_html
 
 from tiny_clip import tiny_clip
 

@@ -14,7 +14,7 @@ import numpy as np
 import open_clip
 import torch
 
-from coop_edu.clip_models import Clip, frozen_clip
+from coop_edu.clip.models import Clip, frozen_clip
 
 
 def tiny_config(

@@ -1,10 +1,13 @@
-"""Every figure of the notebooks: one function, one picture, one message under it.
+"""Every figure: one function, one picture, one message under it. Nothing is computed in here.
 
 A function takes plain numbers (or what the package returns) and gives a matplotlib Figure that is already closed: as
 the last expression of a cell it is shown once (anywhere else: `display(figure)`), and a long notebook keeps no open
 figures. `message` is the sentence that reads the picture; it is drawn under it, and so travels with it.
 
-Leaves out: the numbers (evaluation.py, trainer.py), what moves (widgets.py).
+curves draws accuracies and trainings, diagrams how prompts are built, pictures images and similarities; style is what all
+of them share.
+
+Leaves out: the numbers (evaluate/, coop/trainer.py), what moves (teaching/widgets.py).
 """
 
 from coop_edu.plots.curves import (

@@ -1,6 +1,6 @@
 """Measured numbers as charts: accuracy against shots, training, domain generalisation, hand-written prompts.
 
-Leaves out: the measuring (trainer.py, evaluation.py).
+Leaves out: the measuring (coop/trainer.py, evaluate/accuracy.py).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Diagrams that explain: the layout of a prompt, the path of a learned context, the map of the notebooks.
 
-Leaves out: how a prompt is really assembled (prompt_learner.py) and what the encoder skips (prompt_encoder.py).
+Leaves out: how a prompt is really assembled (coop/prompt_learner.py) and what the encoder skips (clip/prompt_encoder.py).
 """
 
 from __future__ import annotations
@@ -13,17 +13,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
-from coop_edu.plots.style import (
-    BLACK,
-    GREY,
-    ORANGE,
-    SKY,
-    VERMILION,
-    as_array,
-    caption,
-    new_figure,
-    tidy,
-)
+from coop_edu.plots.style import BLACK, GREY, ORANGE, SKY, VERMILION, as_array, caption, new_figure, tidy
 
 if TYPE_CHECKING:
     from IPython.display import Markdown

@@ -1,6 +1,6 @@
 """Pictures and what CLIP makes of them: probabilities as bars (Eq. 1), grids, the similarity matrix of a batch.
 
-Leaves out: the probabilities themselves (probability.py, evaluation.py).
+Leaves out: the probabilities themselves (clip/probability.py, evaluate/accuracy.py).
 """
 
 from __future__ import annotations

@@ -1,0 +1,42 @@
+"""How many classes fit into memory at once, forward and backward.
+
+Leaves out: the backward pass in groups of classes (coop/prompt_learner.py).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from coop_edu.clip.prompt_encoder import PromptEncoder
+from coop_edu.clip.text_encoding import SlowEncoder
+from coop_edu.clip.text_towers import text_tower
+
+
+def classes_that_fit(encoder: PromptEncoder | SlowEncoder, model: nn.Module) -> int | None:
+    """How many of the encoder's classes can go forward and backward at once: None if all, or if nobody knows.
+
+    Half of the free memory is taken.  A token costs about 30 numbers per layer and unit of width (measured: 14 to 21
+    that autograd keeps, the rest passes by).
+    """
+    tower = text_tower(model)
+    weight = tower.token_embedding.weight  # (vocabulary, D)
+    layers = len(getattr(tower.transformer, "resblocks", ())) or 12
+    need = 30 * encoder.tokens_computed * layers * weight.shape[1] * weight.element_size()
+    free = free_memory(weight.device)
+    if free is None or need <= free / 2:
+        return None
+    return max(1, int(encoder.n_classes * free / 2 / need))
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Free bytes on a CUDA device, or of a Linux machine; None where torch and the system do not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "cpu" and Path("/proc/meminfo").is_file():
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * int(line.split()[1])
+    return None

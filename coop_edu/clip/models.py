@@ -1,0 +1,178 @@
+"""CLIP, loaded the same way at every scale, frozen, and ready to encode pictures and texts.
+
+A CLIP is an image encoder and a text encoder that were trained together, so that a picture and its caption land close
+to each other (the paper's Section 3.1).  `load_clip("mini")` is the small one that is shipped with this package;
+`load_clip("RN50")`, `"RN101"`, `"ViT-B/32"` and `"ViT-B/16"` are the four that the paper uses, through open_clip.
+
+Prompt learning never changes CLIP: its parameters take no gradient, and it stays in eval() so that the batch norms of
+the ResNets keep their statistics (open_clip hands models out in train mode).
+
+Leaves out: how pictures are read from disk (data/images.py) and features kept (data/features.py), how CLIP is trained
+(scripts/pretrain_miniclip.py), weights on disk (weights.py), text encoding at speed (prompt_encoder.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL import Image
+
+from coop_edu.clip.transforms import TrainTransform
+from coop_edu.clip.weights import model_from_file, model_from_open_clip
+
+ASSETS = Path(__file__).parents[1] / "assets"
+PAPER = {  # the paper's four; OpenAI trained them with QuickGELU, and open_clip gives them that only by this name
+    "RN50": "RN50-quickgelu",
+    "RN101": "RN101-quickgelu",
+    "ViT-B/32": "ViT-B-32-quickgelu",
+    "ViT-B/16": "ViT-B-16-quickgelu",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """A frozen CLIP with all that belongs to it.
+
+    preprocess(picture) -> (3, H, W): resize, centre crop, normalise; train_transform(picture, generator) -> (3, H, W):
+    the paper's augmentation; tokenizer: text -> BPE token numbers.  Nothing in here learns.
+    """
+
+    name: str
+    model: torch.nn.Module = field(repr=False)
+    preprocess: Callable[[Image.Image], torch.Tensor] = field(repr=False)
+    train_transform: Callable[[Image.Image, torch.Generator], torch.Tensor] = field(repr=False)
+    tokenizer: Any = field(repr=False)
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.logit_scale.device
+
+    @property
+    def logit_scale(self) -> torch.Tensor:
+        """1 / tau of Eq. 1: CLIP learned its logarithm."""
+        return self.model.logit_scale.detach().exp()
+
+    def to(self, device: str | torch.device) -> Clip:
+        """Move the model, in place as torch does, and return this Clip."""
+        self.model.to(device)
+        return self
+
+    @torch.no_grad()
+    def encode_image(self, images: torch.Tensor) -> torch.Tensor:
+        """Features of preprocessed pictures: (B, 3, H, W) -> (B, E), not normalised."""
+        return self.model.encode_image(images.to(self.device))
+
+    @torch.no_grad()
+    def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
+        """Features of texts by CLIP's own code: K strings -> (K, E), not normalised; ValueError if one is too long."""
+        return torch.cat(
+            [self.model.encode_text(ids) for ids in self.tokenize(texts).to(self.device).split(256)]
+        )
+
+    def tokenize(self, texts: Sequence[str]) -> torch.Tensor:
+        """Token numbers: K strings -> (K, L) long: start, the text, end, then zeros.
+
+        CLIP's tokenizer cuts a text that is too long without a word; here it is a ValueError.
+        """
+        if isinstance(texts, str) or not texts:
+            raise ValueError(f"expected a list of at least one text, got {texts!r}")
+        positions = self.tokenizer.context_length
+        ids = self.tokenizer(list(texts), context_length=positions)
+        for text, full in zip(texts, ids[:, -1].tolist()):
+            if full and len(self.tokenizer.encode(text)) + 2 > positions:  # only a full row can have been cut
+                raise ValueError(
+                    f"a text needs {len(self.tokenizer.encode(text)) + 2} positions and {self.name!r} has {positions}: "
+                    f"shorten {text[:60]!r}"
+                )
+        return ids
+
+
+def load_clip(name: str = "mini", *, pretrained: str | Path | None = None, device: str = "auto") -> Clip:
+    """A frozen CLIP by name.
+
+    name: "mini", one of the paper's "RN50", "RN101", "ViT-B/32", "ViT-B/16" (OpenAI's weights), or any open_clip
+    name, with its tag in `pretrained`.  pretrained may also be a local file, .safetensors or a .pt state dict; code
+    in a file is never run.  device: "auto" takes cuda, then mps, then cpu.
+    Raises ValueError for an unknown name or tag, for weights that do not fit or were trained with another activation
+    (QuickGELU), for a damaged file; FileNotFoundError, with what to download, where weights are missing.
+
+    >>> load_clip("RN5O")
+    Traceback (most recent call last):
+    ...
+    ValueError: unknown CLIP 'RN5O': choose "mini", "RN50", "RN101", "ViT-B/32", "ViT-B/16" or an open_clip name; did \
+you mean 'RN50'?
+    """
+    model_name = PAPER.get(name, name.replace("/", "-"))
+    if name != "mini" and open_clip.get_model_config(model_name) is None:
+        close = get_close_matches(name, ["mini", *PAPER, *open_clip.list_models()], n=1)
+        raise ValueError(
+            f'unknown CLIP {name!r}: choose "mini", '
+            + ", ".join(f'"{known}"' for known in PAPER)
+            + " or an open_clip name"
+            + (f"; did you mean {close[0]!r}?" if close else "")
+        )
+    device = best_device() if device == "auto" else device
+    if name == "mini":
+        config = json.loads(_asset("miniclip.json").read_text(encoding="utf-8"))
+        model = model_from_file(
+            config, Path(pretrained) if pretrained else _asset("miniclip.safetensors", check=True)
+        )
+        tokenizer = open_clip.SimpleTokenizer(context_length=model.context_length)
+        return frozen_clip(name, model.to(device), tokenizer)
+    if name in PAPER and pretrained is None:
+        pretrained = "openai"
+    model = model_from_open_clip(name, model_name, pretrained)
+    return frozen_clip(name, model.to(device), open_clip.get_tokenizer(model_name))
+
+
+def frozen_clip(name: str, model: torch.nn.Module, tokenizer: Any) -> Clip:
+    """Freeze a model of open_clip, put it in eval(), and add the transforms that fit it.
+
+    The way in for a CLIP of your own; load_clip uses it too.
+    """
+    model.eval().requires_grad_(False)
+    settings = PreprocessCfg(**getattr(model.visual, "preprocess_cfg", {"size": model.visual.image_size}))
+    return Clip(
+        name=name,
+        model=model,
+        preprocess=image_transform_v2(settings, is_train=False),
+        train_transform=TrainTransform(settings.size, settings.mean, settings.std),
+        tokenizer=tokenizer,
+    )
+
+
+def best_device() -> str:
+    """cuda, then mps, then cpu: the first that this machine has."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _asset(filename: str, *, check: bool = False) -> Path:
+    """A file shipped with the package; with check=True, only if its SHA-256 is the one on record."""
+    path = ASSETS / filename
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{filename} is missing from {ASSETS}: the installation is incomplete. Reinstall coop_edu, or in a clone "
+            f"run `git checkout -- coop_edu/assets/{filename}`."
+        )
+    if check:
+        expected = json.loads(_asset("checksums.json").read_text(encoding="utf-8")).get(filename)
+        got = hashlib.sha256(path.read_bytes()).hexdigest()
+        if got != expected:
+            raise ValueError(
+                f"{path} is damaged or was changed: expected SHA-256 {expected}, got {got}. Reinstall "
+                f"coop_edu, or in a clone run `git checkout -- coop_edu/assets/{filename}`, if the change is not yours. To "
+                "load weights of your own: "
+                f'load_clip("mini", pretrained="{filename}").'
+            )
+    return path

@@ -1,0 +1,83 @@
+"""How likely is each class, given a picture?  Cosine similarity, temperature, softmax.
+
+The paper's Eq. 1, on which everything else in the package stands:
+
+    p(y = i | x) = exp(cos(w_i, f) / tau) / sum_j exp(cos(w_j, f) / tau)
+
+f is the picture's feature, w_i the feature of class i's text, and tau the temperature CLIP learned in its own
+training.  CLIP stores 1 / tau and calls it the logit scale (about 100 in OpenAI's models).
+
+Leaves out: where f comes from (models.py), where w comes from (templates.py, coop/prompt_learner.py), and what one
+does with the answer (evaluate/accuracy.py).
+"""
+
+from __future__ import annotations
+
+import torch
+
+
+def normalize(x: torch.Tensor) -> torch.Tensor:
+    """Scale each row to length one, so that a dot product becomes a cosine.
+
+    x (..., E) -> (..., E).  A row of zeros has no direction and stays zero.
+
+    >>> normalize(torch.tensor([[3.0, 4.0]]))
+    tensor([[0.6000, 0.8000]])
+    """
+    return torch.nn.functional.normalize(x, dim=-1)
+
+
+def class_logits(
+    image_features: torch.Tensor, text_features: torch.Tensor, logit_scale: torch.Tensor | float
+) -> torch.Tensor:
+    """The exponents of Eq. 1: cosine similarities, divided by the temperature.
+
+    image_features (B, E) and text_features (K, E), or (B, K, E) where each image has texts of its own, normalised or
+    not; logit_scale is 1 / tau, one positive number.
+    Returns (B, K).  Raises ValueError if the features have another number of dimensions, if their widths differ
+    (features of two CLIPs were mixed) or if the logit scale is not positive.
+
+    >>> class_logits(torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 5.0]]), logit_scale=10.0)
+    tensor([[10.,  0.]])
+    """
+    by_image = text_features.ndim == 3 and len(text_features) == len(image_features)
+    for name, x in (("image_features", image_features), ("text_features", text_features)):
+        if x.ndim != 2 and not (by_image and x is text_features):
+            hint = (
+                "one row is one picture or one class: add the missing axis with x[None]"
+                if x.ndim == 1
+                else "several views? average them, or score them one by one"
+            )
+            raise ValueError(f"expected {name} of shape (rows, width), got {tuple(x.shape)}: {hint}")
+    if image_features.shape[1] != text_features.shape[-1]:
+        raise ValueError(
+            f"image features are {image_features.shape[1]} wide and text features {text_features.shape[-1]}: they come "
+            "from two different CLIPs, or one of them was not projected. Encode both with the same load_clip(...)."
+        )
+    on_host = (
+        not isinstance(logit_scale, torch.Tensor) or logit_scale.device.type == "cpu"
+    )  # never wait for a GPU
+    if on_host and not float(logit_scale) > 0:
+        raise ValueError(
+            f"expected a positive logit scale (1 / temperature), got {float(logit_scale)}: "
+            "CLIP stores its logarithm, take clip.logit_scale or model.logit_scale.exp()"
+        )
+    f = normalize(image_features)  # f: (B, E)
+    w = normalize(text_features)  # w: (K, E), or (B, K, E)
+    if by_image:
+        return (logit_scale * f[:, None] @ w.mT)[:, 0]  # (B, 1, E) by (B, E, K)
+    return logit_scale * f @ w.T  # cos(w_i, f) / tau: (B, K)
+
+
+def class_probabilities(
+    image_features: torch.Tensor, text_features: torch.Tensor, logit_scale: torch.Tensor | float
+) -> torch.Tensor:
+    """p(y = i | x), Eq. 1, for each picture and class.
+
+    Takes and checks what `class_logits` does; returns (B, K), each row adds up to one.
+
+    >>> p = class_probabilities(torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 5.0]]), logit_scale=1.0)
+    >>> [round(x, 3) for x in p[0].tolist()]     # e^1 and e^0, divided by their sum
+    [0.731, 0.269]
+    """
+    return class_logits(image_features, text_features, logit_scale).softmax(dim=-1)

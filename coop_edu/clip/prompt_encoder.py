@@ -1,0 +1,111 @@
+"""CLIP's text encoder, exactly, without computing any position twice or in vain.
+
+The paper's g(.) of Eq. 3 turns K prompts into K features.  Its transformer is causal, a token sees only itself and
+those before it, and the answer is read at the last token of the prompt, the EOT.  From this follows, exactly:
+what stands after the EOT cannot matter, and what stands before the class name is the same for all classes.
+Four prompts with M = 2; every token that is computed is written out, S for the start, v for a context vector, E for the
+EOT, 0 for padding, and a dash is a position that is not computed:
+
+    the authors' code: 4 x 77 = 308 tokens        here: 3 shared + 3 + 4 + 5 + 3 = 18 tokens
+
+    S v v cat   .     E       0 0 0 ... 0         S v v cat   .     E       - - - ... -
+    S v v fire  truck .       E 0 0 ... 0         - - - fire  truck .       E - - ... -
+    S v v hot   air   balloon . E 0 ... 0         - - - hot   air   balloon . E - ... -
+    S v v hen   .     E       0 0 0 ... 0         - - - hen   .     E       - - - ... -
+
+The 18 stand end to end in one list, without padding.  In the last block only the E's are asked, as nobody reads the
+other answers.  Which tokens are shared is read off the prompts, so a class-specific context, or a name in the middle
+or in front, needs no other code.
+
+Leaves out: where prompts come from, and memory that does not grow with K (both in coop/prompt_learner.py).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class PromptEncoder(nn.Module):
+    """K prompts -> K text features, through the frozen text tower of a CLIP.
+
+    tower: as `text_tower(model)` gives it; slots (K, L) long: which row of the table stands at each position;
+    lengths (K,) long: positions up to the EOT, included.  The table is given to forward: rows of width D.
+
+    >>> slots = torch.tensor([[0, 1, 2, 5, 9, 9], [0, 1, 2, 7, 8, 9]])  # S v v, then one word and E, or two and E
+    >>> PromptEncoder(nn.Identity(), slots, lengths=torch.tensor([5, 6])).tokens_computed  # 3 + 2 + 3
+    8
+    """
+
+    def __init__(self, tower: nn.Module, slots: torch.Tensor, lengths: torch.Tensor) -> None:
+        super().__init__()
+        self.__dict__["tower"] = tower  # used, not owned: CLIP's weights are not trained or saved with this
+        self.n_classes = len(slots)
+        self.tokens_reference = slots.numel()  # what the authors' code computes: K x 77
+        stop = int(lengths.min()) - 1  # the EOT is never shared
+        same = (slots[:, :stop] == slots[0, :stop]).all(dim=0)  # is this position the same in every prompt?
+        P = self.P = int(same.long().cumprod(0).sum())  # length of the shared prefix
+        own = lengths - P  # (K,) tokens that each prompt has for itself
+        K, S = self.grid_shape = len(slots), int(own.max())
+        inside = torch.arange(S) < own[:, None]  # (K, S) a grid, one row a prompt: which cells hold a token?
+        cell = inside.flatten().nonzero()[:, 0]  # (T,) own token -> its cell
+        token = torch.zeros(K, S, dtype=torch.long)  # (K, S) cell -> own token; empty cells: any, never read
+        token[inside] = torch.arange(len(cell))
+        for name, value in {
+            "slots": torch.cat([slots[0, :P], slots[:, P : P + S][inside]]),  # (P + T,) the list of tokens
+            "positions": torch.cat([torch.arange(P), P + cell % S]),  # (P + T,)
+            "token": token.flatten(),
+            "cell": cell,
+            "eot": P + own.cumsum(0) - 1,  # (K,) where each prompt's E is in the list
+            "hidden": ~torch.ones(S, S, dtype=torch.bool).tril(),  # (S, S) the future
+            "hidden_from_eot": ~inside[:, None],  # (K, 1, S) empty cells
+        }.items():
+            self.register_buffer(name, value, persistent=False)
+
+    @property
+    def tokens_computed(self) -> int:
+        """Length of the list: what stands for `tokens_reference` = K x 77 tokens of the authors' code."""
+        return len(self.slots)
+
+    def forward(self, table: torch.Tensor) -> torch.Tensor:
+        """table (..., rows, D), context vectors and word embeddings -> text features (..., K, E), not normalised.
+
+        Leading dimensions are several contexts at once, each with its own rows.
+        """
+        tower = self.tower
+        x = table.index_select(-2, self.slots) + tower.positional_embedding[self.positions]  # (..., P + T, D)
+        *blocks, last = tower.transformer.resblocks
+        for block in blocks:
+            x = x + block.ls_1(self.attention(block.attn, block.ln_1(x)))
+            x = x + block.ls_2(block.mlp(block.ln_2(x)))
+        at_eot = self.attention(last.attn, last.ln_1(x), only_eot=True)
+        x = x.index_select(-2, self.eot) + last.ls_1(at_eot)  # (..., K, D)
+        x = x + last.ls_2(last.mlp(last.ln_2(x)))
+        return tower.ln_final(x) @ tower.text_projection
+
+    def attention(self, attn: nn.MultiheadAttention, x: torch.Tensor, only_eot: bool = False) -> torch.Tensor:
+        """x (..., P + T, D) -> (..., P + T, D), or (..., K, D) if only the EOTs ask.
+
+        An own token looks at all shared tokens and at the earlier ones of its own prompt.  This is the only step where
+        tokens meet; layer norms, projections and the MLP work token by token.
+        """
+        qkv = F.linear(x, attn.in_proj_weight, attn.in_proj_bias).unflatten(-1, (3, attn.num_heads, -1))
+        qkv = qkv.movedim(-3, 0).transpose(-2, -3)  # (3, ..., heads, P + T, d)
+        (q_shared, k_shared, v_shared), own = qkv.split([self.P, len(self.cell)], dim=-2)
+        q, k, v = own.index_select(-2, self.token).unflatten(
+            -2, self.grid_shape
+        )  # (..., heads, K, S, d) each
+        hidden = self.hidden
+        if only_eot:  # one question a prompt: (..., heads, K, 1, d)
+            q, hidden = qkv[0].index_select(-2, self.eot).unsqueeze(-2), self.hidden_from_eot
+        q = q * q.shape[-1] ** -0.5
+        to_shared = (q.flatten(-3, -2) @ k_shared.mT).unflatten(-2, q.shape[-3:-1])  # (..., heads, K, q, P)
+        to_own = (q @ k.mT).masked_fill(hidden, -torch.inf)  # (..., heads, K, q, S)
+        weights = torch.cat([to_shared, to_own], dim=-1).softmax(dim=-1)  # one softmax over both
+        on_shared, on_own = weights.split([self.P, k.shape[-2]], dim=-1)
+        out = on_shared.flatten(-3, -2) @ v_shared + (on_own @ v).flatten(-3, -2)  # (..., heads, K x q, d)
+        if not only_eot:  # back onto the list; the shared tokens have ordinary attention among themselves
+            shared = F.scaled_dot_product_attention(q_shared, k_shared, v_shared, is_causal=True)
+            out = torch.cat([shared, out.index_select(-2, self.cell)], dim=-2)  # (..., heads, P + T, d)
+        return attn.out_proj(out.transpose(-2, -3).flatten(-2))

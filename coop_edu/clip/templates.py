@@ -1,0 +1,119 @@
+"""Templates: sentences with a {} for the class name, and class names as they stand in them (paper's Appendix A).
+
+Leaves out: the classifier that they make (zero_shot.py).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+TEMPLATES: dict[str, str] = {  # the hand-written prompt of each data set (paper's Appendix A)
+    "IconNet": "an icon of a {}.",
+    "IconNetV2": "an icon of a {}.",
+    "IconNet-Sketch": "an icon of a {}.",
+    "IconNet-A": "an icon of a {}.",
+    "IconNet-R": "an icon of a {}.",
+    "ImageNet": "a photo of a {}.",
+    "ImageNetV2": "a photo of a {}.",
+    "ImageNet-Sketch": "a photo of a {}.",
+    "ImageNet-A": "a photo of a {}.",
+    "ImageNet-R": "a photo of a {}.",
+    "Caltech101": "a photo of a {}.",
+    "OxfordPets": "a photo of a {}, a type of pet.",
+    "StanfordCars": "a photo of a {}.",
+    "OxfordFlowers": "a photo of a {}, a type of flower.",
+    "Food101": "a photo of {}, a type of food.",
+    "FGVCAircraft": "a photo of a {}, a type of aircraft.",
+    "SUN397": "a photo of a {}.",
+    "DescribableTextures": "{} texture.",
+    "EuroSAT": "a centered satellite photo of {}.",
+    "UCF101": "a photo of a person doing {}.",
+}
+
+# ImageNet's list of 1000 names, and the parts of it that the variants use, has these two names twice (two kinds of
+# missile, two entries for sunglasses).  The authors keep them, so the four classes have two prompts between them.
+IMAGENET_TWINS = ("missile", "sunglasses")
+
+
+def __getattr__(name: str) -> list[str]:
+    """IMAGENET_TEMPLATES_7 (the paper's ensemble) and OPENAI_TEMPLATES_80, as open_clip has them."""
+    import open_clip
+
+    if name == "IMAGENET_TEMPLATES_7":
+        return [template("{}") for template in open_clip.SIMPLE_IMAGENET_TEMPLATES]
+    if name == "OPENAI_TEMPLATES_80":
+        return [template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def several_names(names: Sequence[str]) -> tuple[str, ...]:
+    """The names as a tuple.  Raises ValueError for a single text, of which a tuple would have the letters.
+
+    >>> several_names(["cat", "dog"])
+    ('cat', 'dog')
+    """
+    if isinstance(names, str):
+        raise ValueError(
+            f"expected a list of at least one class name, got {names!r}: for one class, [{names!r}]"
+        )
+    return tuple(names)
+
+
+def class_rows(known: Sequence[str], wanted: Sequence[str]) -> list[int | None]:
+    """The row of each wanted class among the known ones, None for a class without one.
+
+    Of a name that stands twice (IMAGENET_TWINS) the first wanted class has the first row, the second the second.
+
+    >>> class_rows(["missile", "cat", "missile"], ["missile", "missile", "dog"])
+    [0, 2, None]
+    """
+    rows: dict[str, list[int]] = {}
+    for row, name in enumerate(known):
+        rows.setdefault(name, []).append(row)
+    return [rows[name].pop(0) if rows.get(name) else None for name in wanted]
+
+
+def clean_classnames(names: Sequence[str]) -> tuple[str, ...]:
+    """Class names as they stand in prompts: underscores and runs of spaces become one space.
+
+    Raises ValueError for no names at all, a single string, an empty name, and for names that CLIP cannot tell apart
+    (its tokenizer ignores case); ImageNet's own two twins, in a list of its length, are let through.
+
+    >>> clean_classnames(["hot_air_balloon", "grand  piano"])
+    ('hot air balloon', 'grand piano')
+    """
+    names = several_names(names)
+    if not names:
+        raise ValueError("expected a list of at least one class name, got none")
+    for name in names:
+        if not isinstance(name, str):
+            raise ValueError(
+                f"expected class names as text, got {name!r} ({type(name).__name__}): labels are not names"
+            )
+    cleaned = tuple(" ".join(name.replace("_", " ").split()) for name in names)
+    if "" in cleaned:
+        empty = cleaned.index("")
+        raise ValueError(f"class {empty} of {len(cleaned)} has an empty name, {names[empty]!r}: give it one")
+    twins = IMAGENET_TWINS if len(cleaned) >= 200 else ()
+    count = Counter(name.lower() for name in cleaned)
+    repeated = [name for name, n in count.items() if n > (2 if name in twins else 1)]
+    if repeated:
+        raise ValueError(
+            f"class names appear more than once: {repeated[:5]}. Equal names (case and underscores aside) make equal "
+            "prompts, which no picture can tell apart: merge the classes, or add a word that distinguishes them."
+        )
+    return cleaned
+
+
+def fill(template: str, classnames: Sequence[str]) -> list[str]:
+    """One sentence a class.  The template has exactly one {}, else ValueError.
+
+    >>> fill("a photo of a {}.", ["cat", "hot_air_balloon"])
+    ['a photo of a cat.', 'a photo of a hot air balloon.']
+    """
+    if template.count("{}") != 1:
+        raise ValueError(
+            f'expected a template with exactly one {{}}, such as "a photo of a {{}}.", got {template!r}'
+        )
+    return [template.replace("{}", name) for name in clean_classnames(classnames)]

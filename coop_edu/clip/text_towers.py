@@ -1,0 +1,63 @@
+"""What prompt learning needs to know of a text tower of open_clip: its parts, how it finds the EOT, and whether it is plain.
+
+open_clip has several kinds of text encoder.  The questions about them are asked here and nowhere else.
+
+Leaves out: encoding at speed (prompt_encoder.py), the choice of an encoder (text_encoding.py).
+"""
+
+from __future__ import annotations
+
+import threading
+
+import torch
+from torch import nn
+
+
+def text_tower(model: nn.Module) -> nn.Module:
+    """Where the parts of the text encoder are: open_clip.CLIP holds them itself, CustomTextCLIP in .text."""
+    return getattr(model, "text", model)
+
+
+def supported(tower: nn.Module) -> bool:
+    """Is PromptEncoder exact on this tower?  Causal, read at the EOT, blocks without extras."""
+    mask = getattr(tower, "attn_mask", None)
+    if mask is None or pooling(tower) not in ("argmax", "eos") or getattr(tower, "cls_emb", None) is not None:
+        return False
+    causal = torch.equal(mask.cpu() == 0, torch.ones(mask.shape, dtype=torch.bool).tril())
+    plain = all(
+        type(block).__name__ == "ResidualAttentionBlock"
+        and isinstance(block.attn, nn.MultiheadAttention)
+        and block.attn.in_proj_weight is not None
+        and block.attn.bias_k is None
+        and block.attn.dropout == 0
+        for block in tower.transformer.resblocks
+    )
+    return causal and plain and isinstance(tower.text_projection, nn.Parameter)
+
+
+_hooking = threading.Lock()
+
+
+def encode_by_hook(model: nn.Module, ids: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
+    """Run the model's own encode_text on ids (K, L), with embeddings (K, L, D) in place of its word embeddings.
+
+    The reference that PromptEncoder is tested against.  One thread at a time: the hook is on the shared model.
+    """
+    words = text_tower(model).token_embedding
+    with _hooking:
+        handle = words.register_forward_hook(lambda module, args, output: embeddings.to(output.dtype))
+        try:
+            return model.encode_text(ids)
+        finally:
+            handle.remove()
+
+
+def end_token(tower: nn.Module) -> int:
+    """The token number by which this tower finds the EOT: the highest one, or one that it names."""
+    if pooling(tower) == "eos":
+        return getattr(tower, "text_eos_id", None) or tower.eos_id
+    return tower.vocab_size - 1
+
+
+def pooling(tower: nn.Module) -> str | None:
+    return getattr(tower, "text_pool_type", getattr(tower, "pool_type", None))

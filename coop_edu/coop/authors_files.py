@@ -1,0 +1,191 @@
+"""Prompts of the authors' code, in and out: `prompt_learner/model.pth.tar-<epoch>`.
+
+Their file is a pickle, and a pickle is a program: it may call any function it names.  Theirs holds a learning-rate
+scheduler beside the tensors, so torch.load(weights_only=True) refuses it, and weights_only=False would run whatever
+the file says.  Here it is read as data: tensors and plain containers are built, optimizers and schedulers left out, and
+a file that asks for anything else is refused.
+
+Leaves out: how a pickle is read without running it (safe_pickle.py); the native format, no pickle (checkpoints.py).
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from coop_edu.clip.models import Clip
+from coop_edu.clip.templates import clean_classnames
+from coop_edu.clip.text_towers import text_tower
+from coop_edu.coop.checkpoints import copy_ctx, layout, weights_digest
+from coop_edu.coop.prompt_learner import POSITIONS, PromptLearner
+from coop_edu.coop.safe_pickle import PromptUnpickler, Refused
+from coop_edu.files import atomically
+
+FORMAT = "coop_edu prompt for the authors' code, version 1"
+
+
+def read_authors_file(path: str | Path) -> dict[str, Any]:
+    """The part of a file of the authors' code that is a prompt: {"state_dict": {"ctx": ..., ...}, "epoch": 50, ...}.
+
+    Nothing in the file is run; optimizer and scheduler are left out.
+    Raises FileNotFoundError without the file; ValueError for one that is damaged, that is no file of torch, or that
+    names anything else than tensors, plain containers, optimizers and schedulers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        inside = [file.relative_to(path).as_posix() for file in sorted(path.rglob("model*.pth.tar*"))]
+        raise FileNotFoundError(
+            f"no prompt file at {path}: expected <output folder>/prompt_learner/model.pth.tar-<epoch>"
+            + (f". That is a folder, which has {inside}" if path.is_dir() else "")
+        )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            content = PromptUnpickler(archive, path.stat().st_size).prompt()
+    except zipfile.BadZipFile as error:
+        raise ValueError(
+            f"{path} is no whole file of torch.save ({error}): it is cut short, of another kind, or was written by a "
+            "torch before 1.6, whose format is not read here. If you trust it, load and save it with a newer torch."
+        ) from error
+    except Refused as error:
+        raise ValueError(
+            f"{path} was refused, and nothing in it was run: {error}. A file of the authors' code holds tensors, plain "
+            "containers, an optimizer and a scheduler. If you did not make this file yourself, do not trust it."
+        ) from error
+    except Exception as error:  # a damaged pickle can fail in any way
+        raise ValueError(f"{path} cannot be read: it is damaged ({type(error).__name__}: {error})") from error
+    ctx = content["state_dict"].get("ctx")
+    if ctx is None or ctx.ndim not in (2, 3) or not ctx.is_floating_point() or 0 in ctx.shape:
+        raise ValueError(
+            f"{path} holds no prompt of CoOp: expected a state_dict with ctx of shape (M, D) or (K, M, D), got "
+            f"{ {name: tuple(tensor.shape) for name, tensor in content['state_dict'].items()} }. Other trainers save "
+            "other things."
+        )
+    if not ctx.float().isfinite().all():  # a float64 of 1e300 is finite until it is a float32
+        raise ValueError(
+            f"the ctx in {path} has values that are no numbers, or too large for float32: that training had diverged"
+        )
+    return content
+
+
+def import_authors(
+    path: str | Path, clip: Clip, classnames: Sequence[str], *, position: str | None = None
+) -> PromptLearner:
+    """A prompt that the authors' code has learned, on `clip`, for `classnames`.
+
+    position: of the class name, which the file does not know; None takes it from the authors' folder name
+    (`nctx16_cscFalse_ctpend`), else "end".  A unified context goes with any class names, a class-specific one only with
+    its own, in their order.
+    Raises as `read_authors_file` does, and ValueError if the prompt was learned on another CLIP, or is class-specific
+    and of other classes.
+
+        learner = import_authors("output/.../prompt_learner/model.pth.tar-50", load_clip("RN50"), imagenet.classnames)
+    """
+    path = Path(path)
+    content = read_authors_file(path)
+    state, header = content["state_dict"], content.get("coop_edu")
+    if header and header.get("format") != FORMAT:
+        raise ValueError(f"{path}: expected the format {FORMAT!r}, got {header.get('format')!r}")
+    position = _position(path, header, position)
+    ctx = state["ctx"].float()
+    class_specific = ctx.ndim == 3
+    _check_clip(path, ctx, state, header, clip)
+    if class_specific:
+        _check_classes(path, ctx, state, header, clip, classnames)
+    learner = PromptLearner(
+        clip, classnames, n_ctx=ctx.shape[-2], class_specific=class_specific, position=position
+    )
+    copy_ctx(learner, ctx)
+    return learner
+
+
+def export_authors(learner: PromptLearner, folder: str | Path, epoch: int) -> Path:
+    """Write `<folder>/prompt_learner/model.pth.tar-<epoch>`, which the authors' --model-dir and --load-epoch read.
+
+    Their loader takes `state_dict` and `epoch`, and makes the fixed words itself; `coop_edu` says for ours what the
+    context belongs to.  Tensors and plain containers only: torch.load(weights_only=True) reads it.  Returns the path.
+    ValueError for a learner that has learned more than a context.
+    """
+    more = [name for name, _ in learner.named_parameters() if name != "ctx"]
+    if more:
+        raise ValueError(
+            f"the authors' CoOp reads a context and nothing else, and this learner has {more} too"
+        )
+    path = Path(folder) / "prompt_learner" / f"model.pth.tar-{epoch}"
+    content = {
+        "state_dict": {"ctx": learner.ctx.detach().cpu().float().clone()},
+        "epoch": epoch,
+        "val_result": None,
+        "coop_edu": {"format": FORMAT, **layout(learner)},
+    }
+    with atomically(path) as scratch:
+        torch.save(content, scratch)
+    return path
+
+
+# ------------------------------------------------------------------------------------------------- does it fit?
+def _position(path: Path, header: dict | None, position: str | None) -> str:
+    """The position of the class name: as asked for, if nothing says otherwise."""
+    folder = re.search(r"_ctp(\w+?)(?:[/\\_]|$)", str(path.parent))
+    known = header["position"] if header else folder[1] if folder and folder[1] in POSITIONS else None
+    if known and position and known != position:
+        raise ValueError(
+            f"the prompt in {path} was learned with position={known!r} (its "
+            f"{'header' if header else 'folder name'} says so), and position={position!r} was asked for"
+        )
+    return position or known or "end"
+
+
+def _check_clip(path: Path, ctx: torch.Tensor, state: dict, header: dict | None, clip: Clip) -> None:
+    """The paper's CLIPs all have contexts of one width; the start token's vector, or our header, tells them apart."""
+    embedding = text_tower(clip.model).token_embedding.weight
+    if header:
+        same = (header["model"], header["weights"]) == (clip.name, weights_digest(clip))
+    elif isinstance(state.get("token_prefix"), torch.Tensor):
+        start = embedding[clip.tokenizer.sot_token_id]  # (D,)
+        same = _alike(state["token_prefix"].reshape(-1, state["token_prefix"].shape[-1])[0], start)
+    else:
+        same = True  # nothing but the width is known
+    if not same or ctx.shape[-1] != embedding.shape[1]:
+        learned = f"on {header['model']!r}" if header else "on another one"
+        raise ValueError(
+            f"the prompt in {path} does not fit {clip.name!r}: it was learned {learned} (context width "
+            f"{ctx.shape[-1]}, here {embedding.shape[1]}). Context vectors live in one model's own word embedding "
+            "space. The authors' folder names say which: rn50, rn101, vit_b32, vit_b16."
+        )
+
+
+def _check_classes(
+    path: Path, ctx: torch.Tensor, state: dict, header: dict | None, clip: Clip, classnames: Sequence[str]
+) -> None:
+    """A class-specific context is of its own classes, in their order: their number, and their words, must be these."""
+    wrong = None
+    if len(ctx) != len(classnames):
+        wrong = f"it has contexts for {len(ctx)} classes, and {len(classnames)} class names were given"
+    elif header and clean_classnames(header["classnames"]) != clean_classnames(classnames):
+        pairs = zip(header["classnames"], classnames)
+        wrong = next(f"it has class {a!r} where {b!r} was given" for a, b in pairs if a != b)
+    elif isinstance(state.get("token_suffix"), torch.Tensor):
+        embedding = text_tower(clip.model).token_embedding.weight
+        context = " ".join(["X"] * ctx.shape[1])
+        for name, suffix in zip(clean_classnames(classnames), state["token_suffix"]):
+            tokens = clip.tokenize([f"{context} {name}."])[0, 1 + ctx.shape[1] :]  # what follows the context
+            if tokens.shape != suffix.shape[:1] or not _alike(suffix, embedding[tokens.to(embedding.device)]):
+                wrong = f"the words it has in the place of {name!r} are others"
+                break
+    if wrong:
+        raise ValueError(
+            f"the prompt in {path} is class-specific, and of other classes: {wrong}. Such a prompt has one context for "
+            "each class that it was trained on, and none for others; give their names, in their order. Only a unified "
+            "prompt goes with any classes."
+        )
+
+
+def _alike(saved: torch.Tensor, own: torch.Tensor) -> bool:
+    """Equal, but for the rounding to half precision in which the authors save."""
+    saved, own = saved.float(), own.detach().float().cpu()
+    return saved.shape == own.shape and bool((saved - own).norm() <= 0.01 * own.norm())

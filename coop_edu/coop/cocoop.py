@@ -1,0 +1,65 @@
+"""CoCoOp: a context that depends on the image (Zhou et al., Conditional Prompt Learning, CVPR 2022).
+
+A small network h, the meta-net, makes of each image's feature one vector that is added to all context vectors:
+
+    v_m(x) = v_m + h(f(x)),     h: E -> E / 16 -> D
+
+So each image has K prompts of its own, and text features are (B, K, E).  The authors: M = 4 from "a photo of a", batches
+of one image, 10 epochs, ViT-B/16.  The work and the memory of a step grow with B times K.
+
+Leaves out: everything else, which is CoOp's (prompt_learner.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from coop_edu.clip.models import Clip
+from coop_edu.clip.probability import normalize
+from coop_edu.coop.prompt_learner import PromptLearner
+
+
+class CoCoOp(PromptLearner):
+    """A PromptLearner whose context the meta-net shifts for each image; options are the PromptLearner's.
+
+    Learned: ctx (M, D) and `meta_net`, which starts at random from `seed`.  Raises ValueError for a class-specific
+    context; TypeError for text_features(), which differ by image: take logits(image_features).
+
+        learner = CoCoOp(clip, iconnet.classnames, init="a photo of a")
+        Trainer(learner, Recipe(epochs=10, batch_size=1, views=None)).fit(shots)
+    """
+
+    images_at_once = 8
+
+    def __init__(self, clip: Clip, classnames: Sequence[str], *, seed: int = 0, **options: Any) -> None:
+        super().__init__(clip, classnames, seed=seed, **options)
+        if self.class_specific:
+            raise ValueError(
+                "the context of CoCoOp differs by image and is shared by the classes: class_specific=False"
+            )
+        E, D = clip.model.visual.output_dim, self.ctx.shape[-1]
+        width = max(1, E // 16)
+        first, second = (nn.utils.skip_init(nn.Linear, *size) for size in ((E, width), (width, D)))
+        generator = torch.Generator().manual_seed(seed)
+        for layer in (first, second):  # as torch starts a layer, but from our own generator
+            bound = layer.in_features**-0.5
+            for parameter in layer.parameters():
+                nn.init.uniform_(parameter, -bound, bound, generator=generator)
+        self.meta_net = nn.Sequential(first, nn.ReLU(), second).to(self.ctx)  # h
+        self.mark_start()
+
+    def context(self, image_features: torch.Tensor) -> torch.Tensor:
+        """(B, E) -> a context for each image, (B, M, D)."""
+        shift = self.meta_net(normalize(image_features.to(self.ctx)))  # h(f): (B, D)
+        return self.ctx + shift[:, None]
+
+    def text_features(self) -> torch.Tensor:
+        raise TypeError("the text features of CoCoOp differ by image: take logits(image_features)")
+
+    def options(self) -> dict[str, Any]:
+        """As a PromptLearner's, without class_specific, which is always False."""
+        return {name: value for name, value in super().options().items() if name != "class_specific"}

@@ -1,0 +1,51 @@
+"""KgCoOp: a learned prompt that stays near the hand-written one (Yao et al., CVPR 2023).
+
+CoOp forgets: what it gains on the classes it was trained on it loses on others.  KgCoOp adds to the loss how far the
+learned text features have moved from those of a hand-written prompt,
+
+    loss = cross entropy + weight * mean over classes of (1 - cos(g(t_i), w_i)).
+
+weight = 0 is CoOp, a very large one the hand-written prompt.  The paper: M = 4 from words, weight = 8, 100 epochs,
+batches of 128.
+
+Leaves out: everything else, which is CoOp's (prompt_learner.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from coop_edu.clip.models import Clip
+from coop_edu.clip.probability import normalize
+from coop_edu.clip.zero_shot import ZeroShot
+from coop_edu.coop.prompt_learner import PromptLearner
+
+
+class KgCoOp(PromptLearner):
+    """A PromptLearner with the pull of a hand-written `template`; options are the PromptLearner's.
+
+    learner = KgCoOp(clip, iconnet.classnames, template="an icon of a {}.", init="an icon of a")
+    Trainer(learner, recipe).fit(shots)
+    """
+
+    def __init__(
+        self, clip: Clip, classnames: Sequence[str], *, template: str, weight: float = 8.0, **options: Any
+    ) -> None:
+        super().__init__(clip, classnames, **options)
+        self.template, self.weight = template, weight
+        written = ZeroShot(clip, classnames, template).text_features  # w: (K, E)
+        self.register_buffer("hand_written", written, persistent=False)
+
+    def objective(
+        self, image_features: torch.Tensor, text_features: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, E), (K, E), (B,) -> cross entropy and the pull, (), and the logits (B, K)."""
+        loss, logits = super().objective(image_features, text_features, labels)
+        cosine = (normalize(text_features) * self.hand_written).sum(dim=-1)  # (K,)
+        return loss + self.weight * (1 - cosine.mean()), logits
+
+    def options(self) -> dict[str, Any]:
+        return {**super().options(), "template": self.template, "weight": self.weight}

@@ -1,0 +1,111 @@
+"""The paper's training recipe, as numbers (Section 4.1 and the authors' configuration files).
+
+Leaves out: the loop that follows it (trainer.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train a prompt; the defaults are the paper's for 8 and 16 shots.
+
+    min_steps: where the epochs make fewer steps than that, there are more epochs (`for_images`); views: "fresh", n or
+    None, as data/features.py explains; precision: of the matrix products (ctx stays float32). Raises ValueError for a
+    setting that means nothing.
+
+    >>> Recipe(epochs=50).learning_rate(0), Recipe(epochs=50).learning_rate(1)
+    (1e-05, 0.002)
+    """
+
+    epochs: int = 200  # T
+    min_steps: int = 0
+    lr: float = 0.002
+    momentum: float = 0.9
+    weight_decay: float = 5e-4  # on the context vectors, as in the authors' code
+    batch_size: int = 32
+    warmup_epochs: int = 1
+    warmup_lr: float = 1e-5
+    views: str | int | None = "fresh"
+    precision: str = "float32"
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1:
+            raise ValueError(
+                f"expected epochs >= 1 and batch_size >= 1, got {self.epochs} and {self.batch_size}"
+            )
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"expected precision {' or '.join(map(repr, PRECISIONS))}, got {self.precision!r}"
+            )
+        a_number = isinstance(self.views, int) and not isinstance(self.views, bool) and self.views >= 1
+        if not (a_number or self.views is None or self.views == "fresh"):
+            raise ValueError(
+                "expected views='fresh' (a new crop at every step, as in the paper), a number >= 1 of fixed "
+                f"crops, or None (the plain picture), got {self.views!r}"
+            )
+
+    @classmethod
+    def paper(cls, shots: int, dataset: str | None = None) -> Recipe:
+        """50 epochs for 1 shot, 100 for 2 and 4, 200 for 8 and 16; always 50 on ImageNet.
+
+        >>> [Recipe.paper(shots).epochs for shots in (1, 2, 4, 8, 16)], Recipe.paper(16, "ImageNet").epochs
+        ([50, 100, 100, 200, 200], 50)
+        """
+        return cls(epochs=50 if shots == 1 or dataset == "ImageNet" else 100 if shots <= 4 else 200)
+
+    @classmethod
+    def mini(cls) -> Recipe:
+        """For a laptop: the paper's settings with fewer epochs, on the plain pictures, which are encoded once.
+
+        Counted in steps, because an epoch of one shot of twenty classes is a single step: 150 steps at least, 10 epochs
+        at least.  The number was chosen on validation pictures (assets/MINICLIP.md).
+
+        >>> [Recipe.mini().for_images(20 * shots).epochs for shots in (1, 2, 4, 8, 16)]
+        [150, 150, 75, 30, 15]
+        """
+        return cls(epochs=10, min_steps=150, views=None)
+
+    def for_images(self, n: int) -> Recipe:
+        """The same recipe with the epochs that n training pictures take: more than `epochs` if `min_steps` asks for it.
+
+        >>> Recipe.mini().for_images(16 * 79).epochs
+        10
+        """
+        enough = -(-self.min_steps // self.steps_per_epoch(n))
+        return replace(self, epochs=max(self.epochs, enough), min_steps=0)
+
+    def optimizer(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.SGD:
+        """SGD with momentum and weight decay, on what is learned: the context vectors, in CoOp."""
+        from torch.optim import SGD
+
+        return SGD(parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+
+    def learning_rate(self, epoch: int) -> float:
+        """Of one epoch, counted from 0: constant while warming up, then a cosine that never quite reaches 0.
+
+        >>> round(Recipe(epochs=50).learning_rate(49), 9)
+        7.885e-06
+        """
+        if epoch < self.warmup_epochs:
+            return self.warmup_lr
+        return self.lr * (1 + math.cos(math.pi * (epoch - self.warmup_epochs) / self.epochs)) / 2
+
+    def steps_per_epoch(self, n: int) -> int:
+        """Full batches only, unless n pictures do not fill a single one: then one step with all of them.
+
+        >>> Recipe().steps_per_epoch(1600), Recipe().steps_per_epoch(20)
+        (50, 1)
+        """
+        return max(1, n // self.batch_size)

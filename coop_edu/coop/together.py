@@ -1,0 +1,110 @@
+"""Several small trainings at once, packed into one pass.
+
+A step of a small prompt is hundreds of small matrix products, and most of its time goes into starting them.  Trainings
+that differ in their seed only (in the start of the context, in the pictures, in the order of the batches) can share
+them: their contexts are stacked, the text encoder runs once over all of them, and each has a loss of its own.  Nothing
+of one reaches another, so each learns what it would have learned alone, up to the rounding of the products.
+
+Leaves out: one pass a core (grid/parallel.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from coop_edu.coop.prompt_learner import PromptLearner
+from coop_edu.coop.trainer import EpochSums, History, Trainer
+from coop_edu.data.dataset import Example
+from coop_edu.data.features import Features
+
+
+def train_together(
+    trainers: Sequence[Trainer], data: Sequence[Sequence[Example] | Features]
+) -> list[History]:
+    """[trainer.fit(some) for trainer, some in zip(trainers, data)], in one pass over all of them.
+
+    The learners must share method, CLIP, class names and layout, the recipes all but the seed, the data their number of
+    pictures: else ValueError.  Checkpoints, callbacks and progress bars of the trainers are left aside.  Where one
+    training fills the machine already (fresh views, groups of classes), scales its gradients (float16), learns more
+    than ctx or makes its text features in its own way, they are fitted one by one after all.
+
+        trainers = [Trainer(PromptLearner(clip, names, seed=s), Recipe(seed=s, views=None)) for s in (1, 2, 3)]
+        histories = train_together(trainers, [shots_of_seed[s] for s in (1, 2, 3)])
+    """
+    _check(trainers, data)
+    for trainer, some in zip(trainers, data):
+        trainer.count_epochs(len(some))
+    first, recipe = trainers[0], trainers[0].recipe
+    big = recipe.views == "fresh" or first.learner.max_classes_at_once is not None
+    if big or recipe.precision == "float16" or not all(map(_can_be_stacked, trainers)):
+        return [trainer.fit(some) for trainer, some in zip(trainers, data)]
+    ctx = nn.Parameter(
+        torch.stack([trainer.learner.ctx.detach() for trainer in trainers])
+    )  # (S, M, D) or (S, K, M, D)
+    optimizer = recipe.optimizer([ctx])
+    batches = zip(*(trainer.batches(some) for trainer, some in zip(trainers, data)))
+    histories = [History() for _ in trainers]
+    for trainer in trainers:
+        trainer.learner.zero_grad()  # what somebody computed before is not of this training
+    for epoch in range(recipe.epochs):
+        sums = [EpochSums(first.device) for _ in trainers]
+        lr = optimizer.param_groups[0]["lr"] = recipe.learning_rate(epoch)
+        for _ in range(recipe.steps_per_epoch(len(data[0]))):
+            optimizer.zero_grad()
+            with first.autocast():
+                text_features = first.learner(ctx)  # (S, K, E)
+            batch, total = next(batches), 0
+            for trainer, own, (images, labels), own_sums in zip(trainers, text_features, batch, sums):
+                loss, logits = trainer.learner.objective(images, own.float(), labels)
+                total = total + loss
+                own_sums.add(loss.detach(), logits.detach(), labels)
+            total.backward()  # each loss depends on one context: the gradient of the sum is all their gradients
+            for trainer, gradient in zip(trainers, ctx.grad):
+                if trainer.learner.ctx.grad is not None:  # an objective that looks at ctx itself
+                    gradient += trainer.learner.ctx.grad
+                    trainer.learner.ctx.grad = None
+            optimizer.step()
+            for trainer, own in zip(trainers, ctx.detach()):
+                trainer.learner.ctx.data.copy_(own)
+        for trainer, history, own_sums, own in zip(trainers, histories, sums, ctx):
+            trainer.check_finite(own_sums, epoch, {"ctx": own})
+            history.add(own_sums, lr)
+    for trainer, (images, _) in zip(trainers, batch):
+        trainer.check_usable(recipe.epochs - 1, images)
+    return histories
+
+
+def _can_be_stacked(trainer: Trainer) -> bool:
+    """Is ctx all that is learned, and are text features made of it as in CoOp, so that contexts can be stacked?"""
+    kind = type(trainer.learner)
+    as_in_coop = all(
+        getattr(kind, name) is getattr(PromptLearner, name) for name in ("context", "table", "forward")
+    )
+    learned = [name for name, _ in trainer.learner.named_parameters()]
+    return type(trainer) is Trainer and as_in_coop and learned == ["ctx"]
+
+
+def _check(trainers: Sequence[Trainer], data: Sequence[Sequence[Example] | Features]) -> None:
+    first = trainers[0]
+    for trainer, some in zip(trainers, data, strict=True):
+        trainer.check(some)
+        a, b = first.learner, trainer.learner
+        same = {
+            "method": type(a) is type(b),
+            "CLIP": a.clip is b.clip,
+            "class names": a.classnames == b.classnames,
+            "n_ctx": a.n_ctx == b.n_ctx,
+            "class_specific": a.class_specific == b.class_specific,
+            "position": a.position == b.position,
+            "recipe": replace(first.recipe, seed=0) == replace(trainer.recipe, seed=0),
+            "number of pictures": len(data[0]) == len(some),
+        }
+        if not all(same.values()):
+            raise ValueError(
+                "trainings in one pass may differ in their seed only, these differ in "
+                f"{', '.join(name for name, equal in same.items() if not equal)}: train them one by one"
+            )

@@ -1,0 +1,70 @@
+"""What a data set is: a list of pictures with class names, split into train, validation and test.
+
+Leaves out: where data sets come from (datasets.py).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One picture: where it is, its label y (a row number of the K classes), and its class name.
+
+    >>> Example(Path("cat/1.png"), label=0, classname="cat").classname
+    'cat'
+    """
+
+    image: Path
+    label: int
+    classname: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A classification task: K class names (the label is the position), three lists of examples, a written prompt.
+
+    `card` holds facts to print (role, licence, source ...).  A test-only data set has an empty `train` and `val`.
+
+    >>> Dataset("Pets", ("cat", "dog"), (), (), (Example(Path("1.png"), 1, "dog"),), card={"licence": "CC0"}).describe()
+    Pets: 2 classes (cat, dog)
+    pictures   0 train, 0 val, 1 test
+    a class    1 to 1 test
+    prompt     a photo of a {}.
+    licence    CC0
+    """
+
+    name: str
+    classnames: tuple[str, ...]
+    train: tuple[Example, ...]
+    val: tuple[Example, ...]
+    test: tuple[Example, ...]
+    template: str = "a photo of a {}."
+    card: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def splits(self) -> dict[str, tuple[Example, ...]]:
+        """The three lists by name: {"train": ..., "val": ..., "test": ...}."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    def describe(self) -> None:
+        """Print the data set's card: classes, sizes, prompt, and what the card knows of role, licence and source."""
+        shown = ", ".join(self.classnames[:6]) + (", ..." if len(self.classnames) > 6 else "")
+        sizes = {
+            split: Counter(example.label for example in examples) for split, examples in self.splits.items()
+        }
+        ranges = [f"{min(n.values())} to {max(n.values())} {split}" for split, n in sizes.items() if n]
+        lines = {
+            "pictures": ", ".join(f"{n.total():,} {split}" for split, n in sizes.items()),
+            "a class": ", ".join(ranges),
+            "prompt": self.template,
+            **self.card,
+        }
+        print(f"{self.name}: {len(self.classnames)} classes ({shown})")
+        print("\n".join(f"{key:10} {value}" for key, value in lines.items()))

@@ -1,0 +1,88 @@
+"""Image features kept on disk, under a name that is made of all that they depend on.
+
+A file that is damaged, or a folder that is full or read-only, costs time and a warning, never a wrong feature.
+
+Leaves out: how features are computed (features.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from coop_edu.clip.models import Clip
+from coop_edu.data.batches import seeded
+from coop_edu.data.dataset import Example
+from coop_edu.data.images import load_image
+from coop_edu.files import atomically
+
+
+def cache_key(clip: Clip, examples: Sequence[Example], views: int | None, seed: int) -> str:
+    """One key for all that the features depend on."""
+    weights = hashlib.sha256()
+    for name, tensor in clip.model.visual.state_dict().items():
+        weights.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        weights.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    files = [(os.path.abspath(example.image), *_size_and_time(example.image)) for example in examples]
+    facts = [clip.name, weights.hexdigest(), _transform(clip, views), files, views, seed if views else None]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _transform(clip: Clip, views: int | None) -> list[str]:
+    """What the transform says it is, and what it makes of a picture: functions of one name can differ."""
+    transform = clip.preprocess if views is None else clip.train_transform
+    name = re.sub(
+        r" at 0x[0-9a-f]+", "", repr(transform)
+    )  # where a function lies in memory is not its meaning
+    probe = load_image((np.arange(97 * 61 * 4) % 251).astype(np.uint8).reshape(97, 61, 4))
+    made = transform(probe) if views is None else transform(probe, seeded(0))
+    return [name, hashlib.sha256(made.contiguous().numpy()).hexdigest()]
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    try:
+        stat = os.stat(path)
+    except OSError:  # reported, with all others, when pictures are read
+        return -1, -1
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _checksum(images: torch.Tensor) -> str:
+    digest = hashlib.sha256(f"{images.dtype} {tuple(images.shape)}".encode())
+    digest.update(images.contiguous().numpy())
+    return digest.hexdigest()
+
+
+def read_cache(file: Path) -> torch.Tensor | None:
+    if not file.is_file():
+        return None
+    try:
+        with safe_open(file, framework="pt") as content:
+            images = content.get_tensor("images")
+            if content.metadata()["checksum"] == _checksum(images):
+                return images
+    except (SafetensorError, OSError, KeyError, TypeError):
+        pass
+    warnings.warn(f"the feature cache {file} is damaged: computing the features afresh", stacklevel=3)
+    return None
+
+
+def write_cache(file: Path, images: torch.Tensor) -> None:
+    try:
+        with atomically(file) as scratch:
+            save_file({"images": images.contiguous()}, scratch, {"checksum": _checksum(images)})
+    except (SafetensorError, OSError) as error:  # read-only or full: slower next time, nothing lost
+        warnings.warn(
+            f"could not keep the features in {file.parent} ({error}): they will be computed again next time",
+            stacklevel=3,
+        )

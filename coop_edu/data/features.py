@@ -1,0 +1,128 @@
+"""Image features of the frozen encoder, computed once.
+
+In prompt learning only the text side learns (paper's Section 3.2): CLIP's image encoder never changes, so the feature
+f of a picture can be computed before training starts.  The paper trains on a new random crop at every step; `views`
+says how near to that one stays:
+
+    views=None     the plain picture, once                (cheapest; no augmentation)
+    views=n        n random crops of each picture         (n times the work, n times the memory)
+    views="fresh"  a new crop every epoch; coop/trainer.py     (the paper's recipe; the image encoder runs at every step)
+
+Leaves out: reading pictures (batches.py), the disk cache (feature_cache.py), what is learned from features
+(coop/trainer.py, evaluate/linear_probe.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tqdm.auto import tqdm
+
+from coop_edu.clip.models import Clip
+from coop_edu.data.batches import read_batches
+from coop_edu.data.dataset import Example
+from coop_edu.data.feature_cache import cache_key, read_cache, write_cache
+from coop_edu.data.labels import label_names
+
+
+@dataclass(frozen=True)
+class Features:
+    """images: (N, E) float32, unnormalised, or (V, N, E) for V augmented views; labels: (N,) long; on the CPU.
+
+    classnames: the name of each label; "" for a label that no picture has.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    classnames: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def extract_features(
+    clip: Clip,
+    examples: Sequence[Example],
+    *,
+    views: int | None = None,
+    seed: int = 0,
+    batch_size: int = 100,
+    cache: str | Path | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Features:
+    """Encode N pictures once: the plain ones (views=None), or `views` random crops of each, drawn from `seed`.
+
+    cache: a folder to keep the features in; what is found there is used if model, weights, transform, pictures, views
+    and seed are all the same and the file is whole, else recomputed.  workers: processes that read pictures; None is
+    as many as help (batches.worker_count).
+    Raises ValueError for an empty list, and listing every picture that cannot be read.
+
+        test = extract_features(clip, iconnet.test)                         # (N, E)
+        train = extract_features(clip, shots, views=8, seed=1)              # (8, N, E)
+    """
+    if not examples:
+        raise ValueError("no examples to encode: is this the empty training list of a test-only data set?")
+    if views is not None and (isinstance(views, bool) or not isinstance(views, int) or views < 1):
+        raise ValueError(f"expected views=None (the plain picture) or a whole number >= 1, got {views!r}")
+    names, labels = label_names(examples), torch.tensor([example.label for example in examples])
+    file, images = None, None
+    if cache is not None:
+        file = Path(cache) / f"features-{cache_key(clip, examples, views, seed)}.safetensors"
+        images = read_cache(file)
+    if images is None:
+        crops = [None] if views is None else range(views)
+        wanted = [(position, view) for position in range(len(examples)) for view in crops]
+        images = _encode(clip, examples, wanted, seed, batch_size, workers, progress)  # (N, E) or (N * V, E)
+        if views is not None:
+            images = images.unflatten(0, (len(examples), views)).transpose(0, 1).contiguous()  # (V, N, E)
+        if file is not None:
+            write_cache(file, images)
+    return Features(images, labels, names)
+
+
+class FeatureBank:
+    """Features of many pictures, encoded once, to draw from: `bank(examples)` are the features of some of them.
+
+    What several samples share, as different seeds and numbers of shots do, is computed once. Takes what
+    `extract_features` does; the pictures are plain. KeyError for a picture that is not in the bank.
+
+        bank = FeatureBank(clip, iconnet.train)
+        shots = bank(sample_few_shot(iconnet.train, k=4, seed=1))                     # Features, (4 * K, E)
+    """
+
+    def __init__(self, clip: Clip, examples: Sequence[Example], **options: object) -> None:
+        pictures = list({example.image: example for example in examples}.values())
+        self.images = extract_features(clip, pictures, **options).images  # (N, E)
+        self.row = {example.image: row for row, example in enumerate(pictures)}
+
+    def __call__(self, examples: Sequence[Example]) -> Features:
+        """Features of these pictures, in their order, with the labels that they have here."""
+        rows = [self.row[example.image] for example in examples]
+        labels = torch.tensor([example.label for example in examples])
+        return Features(self.images[rows], labels, label_names(examples))
+
+
+def _encode(
+    clip: Clip,
+    examples: Sequence[Example],
+    wanted: Sequence[tuple[int, int | None]],
+    seed: int,
+    batch_size: int,
+    workers: int | None,
+    progress: bool,
+) -> torch.Tensor:
+    """Features (len(wanted), E) in float32, in full precision even inside somebody's autocast."""
+    batches = [wanted[i : i + batch_size] for i in range(0, len(wanted), batch_size)]
+    parts = []
+    with (
+        torch.autocast(clip.device.type, enabled=False),
+        tqdm(total=len(wanted), desc="encoding pictures", disable=not progress, delay=2, leave=False) as bar,
+    ):
+        for images in read_batches(clip, examples, batches, seed=seed, workers=workers):
+            parts.append(clip.encode_image(images))  # (B, E); stays on the device, so that it need not wait
+            bar.update(len(images))
+    return torch.cat(parts).float().cpu()

@@ -1,0 +1,60 @@
+"""Do labels and class names agree?  Within a list of examples, and between data and a classifier.
+
+Leaves out: which class a picture belongs to (the split files: split_file.py).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from coop_edu.data.dataset import Example
+
+
+def label_names(examples: Sequence[Example]) -> tuple[str, ...]:
+    """The class name of each label, "" for a label without a picture.  ValueError if a label has two names.
+
+    >>> from pathlib import Path
+    >>> label_names([Example(Path("1.png"), 1, "dog")])
+    ('', 'dog')
+    """
+    names: dict[int, str] = {}
+    for example in examples:
+        known = names.setdefault(example.label, example.classname)
+        if known != example.classname:
+            raise ValueError(
+                f"label {example.label} is {known!r} and {example.classname!r}: the examples come from "
+                "different data sets"
+            )
+    return tuple(names.get(label, "") for label in range(max(names) + 1))
+
+
+def distinct_names(classnames: Sequence[str]) -> tuple[str, ...]:
+    """The names as keys, one a class: a name that several classes have, as two of ImageNet's do, is given its label.
+
+    >>> distinct_names(["crane", "cat", "crane"])
+    ('crane (class 0)', 'cat', 'crane (class 2)')
+    """
+    count = Counter(classnames)
+    return tuple(
+        f"{name} (class {label})" if count[name] > 1 else name for label, name in enumerate(classnames)
+    )
+
+
+def check_same_classes(names: Sequence[str], classnames: Sequence[str]) -> None:
+    """Do the names of some data's labels ("" where unknown) agree with a classifier's?  ValueError where not.
+
+    >>> check_same_classes(("", "dog"), ("cat", "dog", "eel"))
+    """
+    wrong = [
+        f"label {label} is {name!r} in the data and {known!r} in the classifier"
+        for label, (name, known) in enumerate(zip(names, classnames, strict=False))
+        if name and name.replace("_", " ") != known.replace("_", " ")
+    ]
+    if len(names) > len(classnames):
+        wrong.append(f"the data have {len(names)} classes and the classifier {len(classnames)}")
+    if wrong:
+        raise ValueError(
+            f"data and classifier disagree on the classes: {'; '.join(wrong[-5:])}. Make the classifier with "
+            "the data set's own classnames, or take classifier.with_classnames(dataset.classnames)."
+        )

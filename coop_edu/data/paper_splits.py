@@ -1,0 +1,232 @@
+"""How each of the paper's data sets names its classes, and how a split is made of it where the split file is missing.
+
+A split file says everything: pictures, labels, names.  The authors made theirs once, from what each data set
+publishes, by one of two rules: what is official stays ("test"), and a fifth of the official training pictures of a
+class is held out for validation; or, where nothing is official, 50 % of a class trains, 20 % validates, 30 % tests.
+The rules are repeated here from an explicit seed.  The authors shuffled with an unrecorded state, so a split made
+here has other pictures than theirs.
+
+Leaves out: where things are and what to do when they are not (paper.py), ImageNet (imagenet.py).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from coop_edu.data.dataset import PICTURE_SUFFIXES
+
+Rows = list[list]  # [path below the image folder, label, class name], as in a split file
+Classes = list[tuple[int, str, list[str]]]  # label, class name, paths
+
+CALTECH_NAMES = {"airplanes": "airplane", "Faces": "face", "Leopards": "leopard", "Motorbikes": "motorbike"}
+CALTECH_IGNORED = ("BACKGROUND_Google", "Faces_easy")
+EUROSAT_NAMES = {
+    "AnnualCrop": "Annual Crop Land",
+    "Forest": "Forest",
+    "HerbaceousVegetation": "Herbaceous Vegetation Land",
+    "Highway": "Highway or Road",
+    "Industrial": "Industrial Buildings",
+    "Pasture": "Pasture Land",
+    "PermanentCrop": "Permanent Crop Land",
+    "Residential": "Residential Buildings",
+    "River": "River",
+    "SeaLake": "Sea or Lake",
+}
+
+
+def build_rows(name: str, folder: Path, seed: int) -> dict[str, Rows]:
+    """A split of a data set in `folder`, made the authors' way: {"train": [[path, label, name], ...], ...}.
+
+    Raises ValueError for a class that is too small to be split, and for a line of a list that cannot be understood.
+    """
+    generator = random.Random(seed)
+    if name in OFFICIAL_TEST:
+        trainval, test = OFFICIAL_TEST[name](folder)
+        train, val = hold_out(trainval, generator)
+        return {"train": train, "val": val, "test": test}
+    return fifty_twenty_thirty(NOTHING_OFFICIAL[name](folder), generator)
+
+
+def hold_out(rows: Rows, generator: random.Random) -> tuple[Rows, Rows]:
+    """(training, validation): of each class, shuffled, the first fifth is for validation."""
+    by_class: dict[int, Rows] = {}  # a dict keeps the order of first appearance
+    for row in rows:
+        by_class.setdefault(row[1], []).append(row)
+    train: Rows = []
+    val: Rows = []
+    for items in by_class.values():
+        _check_size(items[0][2], len(items), at_least=3)
+        generator.shuffle(items)
+        n_val = round(0.2 * len(items))
+        val += items[:n_val]
+        train += items[n_val:]
+    return train, val
+
+
+def fifty_twenty_thirty(classes: Classes, generator: random.Random) -> dict[str, Rows]:
+    """Of each class, shuffled, the first half trains, the next fifth validates, the rest tests."""
+    rows: dict[str, Rows] = {"train": [], "val": [], "test": []}
+    for label, name, paths in classes:
+        _check_size(name, len(paths), at_least=4)
+        generator.shuffle(paths)
+        n_train, n_val = round(0.5 * len(paths)), round(0.2 * len(paths))
+        parts = {"train": paths[:n_train], "val": paths[n_train:][:n_val], "test": paths[n_train + n_val :]}
+        for split, part in parts.items():
+            rows[split] += [[path, label, name] for path in part]
+    return rows
+
+
+def _check_size(name: str, found: int, at_least: int) -> None:
+    if found < at_least:
+        raise ValueError(
+            f"class {name!r} has {found} picture(s), too few to be split: at least {at_least} are needed. Is the "
+            "data set complete?"
+        )
+
+
+# ------------------------------------------------------------------------------------- nothing official: by class
+def class_folders(images: Path, names: dict[str, str] | None = None, ignored: Iterable[str] = ()) -> Classes:
+    """One folder a class, in ASCII order ("Faces" before "accordion"); a folder's name is the class's, or names[it]."""
+    folders = sorted(
+        entry.name
+        for entry in images.iterdir()
+        if entry.is_dir() and not entry.name.startswith(".") and entry.name not in ignored
+    )
+    return [
+        (
+            label,
+            (names or {}).get(folder, folder),
+            sorted(
+                f"{folder}/{file.name}"
+                for file in (images / folder).iterdir()
+                if file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith(".")
+            ),
+        )
+        for label, folder in enumerate(folders)
+    ]
+
+
+def flowers(folder: Path) -> Classes:
+    """imagelabels.mat has the label of picture 1, 2, ..., from 1; cat_to_name.json has the label's name."""
+    names = json.loads((folder / "cat_to_name.json").read_text(encoding="utf-8"))
+    paths: dict[int, list[str]] = {}
+    for number, label in enumerate(_mat(folder / "imagelabels.mat")["labels"].ravel().tolist(), start=1):
+        paths.setdefault(int(label), []).append(f"image_{number:05d}.jpg")
+    return [(label - 1, names[str(label)], found) for label, found in paths.items()]
+
+
+NOTHING_OFFICIAL: dict[str, Callable[[Path], Classes]] = {
+    "Caltech101": lambda folder: class_folders(
+        folder / "101_ObjectCategories", CALTECH_NAMES, CALTECH_IGNORED
+    ),
+    "DescribableTextures": lambda folder: class_folders(folder / "images"),
+    "EuroSAT": lambda folder: class_folders(folder / "2750", EUROSAT_NAMES),
+    "Food101": lambda folder: class_folders(folder / "images"),
+    "OxfordFlowers": flowers,
+}
+
+
+# --------------------------------------------------------------------------------- an official test split: by lists
+def pets(folder: Path) -> tuple[Rows, Rows]:
+    """Lines "Abyssinian_100 1 1 1": a class is the file's name without its number, in small letters."""
+
+    def row(line: str) -> list:
+        stem, label, *_ = line.split(" ")
+        return [f"{stem}.jpg", int(label) - 1, stem.rpartition("_")[0].lower()]
+
+    annotations = folder / "annotations"
+    return _rows(annotations / "trainval.txt", row), _rows(annotations / "test.txt", row)
+
+
+def cars(folder: Path) -> tuple[Rows, Rows]:
+    """Names end in the year, "Audi TTS Coupe 2012"; the year is moved to the front."""
+    names = [str(name) for name in _mat(folder / "devkit" / "cars_meta.mat")["class_names"]]
+
+    def rows(images: str, file: Path) -> Rows:
+        found = []
+        for entry in _mat(file)["annotations"]:
+            label = int(entry["class"]) - 1
+            words, _, year = names[label].rpartition(" ")
+            found.append([f"{images}/{entry['fname']}", label, f"{year} {words}"])
+        return found
+
+    train = rows("cars_train", folder / "devkit" / "cars_train_annos.mat")
+    return train, rows("cars_test", folder / "cars_test_annos_withlabels.mat")
+
+
+def scenes(folder: Path) -> tuple[Rows, Rows]:
+    """SUN397's "/a/apse/indoor" is class "indoor apse": the letter goes, the parts are turned round."""
+    labels = {line: label for label, line in enumerate(_lines(folder / "ClassName.txt"))}
+
+    def row(line: str) -> list:
+        where = line.rpartition("/")[0]
+        return [line[1:], labels[where], " ".join(reversed(where.split("/")[2:]))]
+
+    return _rows(folder / "Training_01.txt", row), _rows(folder / "Testing_01.txt", row)
+
+
+def actions(folder: Path) -> tuple[Rows, Rows]:
+    """UCF101's folder "ApplyEyeMakeup" is class, and folder of middle frames, "Apply_Eye_Makeup"."""
+    lists = folder / "ucfTrainTestlist"
+    labels = {name: int(number) - 1 for number, name in map(str.split, _lines(lists / "classInd.txt"))}
+
+    def row(line: str) -> list:
+        action, clip = line.split(" ")[0].split("/")
+        name = "_".join(re.findall("[A-Z][^A-Z]*", action))
+        return [f"{name}/{clip.removesuffix('.avi')}.jpg", labels[action], name]
+
+    return _rows(lists / "trainlist01.txt", row), _rows(lists / "testlist01.txt", row)
+
+
+OFFICIAL_TEST: dict[str, Callable[[Path], tuple[Rows, Rows]]] = {
+    "OxfordPets": pets,
+    "StanfordCars": cars,
+    "SUN397": scenes,
+    "UCF101": actions,
+}
+
+
+def aircraft(folder: Path) -> dict[str, Rows]:
+    """FGVC-Aircraft: all three splits are official, so there is no split file; a class is a line of variants.txt."""
+    labels = {name: label for label, name in enumerate(_lines(folder / "variants.txt"))}
+
+    def row(line: str) -> list:
+        picture, name = line.split(" ", 1)
+        return [f"{picture}.jpg", labels[name], name]
+
+    return {split: _rows(folder / f"images_variant_{split}.txt", row) for split in ("train", "val", "test")}
+
+
+# -------------------------------------------------------------------------------------------------- reading lists
+def _lines(file: Path) -> list[str]:
+    return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def _rows(file: Path, row: Callable[[str], list]) -> Rows:
+    """A row for each line.  Raises ValueError that names file and line for one that is not as expected."""
+    rows = []
+    for line in _lines(file):
+        try:
+            rows.append(row(line))
+        except (ValueError, KeyError, IndexError) as error:
+            raise ValueError(
+                f"{file} has a line that does not fit the data set: {line!r} ({type(error).__name__}: {error}). Is "
+                "the file damaged, or of another version? Copy it again."
+            ) from error
+    return rows
+
+
+def _mat(file: Path) -> dict:
+    """The variables of a MATLAB file, which holds data only; each has at least one dimension."""
+    import numpy as np
+    from scipy.io import loadmat  # scikit-learn brings scipy
+
+    try:
+        content = loadmat(file, squeeze_me=True)
+    except Exception as error:  # scipy has no one exception for a damaged file
+        raise ValueError(f"cannot read {file}: {error}. Is it cut short? Copy it again.") from error
+    return {key: np.atleast_1d(value) for key, value in content.items() if not key.startswith("__")}

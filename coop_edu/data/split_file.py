@@ -1,0 +1,161 @@
+"""Split files in the authors' JSON schema: {"train": [[path, label, class name], ...], "val": [...], "test": [...]}.
+
+Paths are relative to the image folder, labels count from 0, and the order of the lists matters: the few-shot sampler
+draws by position.  Everything that is wrong with a file is listed at once, before any picture is opened.
+
+Leaves out: the contents of the pictures (see features.load_image, which names every unreadable one).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from coop_edu.data.dataset import Example
+from coop_edu.files import atomically
+
+SPLITS = ("train", "val", "test")
+
+
+class SplitFileError(ValueError):
+    """What is wrong with a split file: `problems` has every line, the message the first thirty."""
+
+    def __init__(self, path: Path, problems: Sequence[str], advice: str) -> None:
+        self.problems = tuple(problems)
+        more = (
+            [f"... and {len(problems) - 30} more (all in the error's .problems)"]
+            if len(problems) > 30
+            else []
+        )
+        lines = "\n  ".join([*problems[:30], *more])
+        super().__init__(f"{path} has {len(problems)} problem(s):\n  {lines}\n{advice}")
+
+
+def read_split(path: str | Path, image_dir: str | Path) -> dict[str, tuple[Example, ...]]:
+    """Read a split file: {"train": ..., "val": ..., "test": ...}, each a tuple of Examples in file order.
+
+    path: the JSON file; image_dir: the folder that its paths are relative to.
+    Raises FileNotFoundError without the file, and SplitFileError (a ValueError) listing all of: a file cut short,
+    entries of another form, paths that climb out of the image folder, labels that contradict class names, missing
+    pictures.
+    """
+    path = Path(path)
+    return check_rows(_read_rows(path), image_dir, path)
+
+
+def check_rows(
+    rows: Mapping[str, list], image_dir: str | Path, origin: Path
+) -> dict[str, tuple[Example, ...]]:
+    """The Examples of {"train": [[path, label, class name], ...], "val": ..., "test": ...}, if nothing is wrong.
+
+    origin: the file or folder that the rows come from, for the errors.  Raises SplitFileError as `read_split` does.
+    """
+    image_dir = Path(image_dir)
+    problems = _wrong_entries(rows)
+    if problems:
+        raise SplitFileError(
+            origin, problems, "Expected entries [path, label, class name] as in the authors' split files."
+        )
+    problems = _contradictions(rows)
+    if problems:
+        raise SplitFileError(
+            origin, problems, "Each label must have one class name, and each class name one label."
+        )
+    splits = {
+        split: tuple(Example(image_dir / image, label, name) for image, label, name in rows[split])
+        for split in SPLITS
+    }
+    missing = dict.fromkeys(
+        f"missing picture {example.image}"
+        for examples in splits.values()
+        for example in examples
+        if not example.image.is_file()
+    )
+    if missing:
+        raise SplitFileError(origin, list(missing), f"Is {image_dir} the image folder, and is it complete?")
+    return splits
+
+
+def write_split(path: str | Path, splits: Mapping[str, Iterable[Example]], image_dir: str | Path) -> None:
+    """Write a split file that `read_split` and the authors' code read.  A split that is not given is empty.
+
+    Raises ValueError for a picture that is not inside `image_dir`.
+    """
+    rows = {
+        split: [
+            [example.image.relative_to(image_dir).as_posix(), example.label, example.classname]
+            for example in splits.get(split, ())
+        ]
+        for split in SPLITS
+    }
+    with atomically(path) as scratch:
+        scratch.write_text(json.dumps(rows, indent=4, ensure_ascii=False), encoding="utf-8")
+
+
+def classnames_of(splits: Mapping[str, Iterable[Example]]) -> tuple[str, ...]:
+    """The K class names in the order of their labels."""
+    names = {example.label: example.classname for examples in splits.values() for example in examples}
+    return tuple(names[label] for label in sorted(names))
+
+
+# ------------------------------------------------------------------------------------------------- the checks
+def _read_rows(path: Path) -> dict[str, list]:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no split file {path}: expected the authors' {path.name} beside the image folder"
+        )
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # not JSON, or not UTF-8
+        raise SplitFileError(
+            path, [str(error)], "The file is damaged or cut short: copy it again."
+        ) from error
+    if (
+        not isinstance(rows, dict)
+        or set(rows) != set(SPLITS)
+        or not all(isinstance(r, list) for r in rows.values())
+    ):
+        got = sorted(rows) if isinstance(rows, dict) else type(rows).__name__
+        raise SplitFileError(
+            path, [f"expected three lists {list(SPLITS)}, got {got}"], "Is this a split file?"
+        )
+    return rows
+
+
+def _wrong_entries(rows: Mapping[str, list]) -> list[str]:
+    problems = []
+    for split, number, row in ((s, i, row) for s in SPLITS for i, row in enumerate(rows[s])):
+        where = f"{split}[{number}]"
+        if not (isinstance(row, list) and [type(item) for item in row] == [str, int, str]):
+            problems.append(f"{where}: expected [path, label, class name], got {row!r}")
+        elif row[1] < 0 or not row[0] or not row[2].strip():
+            problems.append(f"{where}: a negative label, an empty path or an empty class name: {row!r}")
+        elif _climbs_out(row[0]):
+            problems.append(f"{where}: path climbs out of the image folder: {row[0]!r}")
+    return problems
+
+
+def _climbs_out(path: str) -> bool:
+    """Whether a path may leave its folder, on this system or another (absolute, a drive letter, or '..')."""
+    posix, windows = PurePosixPath(path), PureWindowsPath(path)
+    return bool(posix.root or windows.root or windows.drive) or ".." in posix.parts or ".." in windows.parts
+
+
+def _contradictions(rows: Mapping[str, list]) -> list[str]:
+    names: dict[int, list[str]] = {}
+    labels: dict[str, list[int]] = {}
+    for _, label, name in (row for split in SPLITS for row in rows[split]):
+        if name not in names.setdefault(label, []):
+            names[label].append(name)
+            labels.setdefault(name, []).append(label)
+    problems = [
+        f"label {label} has several class names: {found}" for label, found in names.items() if len(found) > 1
+    ]
+    problems += [
+        f"class name {name!r} has several labels: {found}" for name, found in labels.items() if len(found) > 1
+    ]
+    absent = sorted(set(range(max(names, default=-1) + 1)) - set(names))
+    if absent:
+        problems.append(f"labels must be 0 to K-1 without gaps; absent: {absent}")
+    return problems if names else ["the file lists no pictures at all"]

@@ -1,0 +1,42 @@
+"""Domain generalisation: accuracy where the pictures change and the classes stay (Section 4.2).
+
+Leaves out: where the variants come from (data/imagenet.py, data/iconnet.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from coop_edu.data.dataset import Dataset
+from coop_edu.evaluate.accuracy import Classifier, accuracy
+
+
+def domain_generalisation(
+    classifier: Classifier,
+    source: Dataset,
+    variants: Iterable[Dataset],
+    *,
+    cache: str | Path | None = None,
+    progress: bool = True,
+) -> dict[str, float]:
+    """Accuracy in percent on the source's test data and on each variant's: a row of the table in section 4.2.
+
+    Nothing is learned on the variants.  Each is scored over its own classes only (200 of 1000 in ImageNet-A and -R).
+    Raises ValueError if the classifier has no answer for a variant's class (a class-specific prompt, a linear probe),
+    and if two different data sets have one name.
+
+        domain_generalisation(learner, load_dataset("IconNet"), [load_dataset("IconNet-Sketch")])
+    """
+    datasets, result = {}, {}
+    for dataset in [source, *variants]:
+        if datasets.setdefault(dataset.name, dataset) is not dataset:
+            raise ValueError(
+                f"two data sets are called {dataset.name!r}, and the row has one place for that name: give one of them "
+                "another, with dataclasses.replace(dataset, name=...)"
+            )
+    for dataset in datasets.values():
+        same = tuple(dataset.classnames) == tuple(classifier.classnames)
+        own = classifier if same else classifier.with_classnames(dataset.classnames)
+        result[dataset.name] = accuracy(own, dataset.test, cache=cache, progress=progress)
+    return result

@@ -1,0 +1,110 @@
+"""`python -m coop_edu run` and `python -m coop_edu report`: grids of experiments from the command line.
+
+Leaves out: what they do (run.py, report.py); `python -m coop_edu` alone is the environment check.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+INTERRUPTED = 130  # the exit status of what Ctrl-C has ended: 128 and the number of the signal
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a command; the exit status is 0 when it is done, 1 when an error was printed, INTERRUPTED after Ctrl-C."""
+    chosen = parser().parse_args(arguments)
+    try:
+        return (run if chosen.command == "run" else report)(chosen)
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of both commands."""
+    both = argparse.ArgumentParser(prog="python -m coop_edu")
+    commands = both.add_subparsers(dest="command", required=True)
+    run = commands.add_parser(
+        "run",
+        help="run one experiment or a grid; what is in the results already is not run again",
+        epilog="Example: python -m coop_edu run --datasets IconFood --shots 1 4 16 --results runs/food.jsonl",
+    )
+    run.add_argument(
+        "--results", type=Path, required=True, help="a file, one JSON line for each finished cell"
+    )
+    run.add_argument("--scale", default="mini", help="mini (default) or paper")
+    run.add_argument("--clip", help="another CLIP than the scale's, such as RN101 or ViT-B/16")
+    run.add_argument("--protocol", default="few-shot", help="few-shot (default), domains or base-to-new")
+    run.add_argument("--datasets", nargs="+", help="default: all eleven tasks")
+    run.add_argument("--shots", nargs="+", type=int, default=[1, 2, 4, 8, 16])
+    run.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    run.add_argument(
+        "--variants",
+        nargs="+",
+        default=["zero_shot", "M16_end"],
+        help="zero_shot ensemble_7 ensemble_80 linear_probe M16_end M4_mid M16_end_CSC init_end ...",
+    )
+    run.add_argument("--epochs", type=int, help="instead of the recipe's")
+    run.add_argument("--root", help="the folder of the paper's data sets (default: $COOP_EDU_DATA)")
+    run.add_argument("--jobs", type=int, default=1, help="processes; more than one needs joblib")
+    report = commands.add_parser("report", help="print the table of a results file, and draw its curves")
+    report.add_argument("results", type=Path, nargs="+")
+    report.add_argument("--figure", type=Path, help="a file to draw into, such as curves.png")
+    return both
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Run the grid, print how many cells there are and the table."""
+    from coop_edu.grid.report import table
+    from coop_edu.grid.results import read_results
+    from coop_edu.grid.run import make_grid, run_grid
+
+    cells = make_grid(
+        chosen.scale,
+        datasets=chosen.datasets,
+        shots=chosen.shots,
+        seeds=chosen.seeds,
+        variants=chosen.variants,
+        protocol=chosen.protocol,
+        clip=chosen.clip,
+    )
+    there = set(read_results(chosen.results))
+    print(f"{len(cells)} cells, {sum(cell in there for cell in cells)} of them in {chosen.results} already")
+    try:
+        run_grid(cells, chosen.results, root=chosen.root, epochs=chosen.epochs, jobs=chosen.jobs)
+    except KeyboardInterrupt:
+        finished = len(read_results(chosen.results).keys() & set(cells))
+        print(
+            f"stopped: {finished} of {len(cells)} cells are in {chosen.results}; the same command goes on from there",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    lines = read_results(chosen.results)
+    print(table({cell: lines[cell] for cell in cells}))
+    return 0
+
+
+def report(chosen: argparse.Namespace) -> int:
+    """Print the table of one or more results files; with --figure, draw them too."""
+    from coop_edu.grid.report import figure, table
+    from coop_edu.grid.results import read_results
+
+    for file in chosen.results:
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"no results file {file}: python -m coop_edu run --results {file} makes one"
+            )
+    results = read_results(*chosen.results)
+    if not results:
+        raise ValueError(f"no finished cell in {', '.join(map(str, chosen.results))}")
+    print(table(results))
+    if chosen.figure:
+        figure(results).savefig(chosen.figure)
+        print(f"drawn: {chosen.figure}")
+    return 0

@@ -1,0 +1,53 @@
+"""Several small trainings at once, one on each core.
+
+A second core hardly speeds up one small matrix product, but it can do another training meanwhile.
+
+Leaves out: trainings in one pass (coop/together.py), grids resumed where they stopped (run.py).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import TypeVar
+
+import torch
+from threadpoolctl import threadpool_limits
+
+Job, Result = TypeVar("Job"), TypeVar("Result")
+
+
+def side_by_side(function: Callable[[Job], Result], jobs: Iterable[Job]) -> list[Result]:
+    """[function(job) for job in jobs], as many at once as there are cores; one after the other if there is a GPU.
+
+    Each job computes on one core, so that the results do not depend on their number.  The first error of a job is
+    raised.  The jobs may share a frozen CLIP, but no learner.
+
+    >>> side_by_side(lambda n: n * n, [3, 1, 2])
+    [9, 1, 4]
+    """
+    jobs = list(jobs)
+    results = dict(as_finished(lambda place: (place, function(jobs[place])), range(len(jobs))))
+    return [results[place] for place in range(len(jobs))]
+
+
+def as_finished(function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
+    """What `side_by_side` computes, each result as soon as it is there, in any order."""
+    if torch.cuda.is_available() or torch.backends.mps.is_available():  # it is busy with one
+        yield from map(function, jobs)
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads_before = torch.get_num_threads()
+    pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
+    wait = True
+    try:
+        with threadpool_limits(1, "blas"):  # NumPy's products too
+            for future in as_completed([pool.submit(function, job) for job in jobs]):
+                yield future.result()
+    except (KeyboardInterrupt, GeneratorExit):
+        wait = False  # nobody wants the rest, and what runs may take hours
+        raise
+    finally:
+        pool.shutdown(wait=wait, cancel_futures=True)  # after an error, what has not begun is not begun
+        torch.set_num_threads(threads_before)

@@ -1,0 +1,188 @@
+"""Results of experiments on disk: one JSON line a cell, whole whenever the process is killed.
+
+A line is added at the end and on the disk before the next cell is waited for; a line that a crash has cut is the last
+one, the beginning of one record, and is left out when the file is read.  Nothing else is left out: a file with anything
+that is not understood is refused, because writing it anew would lose it.  Several processes may write one file: each locks
+it, and reads again what is there.
+
+Leaves out: what a cell does (run.py), tables and curves (report.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from coop_edu.files import atomically, check_replaceable
+
+PARTS = ("cell", "figures", "recipe", "versions", "too few")
+HALVES = ("even", "odd")  # test images by their place: two accuracies without common noise (agreement.py)
+BEGINNING = b'{"cell": {'  # of every line
+NUMBERS = ("shots", "seed")  # of a Cell; all else in it is text
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One experiment.  shots and seed are 0 where nothing is trained.
+
+    variant: "zero_shot", "ensemble_7", "ensemble_80", "linear_probe", or a prompt: "M16_end", "M4_mid_CSC", "init_end".
+    """
+
+    scale: str
+    clip: str
+    protocol: str
+    dataset: str
+    variant: str
+    shots: int = 0
+    seed: int = 0
+
+
+def read_results(*results: str | Path) -> dict[Cell, dict]:
+    """{cell: its line}, of one file or several.  A last line that a crash has cut is left out; its cell can be run again.
+
+    Keys that are not known here are kept.
+    Raises ValueError, and leaves the file alone, for any other line that is not one result, and where two lines of one
+    file differ on a cell, or two files on its figures or its recipe.
+    """
+    found: dict[Cell, dict] = {}
+    origin: dict[Cell, tuple[Path, int]] = {}
+    for path in map(Path, results):
+        for number, line in _lines(path):
+            cell = Cell(**line["cell"])
+            known = found.setdefault(cell, line)
+            first, first_number = origin.setdefault(cell, (path, number))
+            parts = known.keys() | line.keys() if first == path else ("figures", "recipe")
+            differ = sorted(part for part in parts if known.get(part) != line.get(part))
+            if differ:
+                raise ValueError(
+                    f"line {first_number} of {first} and line {number} of {path} are of one cell, {cell}, and differ in "
+                    f"{', '.join(differ)}: which counts? Go on with a copy that has one of the two."
+                )
+    return found
+
+
+def _lines(path: Path) -> Iterator[tuple[int, dict]]:
+    """The results in a file, none if there is no file, with the numbers of their lines."""
+    texts = path.read_bytes().split(b"\n") if path.is_file() else []
+    for number, text in enumerate(texts, start=1):
+        if not text.strip():
+            continue
+        try:
+            yield number, _result(text)
+        except (ValueError, TypeError, RecursionError) as error:
+            if number == len(texts) and _is_cut(text):  # no line end: it was being written
+                continue
+            many = text.count(BEGINNING) > 1
+            raise ValueError(
+                f"line {number} of {path} is not a result ({type(error).__name__}: {error}): {text[:80]!r}. "
+                + (
+                    "Several results stand in that line: put each on a line of its own, ended by a line feed."
+                    if many
+                    else "Is it another file? If that line is damaged, go on with a copy of the file without it; its "
+                    "cell will be run again."
+                )
+            ) from error
+
+
+def _result(text: bytes) -> dict:
+    """One line of a results file.  ValueError or TypeError if it is anything else than one whole result."""
+    line = json.loads(text.decode("utf-8-sig"))
+    if not isinstance(line, dict):
+        raise TypeError(f"expected an object in braces, got {type(line).__name__}")
+    missing = [part for part in PARTS if part not in line]
+    if missing:
+        raise ValueError(f"it has no {', '.join(map(repr, missing))}")
+    for part in ("cell", "figures"):
+        if not isinstance(line[part], dict):
+            raise TypeError(f"expected {part!r} to be an object in braces, got {line[part]!r}")
+    facts = asdict(Cell(**line["cell"]))
+    wrong = [name for name, value in facts.items() if type(value) is not (int if name in NUMBERS else str)]
+    wrong += [name for name, value in line["figures"].items() if type(value) not in (int, float)]
+    if wrong:
+        raise TypeError(f"values of another type than is expected: {', '.join(wrong)}")
+    return line
+
+
+def _is_cut(text: bytes) -> bool:
+    """Is this the beginning of one record, and no more?  Several records that something has joined are not."""
+    if text[: len(BEGINNING)] != BEGINNING[: len(text)] or text.count(BEGINNING) > 1:
+        return False
+    try:
+        json.JSONDecoder().raw_decode(text.decode("ascii"))  # json.dumps writes nothing else
+    except (ValueError, RecursionError) as error:
+        return not isinstance(error, UnicodeDecodeError)
+    return False  # a whole record, and something behind it
+
+
+def _text(line: dict) -> str:
+    return json.dumps(line, sort_keys=True) + "\n"
+
+
+def append(path: Path, line: dict) -> None:
+    """Add a line and wait until it is on the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(_text(line))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def add(results: str | Path, lines: Mapping[Cell, dict]) -> dict[Cell, dict]:
+    """Append the lines of cells that the file does not have yet; returns all that the file then has.
+
+    Several processes may add to one file: each waits for the others, and looks again at what is there.
+    Raises ValueError as `read_results` does, and for a cell that is there with another recipe; OSError as
+    `check_replaceable` does.
+    """
+    with _locked(results) as path:
+        found = read_results(path)
+        new = _missing(found, lines, path)
+        if path.is_file() and path.read_bytes()[-1:] not in (b"", b"\n"):
+            _write(path, found)  # else the new line would be joined to one that a crash has cut
+        for line in new.values():
+            append(path, line)
+    return found | new
+
+
+def settle(results: str | Path, lines: Mapping[Cell, dict] | None = None) -> dict[Cell, dict]:
+    """Write the file anew, in one step: its lines and these, sorted, without a line that a crash has cut.
+
+    Returns them.  Raises as `add` does.
+    """
+    with _locked(results) as path:
+        found = read_results(path)
+        found |= _missing(found, lines or {}, path)
+        _write(path, found)
+    return found
+
+
+@contextmanager
+def _locked(results: str | Path) -> Iterator[Path]:
+    """The file that results leads to, while no other process writes it."""
+    path = check_replaceable(results)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The lock is a file of its own: the results are replaced by others of their name.
+    with FileLock(path.with_name(f".{path.name}.lock"), timeout=60):
+        yield path
+
+
+def _missing(found: Mapping[Cell, dict], lines: Mapping[Cell, dict], path: Path) -> dict[Cell, dict]:
+    """The lines of cells that are not in found; of a cell that another process computed meanwhile, its line stays."""
+    for cell in lines:
+        if cell in found and found[cell]["recipe"] != lines[cell]["recipe"]:
+            raise ValueError(
+                f"{path} has {cell} with another recipe ({found[cell]['recipe']}, now {lines[cell]['recipe']}): take "
+                "another file"
+            )
+    return {cell: line for cell, line in lines.items() if cell not in found}
+
+
+def _write(path: Path, lines: Mapping[Cell, dict]) -> None:
+    with atomically(path) as scratch:
+        scratch.write_text("".join(_text(lines[cell]) for cell in sorted(lines)), encoding="utf-8")

@@ -1,0 +1,214 @@
+"""A grid of experiments (Section 4.1): data sets x shots x seeds x methods, resumed where it was left.
+
+A cell is one number of the paper's figures before averaging over seeds.  Each finished cell is one JSON line: what it
+is, its figures, the recipe, the versions, and which classes had too few examples.  How long it took is written beside,
+in a file of its own, because it differs from run to run and nothing else does: a grid that was killed and resumed has
+the bytes of one that was not.
+
+Cells that differ in their seed only are computed together (parallel.py), each such group on one core.
+
+Leaves out: what a cell computes (cells.py), tables and curves from the results (report.py), the command line
+(commands.py).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from coop_edu.files import check_replaceable
+from coop_edu.grid.cells import as_json, run_cells
+from coop_edu.grid.methods import LEARNED, WITHOUT_TRAINING, recipe_of
+from coop_edu.grid.parallel import as_finished
+from coop_edu.grid.results import Cell, add, append, read_results, settle
+from coop_edu.scales import SCALES
+
+PROTOCOLS = ("few-shot", "domains", "base-to-new")
+
+
+def make_grid(
+    scale: str = "mini",
+    *,
+    datasets: Sequence[str] | None = None,
+    shots: Sequence[int] = (1, 2, 4, 8, 16),
+    seeds: Sequence[int] = (1, 2, 3),
+    variants: Sequence[str] = ("zero_shot", "M16_end"),
+    protocol: str = "few-shot",
+    clip: str | None = None,
+) -> list[Cell]:
+    """All cells of a grid, sorted.  datasets=None: the eleven tasks, or, for protocol "domains", the source.
+
+    Raises ValueError for a scale, protocol or variant that there is not, and for a variant that the protocol cannot
+    have.
+
+    >>> len(make_grid("mini", datasets=["IconFood", "IconArrows"], shots=[1, 16], seeds=[1, 2, 3]))
+    14
+    """
+    if scale not in SCALES or protocol not in PROTOCOLS:
+        raise ValueError(
+            f"expected a scale of {list(SCALES)} and a protocol of {PROTOCOLS}, got {scale!r} and {protocol!r}"
+        )
+    for option, value in (("datasets", datasets), ("variants", variants)):
+        if isinstance(value, str):
+            raise ValueError(f"expected {option} as a list, got the text {value!r}: for one, [{value!r}]")
+    if min([*shots, *seeds]) < 1:
+        raise ValueError(f"expected shots and seeds of at least 1, got {list(shots)} and {list(seeds)}")
+    dial = SCALES[scale]
+    for variant in variants:
+        learned = LEARNED.fullmatch(variant)
+        if not learned and variant not in (*WITHOUT_TRAINING, "linear_probe"):
+            raise ValueError(
+                f"unknown variant {variant!r}: expected {', '.join(WITHOUT_TRAINING)}, linear_probe, or a prompt such "
+                "as M16_end, M4_mid, M16_end_CSC, init_end"
+            )
+        if protocol == "base-to-new" and (variant == "linear_probe" or (learned and learned[4])):
+            raise ValueError(
+                f"{variant!r} cannot be tested on new classes: it has no weights, or no context, for them"
+            )
+    tasks = datasets or ([dial.source] if protocol == "domains" else dial.tasks)
+    if protocol == "domains" and list(tasks) != [dial.source]:
+        raise ValueError(f"the variants are those of {dial.source}: protocol 'domains' has no other data set")
+    return sorted(
+        Cell(scale, clip or dial.clip, protocol, task, variant, k, seed)
+        for task in tasks
+        for variant in variants
+        for k, seed in (
+            [(0, 0)] if variant in WITHOUT_TRAINING else [(k, seed) for k in shots for seed in seeds]
+        )
+    )
+
+
+def run_grid(
+    cells: Iterable[Cell],
+    results: str | Path,
+    *,
+    root: str | Path | None = None,
+    epochs: int | None = None,
+    jobs: int | None = 1,
+    progress: bool = True,
+) -> list[dict]:
+    """Run the cells that `results` does not have yet; returns the lines of all of them, in the order of `cells`.
+
+    root: where the paper's data sets are; epochs: instead of the recipe's.  jobs: processes; 1 is this one, with a
+    thread on each core; more need joblib; None takes backend and number from joblib.parallel_config, for a cluster.  A
+    run that is killed or interrupted loses what is in flight and no more; in the end the file is sorted.  Several grids
+    may write one file at the same time.
+    Raises ValueError if results are damaged, or if a cell in them had another recipe; OSError, before anything is
+    computed, if results are read-only or no file; RuntimeError, after all others are finished, if cells failed, naming
+    them.
+    """
+    cells, results = list(dict.fromkeys(cells)), Path(results)
+    done = read_results(results)
+    for cell in cells:
+        recipe = as_json(recipe_of(cell, epochs))
+        if cell in done and done[cell]["recipe"] != recipe:
+            raise ValueError(
+                f"{results} has {cell} with another recipe ({done[cell]['recipe']}, now {recipe}): take another file"
+            )
+    times = results.with_name(f"{results.stem}.seconds.jsonl")
+    for file in (results, times):
+        check_replaceable(file).parent.mkdir(parents=True, exist_ok=True)  # what cannot work fails now
+    if results.is_file():
+        done = settle(results)  # without a line that a crash has cut
+    # A group of which a line is missing is computed whole: then each figure is rounded as in an undisturbed run.
+    todo = [group for group in _groups(cells) if not done.keys() >= set(group)]
+    failed = []
+    with tqdm(total=sum(map(len, todo)), desc="cells", disable=not progress) as bar:
+        for group, lines, seconds in _run_all(todo, root, epochs, jobs):
+            if isinstance(lines, Exception):
+                failed.append(f"{', '.join(map(str, group))} failed ({type(lines).__name__}): {lines}")
+                continue
+            new = {cell: line for cell, line in zip(group, lines) if cell not in done}
+            done |= add(results, new)
+            for cell in new:
+                append(times, {"cell": asdict(cell), "seconds": round(seconds / len(group), 3)})
+            bar.update(len(group))
+    done = settle(results, done)
+    if failed:
+        raise RuntimeError("\n".join(failed))
+    _warn_of_too_few(done[cell] for cell in cells)
+    return [done[cell] for cell in cells]
+
+
+def _warn_of_too_few(lines: Iterable[dict]) -> None:
+    """Once for the whole grid: the sampler would say it for each cell."""
+    short = {
+        (line["cell"]["dataset"], part, f"{name} ({count})"): None
+        for line in lines
+        for part, classes in line["too few"].items()
+        for name, count in classes.items()
+    }
+    if short:
+        warnings.warn(
+            "some classes have fewer examples than were asked for, and gave all they have: "
+            + ", ".join(f"{dataset} {part} {count}" for dataset, part, count in short),
+            stacklevel=3,
+        )
+
+
+def _groups(cells: Iterable[Cell]) -> list[list[Cell]]:
+    """Cells that differ in their seed only; those with most to learn first, so that no core is left with one at the end."""
+    groups = groupby(sorted(cells), key=lambda cell: replace(cell, seed=0))
+    return sorted((list(group) for _, group in groups), key=lambda group: -group[0].shots)
+
+
+def _run_all(
+    groups: list[list[Cell]], root: str | Path | None, epochs: int | None, jobs: int | None
+) -> Iterator[tuple[list[Cell], list[dict] | Exception, float]]:
+    """Each group with its lines and seconds, as they are finished: on the cores of this process, or in several."""
+    if jobs == 1:
+        yield from as_finished(lambda group: _timed(group, root, epochs), groups)
+        return
+    from joblib import Parallel, delayed, effective_n_jobs
+
+    work = [delayed(_in_worker)(group, root, epochs, os.getpid()) for group in groups]
+    try:
+        pool = Parallel(n_jobs=jobs, return_as="generator_unordered")
+    except ValueError:  # this backend does not hand out results one by one: in rounds, then
+        count = effective_n_jobs(-1 if jobs is None else jobs)
+        for first in range(0, len(work), count):
+            yield from Parallel(n_jobs=jobs)(work[first : first + count])
+    else:
+        yield from pool(work)
+
+
+def _in_worker(
+    group: list[Cell], root: str | Path | None, epochs: int | None, parent: int
+) -> tuple[list[Cell], list[dict] | Exception, float]:
+    _end_with(parent)
+    return _timed(group, root, epochs)
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """Let this process end with its parent, or a killed grid would go on computing; other processes are left alone."""
+    if os.getppid() != parent:  # a thread of the parent, or another machine of a cluster
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _timed(
+    group: list[Cell], root: str | Path | None, epochs: int | None
+) -> tuple[list[Cell], list[dict] | Exception, float]:
+    """The group, its lines or what went wrong, and how long it took."""
+    start = time.perf_counter()
+    try:
+        lines = run_cells(group, root, epochs)
+    except Exception as error:
+        lines = error
+    return group, lines, time.perf_counter() - start

@@ -1,0 +1,4 @@
+"""What only the notebooks need: live explorers, exercise checkers, the environment check. No other room imports it.
+
+widgets are the explorers; checks has a checker for each exercise, made of verdicts; environment looks at the machine.
+"""

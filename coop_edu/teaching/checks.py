@@ -1,0 +1,344 @@
+"""Exercise checkers: hand one your function, and it answers *not attempted*, *wrong, because ...* or *right*.
+
+A checker calls the function on small inputs made from a fixed seed, compares with the right answer, and, where they
+differ, with the answers of common mistakes, so that it can name the one that was made. tests/test_checks.py holds each
+checker against a zoo of wrong solutions. A function that returns None or raises NotImplementedError was not attempted.
+With the environment variable COOP_EDU_STRICT=1 everything but *right* is an error; the test run solves all exercises
+that way.
+
+Leaves out: how a verdict comes about (verdicts.py), and the solutions. They stand in the notebooks, and the library
+has each of them.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable
+
+import torch
+from torch.nn.functional import normalize
+
+from coop_edu.teaching.verdicts import Verdict, Wrong, answer_of, checker, compare
+
+
+@checker
+def check_prompts(solution: Callable) -> Verdict:
+    """Sentences from a template: `solution(template, classnames) -> list[str]`, one a class, no underscores."""
+    template, names = "a drawing of a {}, on white.", ["cat", "hot_air_balloon"]
+    given = answer_of(solution, template, list(names))
+    if isinstance(given, str) or not isinstance(given, list | tuple):
+        raise Wrong(f"a list with one sentence a class was expected, and it returned {type(given).__name__}")
+    spaced = [name.replace("_", " ") for name in names]
+    mistakes = {
+        "the underscores are still there; the text encoder was trained on words with spaces":
+            [template.replace("{}", name) for name in names],
+        "the template is not filled in: {} still stands where the name should": [template] * len(names),
+        "only the names are returned; the words around them are missing": spaced,
+        "the name is put behind the template; it belongs where {} stands": [f"{template} {name}" for name in spaced],
+        "the braces are still there; replace all of {}": [template.replace("{}", f"{{{name}}}") for name in spaced],
+    }  # fmt: skip
+    right = [template.replace("{}", name) for name in spaced]
+    for reason, answer in mistakes.items():
+        if list(given) == answer:
+            raise Wrong(reason)
+    if len(given) != len(names):
+        raise Wrong(f"{len(names)} classes need {len(names)} sentences, and it returned {len(given)}")
+    if list(given) != right:
+        raise Wrong(f"for {template!r} and {names} it should be {right}, and is {list(given)}")
+    return "one sentence a class, in plain words."
+
+
+@checker
+def check_class_probabilities(solution: Callable) -> Verdict:
+    """Eq. 1: `solution(image_features (B, E), text_features (K, E), temperature) -> (B, K)`, features not normalised.
+
+    >>> from coop_edu.clip.probability import class_probabilities
+    >>> check_class_probabilities(lambda f, w, tau: class_probabilities(f, w, 1 / tau))
+    ✓ right: rows add up to one, and every number is Eq. 1's.
+    >>> check_class_probabilities(lambda f, w, tau: None).status
+    'not attempted'
+    """
+    f, w, tau = 3 * _random(1, 5, 8), 2 * _random(2, 4, 8), 0.2
+    cosine = normalize(f, dim=-1) @ normalize(w, dim=-1).T
+    scaled = cosine / tau
+    half = (f @ normalize(w, dim=-1).T / tau, normalize(f, dim=-1) @ w.T / tau)
+    compare(
+        answer_of(solution, f, w, tau),
+        scaled.softmax(dim=-1),
+        {
+            "the temperature is missing: divide the similarities by it before the softmax": cosine.softmax(
+                -1
+            ),
+            "the similarities are multiplied by the temperature; Eq. 1 divides by it": (cosine * tau).softmax(
+                -1
+            ),
+            "the softmax runs over the pictures (dim=0); it must run over the classes (dim=-1)": scaled.softmax(
+                0
+            ),
+            "the features are not normalised: a cosine needs vectors of length one": (f @ w.T / tau).softmax(
+                -1
+            ),
+            "the text features are normalised, the image features are not": half[0].softmax(-1),
+            "the image features are normalised, the text features are not": half[1].softmax(-1),
+            "both features and temperature are used raw: normalise, and divide by tau": (f @ w.T).softmax(-1),
+            "these are the similarities over tau; the softmax is still missing": scaled,
+            "these are the cosine similarities; temperature and softmax are still missing": cosine,
+            "these are logarithms of probabilities; use softmax, not log_softmax": scaled.log_softmax(-1),
+            "rows and columns are swapped: pictures go down, classes across": scaled.softmax(-1).T,
+        },
+    )
+    return "rows add up to one, and every number is Eq. 1's."
+
+
+@checker
+def check_ensemble(solution: Callable) -> Verdict:
+    """Prompt ensembling: `solution(text_features (T, K, E)) -> (K, E)`, T templates, features not normalised."""
+    features = _random(3, 3, 4, 6) * torch.tensor([0.3, 1.0, 4.0])[:, None, None]
+    unit = normalize(features, dim=-1)
+    compare(
+        answer_of(solution, features),
+        normalize(unit.mean(dim=0), dim=-1),
+        {
+            "the average is taken before normalising, so long features outvote short ones; normalise each first":
+                normalize(features.mean(dim=0), dim=-1),
+            "the average is not normalised again: its length is below one wherever the templates disagree":
+                unit.mean(dim=0),
+            "nothing is normalised: normalise, average, normalise": features.mean(dim=0),
+            "the average runs over the classes; it must run over the templates (dim=0)":
+                normalize(unit.mean(dim=1), dim=-1),
+            "the templates are added up and not normalised again": unit.sum(dim=0),
+            "normalising runs along the wrong axis; each feature is a row, so use dim=-1":
+                normalize(normalize(features, dim=0).mean(dim=0), dim=0),
+            "only the first template is used": unit[0],
+        },
+    )  # fmt: skip
+    return "each template has one vote, and the result has length one."
+
+
+@checker
+def check_prompt_assembly(solution: Callable) -> Verdict:
+    """Eq. 2: `solution(sos (1, D), ctx (M, D), name (n, D), eot (1, D)) -> (1 + M + n + 1, D)`."""
+    pieces = {"SOS": (1, 9.0), "the context": (3, 1.0), "the name": (2, 5.0), "EOT": (1, 7.0)}
+    sos, ctx, name, eot = (start + torch.arange(4.0 * n).reshape(n, 4) / 100 for n, start in pieces.values())
+    compare(
+        answer_of(solution, sos, ctx, name, eot),
+        torch.cat([sos, ctx, name, eot]),
+        {
+            "the name stands before the context; Eq. 2 has the context first": torch.cat([sos, name, ctx, eot]),
+            "the context stands after EOT, where nothing can see it": torch.cat([sos, name, eot, ctx]),
+            "the context stands before SOS; every prompt starts with SOS": torch.cat([ctx, sos, name, eot]),
+            "SOS is missing": torch.cat([ctx, name, eot]),
+            "EOT is missing, and the text feature is read there": torch.cat([sos, ctx, name]),
+            "the context is missing": torch.cat([sos, name, eot]),
+            "the name is missing: all classes would have the same prompt": torch.cat([sos, ctx, eot]),
+            "the context is in reverse order": torch.cat([sos, ctx.flip(0), name, eot]),
+            "the context vectors are averaged into one": torch.cat([sos, ctx.mean(0, keepdim=True), name, eot]),
+            "the pieces are joined along the width; positions are rows, so use dim=0":
+                torch.cat([sos, ctx[:1], name[:1], eot], dim=1),
+        },
+    )  # fmt: skip
+    return "SOS, context, name, EOT: Eq. 2."
+
+
+@checker
+def check_sampler(solution: Callable) -> Verdict:
+    """The k-shot sampler: `solution(labels: list[int], k, seed) -> list[int]`, positions in `labels`, k of each class.
+
+    A class with fewer than k pictures gives all of them. The order is free.
+    """
+    labels = [label for label in (2, 0, 1) for _ in range(12)] + [3, 3]
+    state = random.getstate(), torch.get_rng_state()
+    drawn = answer_of(solution, list(labels), 4, 1)
+    try:
+        drawn = [int(i) for i in drawn]
+    except (TypeError, ValueError):
+        raise Wrong(f"a list of positions was expected, and it returned {type(drawn).__name__}") from None
+    if len(drawn) == 4:
+        raise Wrong("it draws 4 pictures in all; k shots means k pictures of every class")
+    if len(drawn) == 14 and set(drawn) <= {0, 1, 2, 3}:
+        raise Wrong("these are labels; return the positions of the pictures in the list")
+    if any(not 0 <= i < len(labels) for i in drawn):
+        raise Wrong(f"positions must lie between 0 and {len(labels) - 1}, and it returned {drawn}")
+    if len(set(drawn)) < len(drawn):
+        raise Wrong("a picture is drawn twice; draw without putting back (random.sample, not random.choices)")
+    count = Counter(labels[i] for i in drawn)
+    if count[3] != 2:
+        raise Wrong(f"class 3 has only 2 pictures, and both should be taken; it took {count[3]}")
+    if any(count[label] != 4 for label in (0, 1, 2)):
+        raise Wrong(f"each class should give 4 pictures, and they give {dict(sorted(count.items()))}")
+    again = [[int(i) for i in solution(list(labels), 4, seed)] for seed in (1, 2, 3, 4)]
+    if all(set(other) == set(drawn) for other in again):
+        first = {i for label in range(4) for i in [n for n, y in enumerate(labels) if y == label][:4]}
+        if set(drawn) == first:
+            raise Wrong("it takes the first k of each class; the draw must be random, and depend on the seed")
+        raise Wrong("every seed gives the same pictures: the seed is not used")
+    if again[0] != drawn:
+        raise Wrong(
+            "the same seed gives other pictures the second time: make a generator, random.Random(seed)"
+        )
+    if random.getstate() != state[0] or not torch.equal(torch.get_rng_state(), state[1]):
+        raise Wrong(
+            "it draws from, or seeds, the global generator, and so disturbs everyone; use random.Random(seed)"
+        )
+    return "k of each class, none twice, and the same seed gives the same pictures."
+
+
+@checker
+def check_learning_rate(solution: Callable) -> Verdict:
+    """The schedule of the paper's Section 4.1: `solution(epoch, epochs) -> learning rate`, epochs counted from 0.
+
+    1e-5 in epoch 0, then a cosine that starts at 0.002 in epoch 1: 0.002 (1 + cos(pi (epoch - 1) / epochs)) / 2.
+    """
+    total = 50
+
+    def cosine(epoch: float, length: int = total) -> float:
+        return 0.002 * (1 + math.cos(math.pi * epoch / length)) / 2
+
+    def schedule(first: float, after: Callable[[int], float]) -> torch.Tensor:
+        return torch.tensor([first, *(after(epoch) for epoch in range(1, total))], dtype=torch.float64)
+
+    given = [answer_of(solution, epoch, total) for epoch in range(total)]
+    compare(
+        torch.tensor([float(value) for value in given], dtype=torch.float64),
+        schedule(1e-5, lambda e: cosine(e - 1)),
+        {
+            "the warm-up is missing: epoch 0 learns at 1e-5": schedule(0.002, cosine),
+            "epoch 0 starts at 0.002; the warm-up is missing there": schedule(0.002, lambda e: cosine(e - 1)),
+            "the cosine starts one epoch too early; it is 0.002 in epoch 1": schedule(1e-5, cosine),
+            "the cosine is stretched to reach 0; the authors' divides by all epochs and never does":
+                schedule(1e-5, lambda e: cosine(e - 1, total - 1)),
+            "the learning rate stays at 0.002; the cosine is missing": schedule(1e-5, lambda e: 0.002),
+            "the cosine is not halved and shifted, so it becomes negative; use (1 + cos) / 2":
+                schedule(1e-5, lambda e: 0.002 * math.cos(math.pi * (e - 1) / total)),
+            "the factor 1/2 is missing: epoch 1 should learn at 0.002": schedule(1e-5, lambda e: 2 * cosine(e - 1)),
+            "it falls along a line, not along a cosine": schedule(1e-5, lambda e: 0.002 * (1 - (e - 1) / total)),
+            "the cosine rises; it must fall": schedule(1e-5, lambda e: 0.002 - cosine(e - 1)),
+        },
+        relative=1e-6,
+    )  # fmt: skip
+    return "one epoch of warm-up, then the cosine."
+
+
+@checker
+def check_training_steps(solution: Callable) -> Verdict:
+    """Steps of a whole training: `solution(n_classes, shots, epochs, batch_size) -> int` (the authors' drop_last rule)."""
+    classes, shots, epochs, batch = case = 37, 15, 200, 32  # 555 pictures: 17 full batches and a part
+    given = answer_of(solution, *case)
+    mistakes = {
+        epochs * -(-classes * shots // batch): "the last batch is not full, and is left out; round down",
+        epochs * classes * shots / batch: "a part of a step is counted; full batches only, so use //",
+        epochs * classes * shots: "that counts pictures; a step takes a whole batch of them",
+        classes * shots // batch: "that is one epoch; the training has `epochs` of them",
+        epochs * (classes // batch): "each class has `shots` pictures, not one",
+        epochs * classes * shots // batch: "the remainder is dropped in every epoch, not once in the end",
+    }
+    right = epochs * (classes * shots // batch)
+    if given != right:
+        raise Wrong(mistakes.get(given, f"for {case} it should be {right:,}, and is {given!r}"))
+    if (given := answer_of(solution, 10, 1, 50, 32)) != 50:
+        none = "10 pictures do not fill a batch of 32, and are trained on all the same: one step an epoch"
+        raise Wrong(
+            none if given == 0 else f"for 10 classes, 1 shot and 50 epochs it should be 50, and is {given!r}"
+        )
+    if (given := answer_of(solution, 100, 8, 200, 16)) != 10_000:
+        raise Wrong(
+            f"for 100 classes, 8 shots, 200 epochs and batches of 16 it is not {given!r}: is the size typed in?"
+        )
+    return f"{right:,} steps for {classes} classes and {shots} shots, and one an epoch where there is less than a batch."
+
+
+@checker
+def check_parameter_count(solution: Callable) -> Verdict:
+    """Learned numbers of a class-specific context: `solution(n_classes, n_ctx, width) -> int` (Section 3.2)."""
+    n_classes, n_ctx, width = 100, 16, 512
+    given = answer_of(solution, n_classes, n_ctx, width)
+    mistakes = {
+        n_ctx
+        * width: "that is the unified context, which all classes share; class-specific has one for each class",
+        n_classes * width: "that is one vector a class; each context has n_ctx of them",
+        n_classes * n_ctx: "that counts the vectors; each has `width` numbers",
+        n_classes * (n_ctx + 1) * width: "the class name is counted too, but its tokens are frozen",
+        (n_classes + n_ctx) * width: "classes and context vectors are added; every class has its own context",
+        n_classes * (n_ctx + 2) * width: "SOS and EOT are counted too, but they are frozen",
+    }
+    if given in mistakes:
+        raise Wrong(mistakes[given])
+    cases = [(n_classes, n_ctx, width), (1, 4, 128), (37, 1, 640)]
+    for case in cases:
+        if (given := answer_of(solution, *case)) != math.prod(case):
+            raise Wrong(f"for {case[0]} classes, {case[1]} vectors, width {case[2]} it is not {given}")
+    return f"{n_classes} classes with 16 vectors of 512 numbers: {math.prod(cases[0]):,}, where the unified has 8,192."
+
+
+@checker
+def check_subset_accuracy(solution: Callable) -> Verdict:
+    """Scoring a variant that has only some classes: `solution(logits (B, K), labels (B,), classes) -> percent`.
+
+    `classes` lists the variant's classes as columns of `logits`; `labels` count within that list (label 0 is
+    classes[0]). A picture is right if the largest logit *among those classes* is its own, as the paper scores
+    ImageNet-A and -R.
+    """
+    logits, classes = _random(4, 40, 9), [7, 2, 5, 3]
+    labels = torch.arange(40) % 4
+    for row in range(24):  # most pictures are right within the subset, some of them only there
+        logits[row, classes[int(labels[row])]] = 5.0
+        if row % 3 == 0:
+            logits[row, 0] = 6.0
+    columns = torch.tensor(classes)
+    right = 100 * float((logits[:, columns].argmax(-1) == labels).float().mean())
+    over_all = logits.argmax(-1)
+    in_order = logits[:, sorted(classes)].argmax(-1)
+    given = float(answer_of(solution, logits, labels, classes))
+    compare(
+        torch.tensor([given]),
+        torch.tensor([right]),
+        {
+            "the largest of all K logits is taken; keep only the variant's columns, logits[:, classes]":
+                _percent(over_all == columns[labels]),
+            "the labels count within `classes`, and are compared with columns of all K":
+                _percent(over_all == labels),
+            "a column of all K is compared with a label of the subset": _percent(
+                columns[logits[:, columns].argmax(-1)] == labels),
+            "the columns are taken in sorted order; keep the order of `classes`": _percent(in_order == labels),
+            "that is a fraction; give per cent": torch.tensor([right / 100]),
+            "that is the share of wrong answers": torch.tensor([100 - right]),
+            "that is the number of right answers; give per cent": torch.tensor([right * len(labels) / 100]),
+            "the smallest logit is taken for the answer": _percent(logits[:, columns].argmin(-1) == labels),
+        },
+    )  # fmt: skip
+    return "only the variant's own classes compete."
+
+
+@checker
+def check_average(solution: Callable) -> Verdict:
+    """The average panel: `solution({task: [percent of each seed]}) -> (mean, standard deviation over seeds)`."""
+    accuracies = {"food": [50.0, 56.0, 62.0], "arrows": [30.0, 33.0, 21.0], "places": [70.0, 72.0, 77.0]}
+    table = torch.tensor(list(accuracies.values()))  # (tasks, seeds)
+    given = answer_of(solution, {task: list(values) for task, values in accuracies.items()})
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise Wrong(
+            f"two numbers were expected, the mean and the standard deviation, and it returned {given!r}"
+        )
+    mean, by_seed, by_task = table.mean(), table.mean(dim=0), table.mean(dim=1)
+    spreads = {
+        "the spread is that of the tasks; average over the tasks first, then take the spread over the seeds":
+            by_task.std(correction=0),
+        "the spread is that of all numbers at once; average over the tasks first": table.std(correction=0),
+        "the spread is the mean of the tasks' own; take that of the average, where tasks partly cancel":
+            table.std(dim=1, correction=0).mean(),
+        "the spread is divided by n - 1; the field's tables divide by n": by_seed.std(),
+        "the spread is the variance; take its square root": by_seed.var(correction=0),
+    }  # fmt: skip
+    right = torch.stack([mean, by_seed.std(correction=0)])
+    compare(list(given), right, {reason: torch.stack([mean, spread]) for reason, spread in spreads.items()})
+    return "the mean over tasks and seeds, and how much it depends on the draw."
+
+
+def _random(seed: int, *shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _percent(hits: torch.Tensor) -> torch.Tensor:
+    return torch.tensor([100 * float(hits.float().mean())])

@@ -1,0 +1,173 @@
+"""Is this machine ready? Versions, device, cache folder and assets, each with its remedy.
+
+`python -m coop_edu` prints it, and so does notebook 00. Nothing outside the standard library is imported before it
+has been found to work, so that the check can report a missing package instead of falling over it.
+
+Leaves out: downloading weights or data for the paper's scale (clip/models.py, data/).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from pathlib import Path
+
+from coop_edu.files import cache_folder, sha256
+
+REQUIREMENTS = {  # package on the index: (module it brings, oldest version), as in pyproject.toml
+    "torch": ("torch", "2.4"),
+    "torchvision": ("torchvision", "0.19"),
+    "open_clip_torch": ("open_clip", "3.3"),
+    "matplotlib": ("matplotlib", "3.8"),
+    "ipywidgets": ("ipywidgets", "8.1"),
+    "jupyter": ("jupyter", "1.1"),
+    "nbclient": ("nbclient", "0.10.4"),
+    "tqdm": ("tqdm", "4.66"),
+    "pillow": ("PIL", "10.1"),
+    "numpy": ("numpy", "1.26"),
+    "pandas": ("pandas", "2.1"),
+    "safetensors": ("safetensors", "0.4.3"),
+    "scikit-learn": ("sklearn", "1.5"),
+    "threadpoolctl": ("threadpoolctl", "3.1"),
+    "filelock": ("filelock", "3.12"),
+}
+ASSETS = Path(__file__).parents[1] / "assets"
+OLDEST_PYTHON = (3, 10)
+SPACE_NEEDED = 200  # MB, for the unpacked drawings and cached features
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report: what was looked at, whether it is well, what was found, what to do if not."""
+
+    name: str
+    ok: bool
+    found: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        line = f"{'[OK]  ' if self.ok else '[FAIL]'} {self.name}: {self.found}"
+        return line if self.ok else f"{line}\n       -> {self.remedy}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """All checks; `ok` when every one is well. Prints as the report."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        return all(check.ok for check in self.checks)
+
+    def __str__(self) -> str:
+        bad = sum(not check.ok for check in self.checks)
+        close = (
+            "Everything is ready."
+            if self.ok
+            else f"{bad} of {len(self.checks)} checks failed: see the arrows."
+        )
+        return "\n".join([*map(str, self.checks), close])
+
+    __repr__ = __str__
+
+
+def check_environment() -> Report:
+    """Look at everything the notebooks need. Never raises: what goes wrong becomes a [FAIL] with its remedy.
+
+    >>> print(Check("cache folder", False, "read-only", "set COOP_EDU_CACHE to a folder of yours"))
+    [FAIL] cache folder: read-only
+           -> set COOP_EDU_CACHE to a folder of yours
+    """
+    packages = tuple(_check_package(name, *need) for name, need in REQUIREMENTS.items())
+    return Report((_check_python(), *packages, _check_device(), _check_cache_folder(), *_check_assets()))
+
+
+def _check_python() -> Check:
+    oldest = ".".join(map(str, OLDEST_PYTHON))
+    remedy = f"install Python {oldest} or newer, and make a new environment with it"
+    return Check("Python", sys.version_info >= OLDEST_PYTHON, sys.version.split()[0], remedy)
+
+
+def _check_package(package: str, module: str, oldest: str) -> Check:
+    install = f'{Path(sys.executable).name} -m pip install "{package}>={oldest}"'
+    try:
+        version = metadata.version(package)
+        import_module(module)
+    except metadata.PackageNotFoundError:
+        return Check(package, False, "not installed", install)
+    except Exception as error:  # a broken installation can fail in any way
+        found = f"installed, but it does not import ({type(error).__name__}: {error})"
+        return Check(package, False, found, f"{install} --force-reinstall")
+    return Check(package, _numbers(version) >= _numbers(oldest), version, install)
+
+
+def _check_device() -> Check:
+    try:
+        import torch
+    except Exception:
+        return Check("device", False, "unknown, for want of torch", "see the line on torch")
+    if torch.cuda.is_available():
+        found = f"cuda ({torch.cuda.get_device_name()})"
+    elif torch.backends.mps.is_available():
+        found = "mps (Apple GPU)"
+    else:
+        found = f"cpu ({torch.get_num_threads()} threads), enough for the mini scale"
+    return Check("device", True, found)
+
+
+def _check_cache_folder() -> Check:
+    remedy = "set the environment variable COOP_EDU_CACHE to a folder you can write to, with room"
+    try:
+        folder = cache_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x")
+        free = shutil.disk_usage(folder).free // 1_000_000
+    except OSError as error:
+        return Check("cache folder", False, f"not writable ({error})", remedy)
+    if free < SPACE_NEEDED:
+        return Check("cache folder", False, f"{folder} has {free} MB free, {SPACE_NEEDED} are needed", remedy)
+    return Check("cache folder", True, f"{_short(folder)} (writable, {free:,} MB free)")
+
+
+def _check_assets() -> Iterator[Check]:
+    remedy = (
+        "install coop_edu again, or in a clone: git status, then git restore what is not a change of yours"
+    )
+    folder = ASSETS
+    try:
+        expected = json.loads((folder / "checksums.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        yield Check("assets", False, f"checksums.json cannot be read ({error})", remedy)
+        return
+    for name, digest in expected.items():
+        try:
+            kilobytes, found = (folder / name).stat().st_size / 1e3, sha256(folder / name)
+        except OSError as error:
+            yield Check(f"assets/{name}", False, f"cannot be read ({error})", remedy)
+            continue
+        if found == digest:
+            yield Check(f"assets/{name}", True, f"{math.ceil(kilobytes):,} KB, checksum verified")
+        else:
+            wrong = f"{math.ceil(kilobytes):,} KB, and not what was shipped (the checksum differs)"
+            yield Check(f"assets/{name}", False, wrong, remedy)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """`2.14.1+cpu` becomes (2, 14, 1), enough to compare releases."""
+    return tuple(int(number) for number in re.findall(r"\d+", version.split("+")[0])[:3])
+
+
+def _short(path: Path) -> str:
+    """The path with the home folder as ~: shorter, and without the user's name in stored outputs."""
+    home = os.path.expanduser("~")
+    return str(path).replace(home, "~", 1) if str(path).startswith(home + os.sep) else str(path)
