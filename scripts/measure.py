@@ -37,7 +37,8 @@ def main() -> None:
         *make_grid("mini", variants=[*METHODS, "M4_end"], shots=[16], protocol="domains"),
     ]
     run_grid(cells, RESULTS)
-    RESULTS.with_name("mini_results.seconds.jsonl").unlink(missing_ok=True)
+    for beside in ("mini_results.seconds.jsonl", ".mini_results.jsonl.lock"):
+        RESULTS.with_name(beside).unlink(missing_ok=True)
     wordings = measure_wordings()
     (ASSETS / "measured.json").write_text(json.dumps({"zero_shot": wordings}, indent=1) + "\n")
     fill_card("measured", [*wording_table(wordings), "", *learned_tables(), "", *agreement_table()])
