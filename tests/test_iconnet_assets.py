@@ -195,7 +195,7 @@ def test_a_picture_deleted_from_the_cache_is_named_with_the_remedy(shipped):
         load_dataset("IconNet")
 
 
-def test_nobody_is_told_to_delete_a_folder_of_their_own(shipped, monkeypatch, capsys):
+def test_nobody_is_told_to_part_with_a_folder_of_their_own(shipped, monkeypatch, capsys):
     mine = shipped / "my thesis"
     mine.mkdir()
     (mine / "chapter.tex").write_text("years")
