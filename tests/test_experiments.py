@@ -348,8 +348,10 @@ def test_six_processes_lose_no_line_of_one_file(tmp_path):
 
 
 def meanwhile(monkeypatch, do):
-    """Let something happen once while the first group of a grid is computed."""
+    """Let something happen once before the first group of a grid is computed; on one core, so that it is the first."""
     real, todo = experiments.run_cells, [do]
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0}, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
 
     def run_cells(cells, *rest):
         if todo:
