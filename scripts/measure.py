@@ -98,9 +98,13 @@ def learned_tables() -> Iterator[str]:
 def agreement_table() -> Iterator[str]:
     table = agreement(read_results(RESULTS))
     rows = (
-        [letter, *(x if isinstance(x, str) else f"{x:+.2f}" for x in row)] for letter, row in table.iterrows()
+        [letter, *(x if isinstance(x, str) else number(x) for x in row)] for letter, row in table.iterrows()
     )
     yield from markdown(["", *table.columns], rows)
+
+
+def number(x: float) -> str:
+    return "–" if x != x else f"{x:+.2f}"
 
 
 def markdown(header: list[str], rows) -> Iterator[str]:

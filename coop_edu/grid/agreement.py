@@ -73,7 +73,7 @@ def statements() -> dict[str, tuple[str, Callable[[Numbers], np.ndarray]]]:
         "c": ("1 shot: unified above class-specific", above(UC, CSC, 1)),
         "d": ("16 shots: unified above class-specific", above(UC, CSC, 16)),
         "e": (
-            "class-specific gains more than unified from 1 shot to 16",
+            "from 1 shot to 16: class-specific gains more",
             lambda n: n.few_shot(CSC, 16) - n.few_shot(CSC, 1) - n.few_shot(UC, 16) + n.few_shot(UC, 1),
         ),
         "f": ("1 shot: CoOp above the linear probe", above(UC, PROBE, 1)),
@@ -95,7 +95,7 @@ def statements() -> dict[str, tuple[str, Callable[[Numbers], np.ndarray]]]:
     return found
 
 
-WEAKNESS = "o", "more to gain where the hand-written prompt is bad (correlation)"
+WEAKNESS = "o", "gain against hand-written accuracy: correlation"
 
 
 def verdict(paper: float, here: float, error: float, *, equal: bool = False) -> str:
