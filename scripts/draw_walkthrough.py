@@ -24,10 +24,10 @@ ROOT = Path(__file__).parent.parent
 FIGURES = [
     ("00_start_here", "plots.compare_wordings"),
     ("01_clip_probability", "plots.similarity_matrix(frames"),
-    ("07_eleven_tasks", "plots.accuracy_curves"),
     ("06_domain_generalisation", "plots.domain_table"),
+    ("07_eleven_tasks", "plots.accuracy_curves"),
 ]
-WIDTH, MARGIN = 1800, 48  # pixels; the notebooks store two for each one they show
+MARGIN = 48  # pixels; the notebooks store two for each one they show
 FONTS = Path(get_data_path()) / "fonts" / "ttf"
 HEADING = ImageFont.truetype(FONTS / "DejaVuSans-Bold.ttf", 34)
 TEXT = ImageFont.truetype(FONTS / "DejaVuSans.ttf", 26)
@@ -52,13 +52,14 @@ def main() -> None:
     questions = {file: f"{file[:2]}  {question}" for file, _, question in NOTEBOOKS}
     for notebook, word in FIGURES:
         picture, message = figure(notebook, word)
-        lines = textwrap.fill(message, 118)
+        lines = textwrap.fill(message, 92)
         blocks += [
             (questions[notebook], 64),
             (picture, picture.height),
             (lines, 36 * (lines.count("\n") + 1) + 50),
         ]
-    sheet = Image.new("RGB", (WIDTH + 2 * MARGIN, sum(height for _, height in blocks) + 2 * MARGIN), "white")
+    width = max(block.width for block, _ in blocks if isinstance(block, Image.Image))
+    sheet = Image.new("RGB", (width + 2 * MARGIN, sum(height for _, height in blocks) + 2 * MARGIN), "white")
     draw, top = ImageDraw.Draw(sheet), MARGIN
     for block, height in blocks:
         if isinstance(block, Image.Image):
