@@ -23,6 +23,8 @@ from coop_edu import (
 )
 from coop_edu.clip.probability import class_logits, normalize
 from coop_edu.coop.authors_files import export_authors
+from coop_edu.coop.checkpoints import copy_parameters
+from coop_edu.coop.trainer import EpochSums
 
 from tiny_clip import tiny_clip
 
@@ -255,6 +257,35 @@ def test_a_training_is_resumed_as_if_nothing_had_happened(clip, make, tmp_path):
     plain = PromptLearner(clip, NAMES, n_ctx=2)
     with pytest.raises(ValueError, match="method: "):
         Trainer(plain, RECIPE, progress=False, checkpoint=path).fit(features(), resume=True)
+
+
+def test_what_is_checked_of_a_context_is_checked_of_a_meta_net_too(clip, tmp_path):
+    path, data = tmp_path / "prompt.safetensors", features()
+    learner = cocoop(clip, init="a photo of a")
+    fit(learner, data, checkpoint=path)
+    other = cocoop(clip, init="a photo of a", seed=1)  # the same context, another meta-net
+    with pytest.raises(ValueError, match="start: "):
+        Trainer(other, RECIPE, progress=False, checkpoint=path).fit(data, resume=True)
+    back = load_prompt(path, clip, method=CoCoOp)
+    Trainer(back, RECIPE, progress=False, checkpoint=path).fit(data, resume=True)
+    assert torch.equal(learned(back), learned(learner))
+
+    whole, trainer = path.read_bytes(), Trainer(learner, RECIPE, progress=False)
+    bias = learner.meta_net[2].bias.data
+    bias.fill_(1e30)
+    with pytest.raises(FloatingPointError, match="text features are not finite"):
+        trainer.check_usable(0, data.images)
+    bias.fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match=r"meta_net\.2\.bias is not finite"):
+        trainer.check_finite(EpochSums(trainer.device), 0, dict(learner.named_parameters()))
+    with pytest.raises(ValueError, match=r"meta_net\.2\.bias of this prompt has values that are no numbers"):
+        save_prompt(learner, path)
+    assert path.read_bytes() == whole
+    before = learned(other)
+    tensors = {**dict(other.named_parameters()), "meta_net.2.bias": bias}
+    with pytest.raises(ValueError, match=r"finite values in meta_net\.2\.bias"):
+        copy_parameters(other, tensors)
+    assert torch.equal(learned(other), before)
 
 
 def test_the_file_of_coop_is_what_it_was(clip, tmp_path):
