@@ -94,7 +94,7 @@ def recipe_of(cell: Cell, epochs: int | None = None) -> Recipe | None:
     if not LEARNED.fullmatch(cell.variant):
         return None
     recipe = replace(SCALES[cell.scale].recipe(cell.shots, cell.dataset), seed=cell.seed)
-    return recipe if epochs is None else replace(recipe, epochs=epochs)
+    return recipe if epochs is None else replace(recipe, epochs=epochs, min_steps=0)
 
 
 def relabel(examples: Iterable[Example], first: int, end: int | None = None) -> list[Example]:
