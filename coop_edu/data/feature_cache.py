@@ -26,6 +26,8 @@ from coop_edu.data.dataset import Example
 from coop_edu.data.images import load_image
 from coop_edu.files import atomically
 
+READER = "upright, 16-bit greys scaled"  # what load_image does with a file, which a cache from before did not
+
 
 def cache_key(clip: Clip, examples: Sequence[Example], views: int | None, seed: int) -> str:
     """One key for all that the features depend on."""
@@ -34,7 +36,15 @@ def cache_key(clip: Clip, examples: Sequence[Example], views: int | None, seed: 
         weights.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         weights.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     files = [(os.path.abspath(example.image), *_size_and_time(example.image)) for example in examples]
-    facts = [clip.name, weights.hexdigest(), _transform(clip, views), files, views, seed if views else None]
+    facts = [
+        READER,
+        clip.name,
+        weights.hexdigest(),
+        _transform(clip, views),
+        files,
+        views,
+        seed if views else None,
+    ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
