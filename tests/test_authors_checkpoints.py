@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import pickletools
+import warnings
 import zipfile
 from collections import Counter, OrderedDict, defaultdict
 
@@ -14,6 +15,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 from coop_edu.clip.text_towers import text_tower
 from coop_edu.coop import safe_pickle
 from coop_edu.coop.authors_files import export_authors, import_authors, read_authors_file
+from coop_edu.coop.cocoop import CoCoOp
 from coop_edu.coop.prompt_learner import PromptLearner
 
 from tiny_clip import tiny_clip
@@ -316,3 +318,83 @@ def test_a_file_that_is_no_prompt(clip, tmp_path, content, why):
     torch.save(content, tmp_path / "model.pth.tar-1")
     with pytest.raises(ValueError, match=why):
         import_authors(tmp_path / "model.pth.tar-1", clip, NAMES)
+
+
+# -------------------------------------------------------------------------------------------------- relatives of CoOp
+def relatives(clip):
+    """What other methods' code saves under the name of prompt_learner, or of the whole model."""
+    ctx, words = (
+        context(4, 32),
+        {"token_prefix": torch.zeros(3, 1, 32), "token_suffix": torch.zeros(3, 72, 32)},
+    )
+    linear = {"weight": torch.ones(32, 16), "bias": torch.zeros(32)}
+    deep = {f"compound_prompts_text.{i}": context(2, 32) for i in range(3)}
+    return {
+        "CoCoOp": {
+            "ctx": ctx,
+            **{f"meta_net.linear1.{name}": value for name, value in linear.items()},
+            **words,
+        },
+        "MaPLe": {"ctx": ctx, **deep, "proj.weight": torch.ones(8, 32), "proj.bias": torch.zeros(8), **words},
+        "visual prompts beside ctx": {"ctx": ctx, "VPT": torch.ones(4, 8), **words},
+        "two contexts": {"ctx": ctx, "ctx_negative": ctx, **words},
+    }
+
+
+@pytest.mark.parametrize("name", ["CoCoOp", "MaPLe", "visual prompts beside ctx", "two contexts"])
+def test_a_relatives_file_is_not_taken_for_coops(clip, tmp_path, name):
+    state = relatives(clip)[name]
+    torch.save({"state_dict": state, "epoch": 5}, tmp_path / "model.pth.tar-5")
+    surplus = sorted(set(state) - {"ctx", "token_prefix", "token_suffix"})[-1]
+    with pytest.raises(ValueError, match="holds more than PromptLearner has learned") as caught:
+        import_authors(tmp_path / "model.pth.tar-5", clip, NAMES, position="end")
+    assert surplus.split(".")[0] in str(caught.value)
+    assert ("method=CoCoOp" in str(caught.value)) == (name == "CoCoOp")
+
+
+def test_cocoops_file_goes_to_cocoop(clip, tmp_path):
+    made = CoCoOp(clip, NAMES, n_ctx=4, seed=5)
+    theirs = {"meta_net.0": "meta_net.linear1", "meta_net.2": "meta_net.linear2"}
+    state = {}
+    for name, value in made.named_parameters():
+        module, _, kind = name.rpartition(".")
+        state[f"{theirs[module]}.{kind}" if module else name] = value.detach()
+    embedding = text_tower(clip.model).token_embedding.weight
+    state["token_prefix"] = embedding[clip.tokenizer.sot_token_id].expand(3, 1, 32).clone()
+    torch.save({"state_dict": state, "epoch": 10}, tmp_path / "model.pth.tar-10")
+    back = import_authors(tmp_path / "model.pth.tar-10", clip, NAMES, position="end", method=CoCoOp)
+    images = torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(back.logits(images), made.logits(images))
+    del state["meta_net.linear2.bias"]
+    torch.save({"state_dict": state}, tmp_path / "model.pth.tar-10")
+    with pytest.raises(ValueError, match=r"expected meta_net\.2\.bias"):
+        import_authors(tmp_path / "model.pth.tar-10", clip, NAMES, position="end", method=CoCoOp)
+
+
+def test_what_is_no_tensor_and_words_of_another_number_of_classes(clip, tmp_path):
+    path, _ = authors_file(clip, tmp_path / "ctpend" / "seed1", context(3, 4, 32))
+    content = torch.load(path, weights_only=False)
+    content["state_dict"]["scale"] = 2.0  # dropped without a word, once
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=r"\['scale'\] are no tensors"):
+        import_authors(path, clip, NAMES)
+    del content["state_dict"]["scale"]
+    content["state_dict"]["token_suffix"] = content["state_dict"]["token_suffix"][:2]
+    torch.save(content, path)
+    with pytest.raises(ValueError, match="contexts for 3 classes, and words for another number"):
+        import_authors(path, clip, NAMES)
+
+
+def test_a_file_out_of_its_folder_says_that_the_position_is_a_guess(clip, tmp_path):
+    path, _ = authors_file(clip, tmp_path / "nctx4_cscFalse_ctpmiddle" / "seed1", context(4, 32))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert import_authors(path, clip, NAMES).position == "middle"
+        exported = export_authors(import_authors(path, clip, NAMES), tmp_path / "out", 50)
+        assert import_authors(exported, clip, NAMES).position == "middle"  # our own header knows it
+    moved = path.rename(tmp_path / "model.pth.tar-50")
+    with pytest.warns(UserWarning, match="'end' is assumed"):
+        assert import_authors(moved, clip, NAMES).position == "end"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert import_authors(moved, clip, NAMES, position="middle").position == "middle"

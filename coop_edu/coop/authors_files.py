@@ -11,6 +11,7 @@ Leaves out: how a pickle is read without running it (safe_pickle.py); the native
 from __future__ import annotations
 
 import re
+import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,12 +22,18 @@ import torch
 from coop_edu.clip.models import Clip
 from coop_edu.clip.templates import clean_classnames
 from coop_edu.clip.text_towers import text_tower
-from coop_edu.coop.checkpoints import copy_ctx, layout, weights_digest
+from coop_edu.coop.checkpoints import copy_parameters, layout, weights_digest
 from coop_edu.coop.prompt_learner import POSITIONS, PromptLearner
 from coop_edu.coop.safe_pickle import PromptUnpickler, Refused
 from coop_edu.files import atomically
 
 FORMAT = "coop_edu prompt for the authors' code, version 1"
+FIXED = ("token_prefix", "token_suffix")  # the words around the context: not learned
+OUR_NAMES = {  # of what CoCoOp learns
+    f"meta_net.linear{theirs}.{kind}": f"meta_net.{ours}.{kind}"
+    for theirs, ours in ((1, 0), (2, 2))
+    for kind in ("weight", "bias")
+}
 
 
 def read_authors_file(path: str | Path) -> dict[str, Any]:
@@ -73,15 +80,20 @@ def read_authors_file(path: str | Path) -> dict[str, Any]:
 
 
 def import_authors(
-    path: str | Path, clip: Clip, classnames: Sequence[str], *, position: str | None = None
+    path: str | Path,
+    clip: Clip,
+    classnames: Sequence[str],
+    *,
+    position: str | None = None,
+    method: type[PromptLearner] = PromptLearner,
 ) -> PromptLearner:
     """A prompt that the authors' code has learned, on `clip`, for `classnames`.
 
     position: of the class name, which the file does not know; None takes it from the authors' folder name
-    (`nctx16_cscFalse_ctpend`), else "end".  A unified context goes with any class names, a class-specific one only with
-    its own, in their order.
-    Raises as `read_authors_file` does, and ValueError if the prompt was learned on another CLIP, or is class-specific
-    and of other classes.
+    (`nctx16_cscFalse_ctpend`), else "end", with a UserWarning.  A unified context goes with any class names, a
+    class-specific one only with its own, in their order.  method: whose file it is, PromptLearner (CoOp) or CoCoOp.
+    Raises as `read_authors_file` does, and ValueError if the prompt was learned on another CLIP, by another method, or is
+    class-specific and of other classes.
 
         learner = import_authors("output/.../prompt_learner/model.pth.tar-50", load_clip("RN50"), imagenet.classnames)
     """
@@ -90,16 +102,19 @@ def import_authors(
     state, header = content["state_dict"], content.get("coop_edu")
     if header and header.get("format") != FORMAT:
         raise ValueError(f"{path}: expected the format {FORMAT!r}, got {header.get('format')!r}")
+    learned = {
+        OUR_NAMES.get(name, name): tensor.float() for name, tensor in state.items() if name not in FIXED
+    }
+    _check_method(path, learned, method)
     position = _position(path, header, position)
-    ctx = state["ctx"].float()
+    ctx = learned["ctx"]
     class_specific = ctx.ndim == 3
     _check_clip(path, ctx, state, header, clip)
     if class_specific:
         _check_classes(path, ctx, state, header, clip, classnames)
-    learner = PromptLearner(
-        clip, classnames, n_ctx=ctx.shape[-2], class_specific=class_specific, position=position
-    )
-    copy_ctx(learner, ctx)
+    kind = {"class_specific": True} if class_specific else {}
+    learner = method(clip, classnames, n_ctx=ctx.shape[-2], position=position, **kind)
+    copy_parameters(learner, learned)
     return learner
 
 
@@ -128,6 +143,20 @@ def export_authors(learner: PromptLearner, folder: str | Path, epoch: int) -> Pa
 
 
 # ------------------------------------------------------------------------------------------------- does it fit?
+def _check_method(path: Path, learned: dict, method: type[PromptLearner]) -> None:
+    """A relative's file has a ctx too, and means nothing without the rest of what it learned."""
+    of_cocoop = set(OUR_NAMES.values())
+    known = {"ctx"} | (of_cocoop if method.__name__ == "CoCoOp" else set())
+    more = sorted(set(learned) - known)
+    if more:
+        advice = (
+            "It is CoCoOp's: import_authors(..., method=CoCoOp)"
+            if of_cocoop >= set(more)
+            else "Another method has learned it, which cannot be imported"
+        )
+        raise ValueError(f"{path} holds more than {method.__name__} has learned: {more[:10]}. {advice}.")
+
+
 def _position(path: Path, header: dict | None, position: str | None) -> str:
     """The position of the class name: as asked for, if nothing says otherwise."""
     folder = re.search(r"_ctp(\w+?)(?:[/\\_]|$)", str(path.parent))
@@ -137,6 +166,12 @@ def _position(path: Path, header: dict | None, position: str | None) -> str:
             f"the prompt in {path} was learned with position={known!r} (its "
             f"{'header' if header else 'folder name'} says so), and position={position!r} was asked for"
         )
+    if not position and not known:
+        warnings.warn(
+            f"neither {path} nor its folder says where the class name stood: 'end' is assumed. For another place, give "
+            "import_authors(..., position=...), or leave the file in its folder (nctx16_cscFalse_ctpend)",
+            stacklevel=3,
+        )
     return position or known or "end"
 
 
@@ -145,7 +180,7 @@ def _check_clip(path: Path, ctx: torch.Tensor, state: dict, header: dict | None,
     embedding = text_tower(clip.model).token_embedding.weight
     if header:
         same = (header["model"], header["weights"]) == (clip.name, weights_digest(clip))
-    elif isinstance(state.get("token_prefix"), torch.Tensor):
+    elif "token_prefix" in state:
         start = embedding[clip.tokenizer.sot_token_id]  # (D,)
         same = _alike(state["token_prefix"].reshape(-1, state["token_prefix"].shape[-1])[0], start)
     else:
@@ -169,7 +204,9 @@ def _check_classes(
     elif header and clean_classnames(header["classnames"]) != clean_classnames(classnames):
         pairs = zip(header["classnames"], classnames)
         wrong = next(f"it has class {a!r} where {b!r} was given" for a, b in pairs if a != b)
-    elif isinstance(state.get("token_suffix"), torch.Tensor):
+    elif any(name in state and len(state[name]) != len(ctx) for name in FIXED):
+        wrong = f"it has contexts for {len(ctx)} classes, and words for another number"
+    elif "token_suffix" in state:
         embedding = text_tower(clip.model).token_embedding.weight
         context = " ".join(["X"] * ctx.shape[1])
         for name, suffix in zip(clean_classnames(classnames), state["token_suffix"]):

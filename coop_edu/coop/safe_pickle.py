@@ -57,7 +57,9 @@ class PromptUnpickler(pickle.Unpickler):
         state = content.get("state_dict") if isinstance(content, dict) else None
         if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
             raise Refused("it has no state_dict of tensors")
-        tensors = {key: self._read(saved) for key, saved in state.items() if isinstance(saved, _Tensor)}
+        if others := [key for key, saved in state.items() if not isinstance(saved, _Tensor)]:
+            raise Refused(f"in its state_dict, {others[:5]} are no tensors")
+        tensors = {key: self._read(saved) for key, saved in state.items()}
         facts = {key: value for key, value in content.items() if key != "state_dict" and _is_plain(value)}
         return {"state_dict": tensors, **facts}
 
