@@ -54,6 +54,18 @@ def sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file in UTF-8 that are not empty, without spaces around them and without a byte-order mark.
+
+    Raises ValueError, naming the file, if it is no such text.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8 ({error}): save it as such") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
 def check_replaceable(target: str | Path) -> Path:
     """Where a file that is to be written lies, symbolic links followed, if it may be written.
 

@@ -1,5 +1,7 @@
 """ImageNet and its four variants, from tiny trees in the authors' layout."""
 
+import warnings
+
 import pytest
 
 from coop_edu.data.datasets import load_dataset
@@ -154,6 +156,34 @@ def test_folders_that_would_shift_the_labels(root):
 def test_a_list_of_names_that_is_wrong(root, text):
     (root / "imagenet" / "classnames.txt").write_text(text)
     with pytest.raises(ValueError, match=r"classnames\.txt should have one line for each class"):
+        load_dataset("ImageNet", root)
+
+
+DEVKIT = "n01440764 1 tench\nn01443537 2 goldfish\nn01484850 3 great_white_shark\nn01491361 4 tiger_shark\n"
+KAGGLE = (
+    "n01440764 tench, Tinca tinca\nn01443537 goldfish\nn01484850 great white shark\nn01491361 tiger shark\n"
+)
+
+
+def test_a_column_of_numbers_is_no_part_of_the_names(root):
+    for text in (DEVKIT, DEVKIT.replace(" ", "\t", 2), "n01440764 1\nn01443537 2\n"):
+        (root / "imagenet" / "classnames.txt").write_text(text)
+        with pytest.raises(ValueError, match="a column of numbers before the names"):
+            load_dataset("ImageNet", root)
+
+
+def test_names_that_are_not_clips_are_told(root):
+    file = root / "imagenet" / "classnames.txt"
+    file.write_text(KAGGLE)
+    with pytest.warns(UserWarning, match=r"1 names in .*'tench, Tinca tinca' \(CLIP: 'tench'\)"):
+        assert load_dataset("ImageNet", root).classnames[0] == "tench, Tinca tinca"
+    for text in (LIST, LIST.replace(" ", "\t", 1), "\ufeff" + LIST, LIST.replace("\n", "\r\n")):
+        file.write_bytes(text.encode())
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert load_dataset("ImageNet", root).classnames[0] == "tench"
+    file.write_bytes("n01440764 caf\u00e9".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"classnames\.txt is no text in UTF-8"):
         load_dataset("ImageNet", root)
 
 

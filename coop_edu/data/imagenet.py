@@ -14,12 +14,15 @@ Leaves out: the ten other data sets, and the messages that both share (paper.py)
 from __future__ import annotations
 
 import os
+import re
+import warnings
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
 from coop_edu.data.dataset import PICTURE_SUFFIXES, Dataset, Example
 from coop_edu.data.paper import GUIDE, Place, card_of, data_root, find
+from coop_edu.files import read_lines
 
 SAME_PICTURES = "sorted by name; the authors' own 16-shot sample of ImageNet cannot be reproduced"
 REPOSITORY_ONLY = "MIT (the LICENSE file of its repository; of the pictures it does not speak)"
@@ -101,32 +104,46 @@ def load_imagenet(name: str, root: str | Path | None = None) -> Dataset:
 def read_classnames(folder: Path, root: Path) -> dict[str, str]:
     """{class folder: name}, sorted: from classnames.txt in the data set's folder or ImageNet's, else CLIP's own list.
 
-    The authors' classnames.txt is CLIP's list.  Raises ValueError for a file that is not lines of "n01440764 tench".
+    The authors' classnames.txt is CLIP's list; a UserWarning says which names of another file differ from it.
+    Raises ValueError for a file that is not lines of "n01440764 tench", or has numbers in the place of the names.
     """
     file = next(
         (f for f in (folder / "classnames.txt", root / "imagenet" / "classnames.txt") if f.is_file()), None
     )
     if file is None:
-        from open_clip import IMAGENET_CLASSNAMES
-        from timm.data import ImageNetInfo  # open_clip brings timm, which knows the folders' names
-
-        return dict(zip(ImageNetInfo("imagenet-1k").label_names(), IMAGENET_CLASSNAMES))
-    pairs = [
-        line.strip().partition(" ") for line in file.read_text(encoding="utf-8").splitlines() if line.strip()
-    ]
+        return _clips_names()
+    lines = [line.split(maxsplit=1) for line in read_lines(file)]
     wrong = [
-        " ".join(pair)
-        for pair in pairs
-        if not (pair[0].startswith("n") and pair[0][1:].isdigit() and pair[2])
+        " ".join(line)
+        for line in lines
+        if not (len(line) == 2 and line[0].startswith("n") and line[0][1:].isdigit())
     ]
-    names = {wnid: name.strip() for wnid, _, name in pairs}
-    if wrong or len(names) != len(pairs) or not names:
+    names = {line[0]: line[-1] for line in lines}
+    numbered = bool(lines) and all(re.match(r"\d+(\s|$)", line[-1]) for line in lines)
+    if wrong or numbered or len(names) != len(lines) or not names:
+        columns = ", a column of numbers before the names" if numbered else ""
         raise ValueError(
-            f'{file} should have one line for each class, as "n01440764 tench"; {len(pairs)} lines, '
-            f"{len(names)} different folders, lines of another form: {wrong[:5]}. Get it again from {GUIDE}, or remove "
-            "it: CLIP's own list, which is the same, is then taken."
+            f'{file} should have one line for each class, as "n01440764 tench"; {len(lines)} lines, '
+            f"{len(names)} different folders, lines of another form: {wrong[:5]}{columns}. Get it again from {GUIDE}, or "
+            "remove it: CLIP's own list, which is the same, is then taken."
+        )
+    known = _clips_names()
+    differ = [f"{wnid} {name!r} (CLIP: {known[wnid]!r})" for wnid, name in names.items()
+              if wnid in known and name != known[wnid]]  # fmt: skip
+    if differ:
+        warnings.warn(
+            f"{len(differ)} names in {file} are not those of CLIP's list, which the authors used, so figures will differ "
+            f"from theirs: {', '.join(differ[:3])}, ... Remove the file to take CLIP's list.",
+            stacklevel=3,
         )
     return dict(sorted(names.items()))
+
+
+def _clips_names() -> dict[str, str]:
+    from open_clip import IMAGENET_CLASSNAMES
+    from timm.data import ImageNetInfo  # open_clip brings timm, which knows the folders' names
+
+    return dict(zip(ImageNetInfo("imagenet-1k").label_names(), IMAGENET_CLASSNAMES))
 
 
 # ---------------------------------------------------------------------------------------------------- folders to lists

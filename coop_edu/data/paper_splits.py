@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from coop_edu.data.dataset import PICTURE_SUFFIXES
+from coop_edu.files import read_lines
 
 Rows = list[list]  # [path below the image folder, label, class name], as in a split file
 Classes = list[tuple[int, str, list[str]]]  # label, class name, paths
@@ -160,7 +161,7 @@ def cars(folder: Path) -> tuple[Rows, Rows]:
 
 def scenes(folder: Path) -> tuple[Rows, Rows]:
     """SUN397's "/a/apse/indoor" is class "indoor apse": the letter goes, the parts are turned round."""
-    labels = {line: label for label, line in enumerate(_lines(folder / "ClassName.txt"))}
+    labels = {line: label for label, line in enumerate(read_lines(folder / "ClassName.txt"))}
 
     def row(line: str) -> list:
         where = line.rpartition("/")[0]
@@ -172,7 +173,7 @@ def scenes(folder: Path) -> tuple[Rows, Rows]:
 def actions(folder: Path) -> tuple[Rows, Rows]:
     """UCF101's folder "ApplyEyeMakeup" is class, and folder of middle frames, "Apply_Eye_Makeup"."""
     lists = folder / "ucfTrainTestlist"
-    labels = {name: int(number) - 1 for number, name in map(str.split, _lines(lists / "classInd.txt"))}
+    labels = {name: int(number) - 1 for number, name in map(str.split, read_lines(lists / "classInd.txt"))}
 
     def row(line: str) -> list:
         action, clip = line.split(" ")[0].split("/")
@@ -192,7 +193,7 @@ OFFICIAL_TEST: dict[str, Callable[[Path], tuple[Rows, Rows]]] = {
 
 def aircraft(folder: Path) -> dict[str, Rows]:
     """FGVC-Aircraft: all three splits are official, so there is no split file; a class is a line of variants.txt."""
-    labels = {name: label for label, name in enumerate(_lines(folder / "variants.txt"))}
+    labels = {name: label for label, name in enumerate(read_lines(folder / "variants.txt"))}
 
     def row(line: str) -> list:
         picture, name = line.split(" ", 1)
@@ -202,14 +203,10 @@ def aircraft(folder: Path) -> dict[str, Rows]:
 
 
 # -------------------------------------------------------------------------------------------------- reading lists
-def _lines(file: Path) -> list[str]:
-    return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-
-
 def _rows(file: Path, row: Callable[[str], list]) -> Rows:
     """A row for each line.  Raises ValueError that names file and line for one that is not as expected."""
     rows = []
-    for line in _lines(file):
+    for line in read_lines(file):
         try:
             rows.append(row(line))
         except (ValueError, KeyError, IndexError) as error:
