@@ -256,11 +256,11 @@ def test_a_learner_that_is_moved_leaves_clip_alone_and_says_so():
         ([], {}, "at least one class name"),
         (["cat", " "], {}, "class 1 of 2 has an empty name"),
         (["cat", "__"], {}, "empty name"),
-        (["fire truck", "cat", "fire_truck"], {}, r"more than once: \['fire truck'\]"),
+        (["fire truck", "cat", "fire_truck"], {}, r"more than once: \['fire truck', 'fire truck'\]"),
         (["cat", "Cat"], {}, "more than once"),
         (["missile", "missile"], {}, "more than once"),
-        (["cat", "&lt;end&#95;of&#95;text&gt;"], {}, "start and end marks"),
-        (["cat", "&nbsp;"], {}, "no words"),
+        (["cat", "&lt;end&#95;of&#95;text&gt;"], {}, "own mark of the end"),
+        (["cat", "&nbsp;"], {}, "nothing that CLIP could read"),
     ],
 )
 def test_errors_teach(names, options, message):

@@ -26,6 +26,7 @@ import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
+from coop_edu.clip.templates import check_length
 from coop_edu.clip.transforms import TrainTransform
 from coop_edu.clip.weights import model_from_file, model_from_open_clip
 
@@ -85,6 +86,8 @@ class Clip:
         """
         if isinstance(texts, str) or not texts:
             raise ValueError(f"expected a list of at least one text, got {texts!r}")
+        for text in texts:
+            check_length(text)
         positions = self.tokenizer.context_length
         ids = self.tokenizer(list(texts), context_length=positions)
         for text, full in zip(texts, ids[:, -1].tolist()):

@@ -29,7 +29,7 @@ from torch import nn
 from coop_edu.clip.memory import classes_that_fit
 from coop_edu.clip.models import Clip
 from coop_edu.clip.probability import class_logits, normalize
-from coop_edu.clip.templates import class_rows, clean_classnames, several_names
+from coop_edu.clip.templates import check_marks, class_rows, clean_classnames, several_names
 from coop_edu.clip.text_encoding import text_encoder
 from coop_edu.clip.text_towers import text_tower
 
@@ -138,10 +138,6 @@ class PromptLearner(nn.Module):
         for name in clean_classnames(self.classnames):
             length = len(tokenizer.encode(name))
             tokens = tokenizer.encode(name + ".")  # together: "kite (bird of prey)." ends in the token ")."
-            if length == 0 or sot in tokens or eot in tokens:
-                raise ValueError(
-                    f"class name {name!r} has no words, or holds one of CLIP's own start and end marks"
-                )
             layout.append([sot, *left, *tokens[:length], *right, *tokens[length:], eot])
         longest = max(range(len(layout)), key=lambda k: len(layout[k]))
         if len(layout[longest]) > tokenizer.context_length:
@@ -339,6 +335,7 @@ def _initial_context(
                 f"full stop would be learned as words. Take {words or 'a photo of a'!r}; `position` says where the name "
                 "stands, and the full stop comes by itself."
             )
+        check_marks(init)
         tokens = clip.tokenizer.encode(init.replace("_", " "))
         if not tokens:
             raise ValueError(f'expected init to hold words, such as "a photo of a", got {init!r}')

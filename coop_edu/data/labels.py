@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from coop_edu.clip.templates import as_read
 from coop_edu.data.dataset import Example
 
 
@@ -21,7 +22,7 @@ def label_names(examples: Sequence[Example]) -> tuple[str, ...]:
     names: dict[int, str] = {}
     for example in examples:
         known = names.setdefault(example.label, example.classname)
-        if known != example.classname:
+        if known != example.classname and as_read(known) != as_read(example.classname):
             raise ValueError(
                 f"label {example.label} is {known!r} and {example.classname!r}: the examples come from "
                 "different data sets"
@@ -49,7 +50,7 @@ def check_same_classes(names: Sequence[str], classnames: Sequence[str]) -> None:
     wrong = [
         f"label {label} is {name!r} in the data and {known!r} in the classifier"
         for label, (name, known) in enumerate(zip(names, classnames, strict=False))
-        if name and name.replace("_", " ") != known.replace("_", " ")
+        if name and name != known and as_read(name) != as_read(known)
     ]
     if len(names) > len(classnames):
         wrong.append(f"the data have {len(names)} classes and the classifier {len(classnames)}")
