@@ -28,7 +28,7 @@ from PIL import Image
 
 from coop_edu.clip.templates import check_length
 from coop_edu.clip.transforms import TrainTransform
-from coop_edu.clip.weights import model_from_file, model_from_open_clip
+from coop_edu.clip.weights import SCHEMES, model_from_file, model_from_open_clip
 
 ASSETS = Path(__file__).parents[1] / "assets"
 PAPER = {  # the paper's four; OpenAI trained them with QuickGELU, and open_clip gives them that only by this name
@@ -102,9 +102,10 @@ class Clip:
 def load_clip(name: str = "mini", *, pretrained: str | Path | None = None, device: str = "auto") -> Clip:
     """A frozen CLIP by name.
 
-    name: "mini", one of the paper's "RN50", "RN101", "ViT-B/32", "ViT-B/16" (OpenAI's weights), or any open_clip
-    name, with its tag in `pretrained`.  pretrained may also be a local file, .safetensors or a .pt state dict; code
-    in a file is never run.  device: "auto" takes cuda, then mps, then cpu.
+    name: "mini", one of the paper's "RN50", "RN101", "ViT-B/32", "ViT-B/16" (OpenAI's weights), any open_clip name, with
+    its tag in `pretrained`, or "hf-hub:owner/name", "local-dir:/a/folder" in the hub's layout.  pretrained may also be a
+    local file: .safetensors, a .pt state dict, or OpenAI's own .pt; code in a file is never run.  device: "auto" takes
+    cuda, then mps, then cpu.
     Raises ValueError for an unknown name or tag, for weights that do not fit or were trained with another activation
     (QuickGELU), for a damaged file; FileNotFoundError, with what to download, where weights are missing.
 
@@ -114,8 +115,11 @@ def load_clip(name: str = "mini", *, pretrained: str | Path | None = None, devic
     ValueError: unknown CLIP 'RN5O': choose "mini", "RN50", "RN101", "ViT-B/32", "ViT-B/16" or an open_clip name; did \
 you mean 'RN50'?
     """
-    model_name = PAPER.get(name, name.replace("/", "-"))
-    if name != "mini" and open_clip.get_model_config(model_name) is None:
+    if name.startswith("local-dir:"):
+        name = f"local-dir:{Path(name.removeprefix('local-dir:')).expanduser()}"
+    of_hub = name.startswith(SCHEMES)
+    model_name = name if of_hub else PAPER.get(name, name.replace("/", "-"))
+    if name != "mini" and not of_hub and open_clip.get_model_config(model_name) is None:
         close = get_close_matches(name, ["mini", *PAPER, *open_clip.list_models()], n=1)
         raise ValueError(
             f'unknown CLIP {name!r}: choose "mini", '
@@ -127,7 +131,8 @@ you mean 'RN50'?
     if name == "mini":
         config = json.loads(_asset("miniclip.json").read_text(encoding="utf-8"))
         model = model_from_file(
-            config, Path(pretrained) if pretrained else _asset("miniclip.safetensors", check=True)
+            config,
+            Path(pretrained).expanduser() if pretrained else _asset("miniclip.safetensors", check=True),
         )
         tokenizer = open_clip.SimpleTokenizer(context_length=model.context_length)
         return frozen_clip(name, model.to(device), tokenizer)

@@ -1,21 +1,33 @@
 """Weights from a file or from open_clip into a model: nothing in a file is run, and what does not fit is an error.
 
-Leaves out: which weights belong to which name (models.py).
+OpenAI's own files (RN50.pt, ViT-B-32.pt) are compiled models, programs with the tensors beside them; the tensors are
+taken, the program is not looked at.
+
+Leaves out: which weights belong to which name (models.py), how a file of torch is read (tensor_file.py).
 """
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from coop_edu.clip.tensor_file import read_tensor_file
+
+OF_TORCH = (".pt", ".pth", ".bin")
+NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # in OpenAI's own files, and in no others
+SCHEMES = ("hf-hub:", "local-dir:")  # names of open_clip that lead to a configuration and its weights
 
 
 def model_from_file(config: dict[str, Any], path: Path) -> torch.nn.Module:
     """An open_clip.CLIP with the weights of a file, without first filling it with random ones."""
-    weights = _read_weights(path)
+    weights = read_weights(path)
     weights = {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
     with torch.device("meta"):  # shapes only: no memory, no random numbers
         model = open_clip.CLIP(**config)
@@ -28,59 +40,46 @@ def model_from_file(config: dict[str, Any], path: Path) -> torch.nn.Module:
     return model
 
 
-def _read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a .safetensors or .pt file.  Never runs code: a pickle may hold nothing but tensors."""
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a .safetensors file, a .pt state dict, or OpenAI's own .pt.  Never runs code.
+
+    Raises FileNotFoundError without the file, ValueError for one that is damaged or holds anything else.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}: expected a .safetensors file or a .pt state dict")
+    if path.suffix != ".safetensors":
+        return read_tensor_file(path)[0]
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # each reader has exceptions of its own for a damaged file
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise ValueError(
-            f"cannot read weights from {path} ({type(error).__name__}): it is damaged, or holds more than tensors, as "
-            "OpenAI's own .pt files do (they are programs, and are not run). Take the .safetensors file of the model "
-            "from the Hugging Face hub instead."
+            f"cannot read weights from {path}: it is damaged, or no safetensors file ({error})"
         ) from error
-    return weights.get("state_dict", weights)
 
 
 def model_from_open_clip(name: str, model_name: str, pretrained: str | Path | None) -> torch.nn.Module:
     """A model and its weights through open_clip; its warnings about a wrong activation become errors."""
+    if name.startswith(SCHEMES):
+        return _from_scheme(name, pretrained)
     tags = open_clip.list_pretrained_tags_by_model(model_name)
-    is_file = pretrained is not None and Path(pretrained).suffix in (".safetensors", ".pt", ".pth", ".bin")
-    if is_file:
-        _read_weights(Path(pretrained))  # for its clear errors
-    elif pretrained is None or not open_clip.is_pretrained_cfg(model_name, str(pretrained)):
-        hint = (
-            f' (as {name!r} means QuickGELU; without it: "{name.replace("/", "-")}")' if "/" in name else ""
-        )
+    path = None if pretrained is None else Path(pretrained).expanduser()
+    if path is not None and (path.suffix in (".safetensors", *OF_TORCH) or path.is_file()):
+        return _from_file(name, model_name, path)
+    if pretrained is None or not open_clip.is_pretrained_cfg(model_name, str(pretrained)):
+        plain = name.replace("/", "-")
+        quick = "/" in name and model_name != plain  # one of the paper's: other names mean what they say
+        hint = f' (as {name!r} means QuickGELU; without it: "{plain}")' if quick else ""
         raise ValueError(
             f"{name!r} needs pretrained=: a local .safetensors or .pt file, or one of the tags {tags}{hint}; "
             f"got {str(pretrained) if pretrained else None!r}"
         )
     try:
-        with (
-            warnings.catch_warnings(),
-            torch.random.fork_rng(devices=[]),
-        ):  # leave the global generator as it was
+        with warnings.catch_warnings():
             warnings.filterwarnings("error", message="QuickGELU mismatch")
-            return open_clip.create_model(model_name, pretrained=str(pretrained), weights_only=True)
+            return _create(model_name, str(pretrained))
     except UserWarning as mismatch:
-        other = (
-            model_name.removesuffix("-quickgelu")
-            if model_name.endswith("-quickgelu")
-            else f"{model_name}-quickgelu"
-        )
-        raise ValueError(
-            f"{name!r} with the weights {pretrained!r} would compute wrong features in silence: they were trained with "
-            f"the other activation function. Use load_clip({other!r}, pretrained={pretrained!r})."
-        ) from mismatch
+        raise ValueError(_wrong_activation(name, model_name, pretrained)) from mismatch
     except Exception as error:
-        if is_file:
-            raise ValueError(f"the weights in {pretrained} do not fit {name!r}: {error}") from error
         known = open_clip.get_pretrained_cfg(model_name, str(pretrained))
         source = (
             f"https://huggingface.co/{known['hf_hub'].strip('/')}"
@@ -92,3 +91,56 @@ def model_from_open_clip(name: str, model_name: str, pretrained: str | Path | No
             f"with a network, get open_clip_model.safetensors from {source}, copy it here and call "
             f'load_clip({name!r}, pretrained="path/to/open_clip_model.safetensors"). The reason given was: {error}'
         ) from error
+
+
+def _create(model_name: str, pretrained: str | None) -> torch.nn.Module:
+    with torch.random.fork_rng(devices=[]):  # leave the global generator as it was
+        return open_clip.create_model(model_name, pretrained=pretrained, weights_only=True)
+
+
+def _from_file(name: str, model_name: str, path: Path) -> torch.nn.Module:
+    weights = read_weights(path)
+    openais = all(key in weights for key in NO_WEIGHTS)
+    if openais and not open_clip.get_model_config(model_name).get("quick_gelu"):
+        raise ValueError(_wrong_activation(name, model_name, path))
+    try:
+        if path.suffix == ".safetensors":
+            return _create(model_name, str(path))
+        with tempfile.TemporaryDirectory() as folder:  # open_clip reads files only, and this one it can trust
+            copy = Path(folder) / "weights.safetensors"
+            save_file({key: value for key, value in weights.items() if key not in NO_WEIGHTS}, copy)
+            return _create(model_name, str(copy))
+    except Exception as error:
+        raise ValueError(f"the weights in {path} do not fit {name!r}: {error}") from error
+
+
+def _from_scheme(name: str, pretrained: str | Path | None) -> torch.nn.Module:
+    """A folder in the layout of the Hugging Face hub, on this disk ("local-dir:/path") or there ("hf-hub:owner/name")."""
+    scheme, _, place = name.partition(":")
+    if pretrained is not None:
+        raise ValueError(f"{name!r} brings its own weights: leave pretrained out")
+    if scheme == "local-dir":
+        folder = Path(place)
+        if not (folder / "open_clip_config.json").is_file():
+            raise FileNotFoundError(f"no open_clip_config.json in {folder}: expected it beside the weights")
+        files = [file for file in sorted(folder.iterdir()) if file.suffix in (".safetensors", *OF_TORCH)]
+        if not files:
+            raise FileNotFoundError(f"no weights in {folder}: expected open_clip_model.safetensors")
+        for file in files:
+            read_weights(file)  # for its clear errors, and because open_clip trusts a file more
+    try:
+        return _create(name, None)
+    except Exception as error:  # whatever the configuration, the network or the weights fail in
+        raise ValueError(f"{name!r} cannot be loaded ({type(error).__name__}): {error}") from error
+
+
+def _wrong_activation(name: str, model_name: str, pretrained: str | Path) -> str:
+    other = (
+        model_name.removesuffix("-quickgelu")
+        if model_name.endswith("-quickgelu")
+        else f"{model_name}-quickgelu"
+    )
+    return (
+        f"{name!r} with the weights {str(pretrained)!r} would compute wrong features in silence: they were trained with "
+        f"the other activation function. Use load_clip({other!r}, pretrained={str(pretrained)!r})."
+    )

@@ -2,5 +2,5 @@
 
 prompt_learner is Eqs. 2 to 4; recipe and trainer are Section 3.1; together trains several small prompts in one pass,
 distributed one on several GPUs.  kgcoop and cocoop are two methods that came after.  checkpoints keeps prompts on disk;
-authors_files, with safe_pickle, reads the authors'.
+authors_files reads the authors'.
 """

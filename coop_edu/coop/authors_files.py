@@ -1,18 +1,15 @@
 """Prompts of the authors' code, in and out: `prompt_learner/model.pth.tar-<epoch>`.
 
-Their file is a pickle, and a pickle is a program: it may call any function it names.  Theirs holds a learning-rate
-scheduler beside the tensors, so torch.load(weights_only=True) refuses it, and weights_only=False would run whatever
-the file says.  Here it is read as data: tensors and plain containers are built, optimizers and schedulers left out, and
-a file that asks for anything else is refused.
+Theirs holds a learning-rate scheduler beside the tensors, so torch.load(weights_only=True) refuses it, and
+weights_only=False would run whatever the file says.  Here it is read as data, optimizer and scheduler left out.
 
-Leaves out: how a pickle is read without running it (safe_pickle.py); the native format, no pickle (checkpoints.py).
+Leaves out: how a file of torch is read without running it (clip/tensor_file.py); the native format (checkpoints.py).
 """
 
 from __future__ import annotations
 
 import re
 import warnings
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,10 +18,10 @@ import torch
 
 from coop_edu.clip.models import Clip
 from coop_edu.clip.templates import clean_classnames
+from coop_edu.clip.tensor_file import read_tensor_file
 from coop_edu.clip.text_towers import text_tower
 from coop_edu.coop.checkpoints import copy_parameters, layout, weights_digest
 from coop_edu.coop.prompt_learner import POSITIONS, PromptLearner
-from coop_edu.coop.safe_pickle import PromptUnpickler, Refused
 from coop_edu.files import atomically
 
 FORMAT = "coop_edu prompt for the authors' code, version 1"
@@ -50,21 +47,8 @@ def read_authors_file(path: str | Path) -> dict[str, Any]:
             f"no prompt file at {path}: expected <output folder>/prompt_learner/model.pth.tar-<epoch>"
             + (f". That is a folder, which has {inside}" if path.is_dir() else "")
         )
-    try:
-        with zipfile.ZipFile(path) as archive:
-            content = PromptUnpickler(archive, path.stat().st_size).prompt()
-    except zipfile.BadZipFile as error:
-        raise ValueError(
-            f"{path} is no whole file of torch.save ({error}): it is cut short, of another kind, or was written by a "
-            "torch before 1.6, whose format is not read here. If you trust it, load and save it with a newer torch."
-        ) from error
-    except Refused as error:
-        raise ValueError(
-            f"{path} was refused, and nothing in it was run: {error}. A file of the authors' code holds tensors, plain "
-            "containers, an optimizer and a scheduler. If you did not make this file yourself, do not trust it."
-        ) from error
-    except Exception as error:  # a damaged pickle can fail in any way
-        raise ValueError(f"{path} cannot be read: it is damaged ({type(error).__name__}: {error})") from error
+    state, facts = read_tensor_file(path)
+    content = {"state_dict": state, **facts}
     ctx = content["state_dict"].get("ctx")
     if ctx is None or ctx.ndim not in (2, 3) or not ctx.is_floating_point() or 0 in ctx.shape:
         raise ValueError(
