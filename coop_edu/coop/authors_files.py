@@ -8,9 +8,11 @@ Leaves out: how a file of torch is read without running it (clip/tensor_file.py)
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,11 @@ from coop_edu.clip.models import Clip
 from coop_edu.clip.templates import clean_classnames
 from coop_edu.clip.tensor_file import read_tensor_file
 from coop_edu.clip.text_towers import text_tower
-from coop_edu.coop.checkpoints import copy_parameters, layout, weights_digest
+from coop_edu.coop.checkpoints import layout, weights_digest
+from coop_edu.coop.parameters import copy_parameters
 from coop_edu.coop.prompt_learner import POSITIONS, PromptLearner
-from coop_edu.files import atomically
+from coop_edu.files import atomically, user_path
+from coop_edu.records import record, whole_number
 
 FORMAT = "coop_edu prompt for the authors' code, version 1"
 FIXED = ("token_prefix", "token_suffix")  # the words around the context: not learned
@@ -33,6 +37,17 @@ OUR_NAMES = {  # of what CoCoOp learns
 }
 
 
+@dataclass(frozen=True)
+class Header:
+    """What a file of ours says of its context, beside what the authors' code reads."""
+
+    format: str
+    model: str
+    weights: str
+    classnames: list[str]
+    position: str
+
+
 def read_authors_file(path: str | Path) -> dict[str, Any]:
     """The part of a file of the authors' code that is a prompt: {"state_dict": {"ctx": ..., ...}, "epoch": 50, ...}.
 
@@ -40,7 +55,7 @@ def read_authors_file(path: str | Path) -> dict[str, Any]:
     Raises FileNotFoundError without the file; ValueError for one that is damaged, that is no file of torch, or that
     names anything else than tensors, plain containers, optimizers and schedulers.
     """
-    path = Path(path)
+    path = user_path(path)
     if not path.is_file():
         inside = [file.relative_to(path).as_posix() for file in sorted(path.rglob("model*.pth.tar*"))]
         raise FileNotFoundError(
@@ -81,11 +96,11 @@ def import_authors(
 
         learner = import_authors("output/.../prompt_learner/model.pth.tar-50", load_clip("RN50"), imagenet.classnames)
     """
-    path = Path(path)
+    path = user_path(path)
     content = read_authors_file(path)
-    state, header = content["state_dict"], content.get("coop_edu")
-    if header and header.get("format") != FORMAT:
-        raise ValueError(f"{path}: expected the format {FORMAT!r}, got {header.get('format')!r}")
+    state, header = content["state_dict"], None
+    if "coop_edu" in content:
+        header = _header(path, content["coop_edu"])
     learned = {
         OUR_NAMES.get(name, name): tensor.float() for name, tensor in state.items() if name not in FIXED
     }
@@ -114,19 +129,31 @@ def export_authors(learner: PromptLearner, folder: str | Path, epoch: int) -> Pa
         raise ValueError(
             f"the authors' CoOp reads a context and nothing else, and this learner has {more} too"
         )
-    path = Path(folder) / "prompt_learner" / f"model.pth.tar-{epoch}"
+    epoch = whole_number(epoch, "epoch", at_least=0)
+    path = user_path(folder) / "prompt_learner" / f"model.pth.tar-{epoch}"
     content = {
         "state_dict": {"ctx": learner.ctx.detach().cpu().float().clone()},
         "epoch": epoch,
         "val_result": None,
         "coop_edu": {"format": FORMAT, **layout(learner)},
     }
+    buffer = io.BytesIO()  # on a full disk, torch's own errors name no file
+    torch.save(content, buffer)
     with atomically(path) as scratch:
-        torch.save(content, scratch)
+        scratch.write_bytes(buffer.getvalue())
     return path
 
 
 # ------------------------------------------------------------------------------------------------- does it fit?
+def _header(path: Path, said: Any) -> Header:
+    if isinstance(said, dict) and said.get("format") != FORMAT:
+        raise ValueError(f"{path}: expected the format {FORMAT!r}, got {said.get('format')!r:.80}")
+    header = record(Header, said, f"{path}, its header", more=True)
+    if header.position not in POSITIONS:
+        raise ValueError(f"{path}: expected a position of {POSITIONS}, got {header.position!r:.80}")
+    return header
+
+
 def _check_method(path: Path, learned: dict, method: type[PromptLearner]) -> None:
     """A relative's file has a ctx too, and means nothing without the rest of what it learned."""
     of_cocoop = set(OUR_NAMES.values())
@@ -141,10 +168,10 @@ def _check_method(path: Path, learned: dict, method: type[PromptLearner]) -> Non
         raise ValueError(f"{path} holds more than {method.__name__} has learned: {more[:10]}. {advice}.")
 
 
-def _position(path: Path, header: dict | None, position: str | None) -> str:
+def _position(path: Path, header: Header | None, position: str | None) -> str:
     """The position of the class name: as asked for, if nothing says otherwise."""
     folder = re.search(r"_ctp(\w+?)(?:[/\\_]|$)", str(path.parent))
-    known = header["position"] if header else folder[1] if folder and folder[1] in POSITIONS else None
+    known = header.position if header else folder[1] if folder and folder[1] in POSITIONS else None
     if known and position and known != position:
         raise ValueError(
             f"the prompt in {path} was learned with position={known!r} (its "
@@ -159,18 +186,18 @@ def _position(path: Path, header: dict | None, position: str | None) -> str:
     return position or known or "end"
 
 
-def _check_clip(path: Path, ctx: torch.Tensor, state: dict, header: dict | None, clip: Clip) -> None:
+def _check_clip(path: Path, ctx: torch.Tensor, state: dict, header: Header | None, clip: Clip) -> None:
     """The paper's CLIPs all have contexts of one width; the start token's vector, or our header, tells them apart."""
     embedding = text_tower(clip.model).token_embedding.weight
     if header:
-        same = (header["model"], header["weights"]) == (clip.name, weights_digest(clip))
+        same = (header.model, header.weights) == (clip.name, weights_digest(clip))
     elif "token_prefix" in state:
         start = embedding[clip.tokenizer.sot_token_id]  # (D,)
         same = _alike(state["token_prefix"].reshape(-1, state["token_prefix"].shape[-1])[0], start)
     else:
         same = True  # nothing but the width is known
     if not same or ctx.shape[-1] != embedding.shape[1]:
-        learned = f"on {header['model']!r}" if header else "on another one"
+        learned = f"on {header.model!r}" if header else "on another one"
         raise ValueError(
             f"the prompt in {path} does not fit {clip.name!r}: it was learned {learned} (context width "
             f"{ctx.shape[-1]}, here {embedding.shape[1]}). Context vectors live in one model's own word embedding "
@@ -179,14 +206,14 @@ def _check_clip(path: Path, ctx: torch.Tensor, state: dict, header: dict | None,
 
 
 def _check_classes(
-    path: Path, ctx: torch.Tensor, state: dict, header: dict | None, clip: Clip, classnames: Sequence[str]
+    path: Path, ctx: torch.Tensor, state: dict, header: Header | None, clip: Clip, classnames: Sequence[str]
 ) -> None:
     """A class-specific context is of its own classes, in their order: their number, and their words, must be these."""
     wrong = None
     if len(ctx) != len(classnames):
         wrong = f"it has contexts for {len(ctx)} classes, and {len(classnames)} class names were given"
-    elif header and clean_classnames(header["classnames"]) != clean_classnames(classnames):
-        pairs = zip(header["classnames"], classnames)
+    elif header and clean_classnames(header.classnames) != clean_classnames(classnames):
+        pairs = zip(header.classnames, classnames)
         wrong = next(f"it has class {a!r} where {b!r} was given" for a, b in pairs if a != b)
     elif any(name in state and len(state[name]) != len(ctx) for name in FIXED):
         wrong = f"it has contexts for {len(ctx)} classes, and words for another number"

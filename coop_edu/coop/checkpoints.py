@@ -1,12 +1,9 @@
-"""Save and load learned prompts: a safetensors file that holds the context vectors and says what they belong to.
+"""Learned prompts and interrupted trainings, saved and loaded.
 
-A learned prompt is M vectors (or K x M), a few kilobytes; it only means something to the CLIP that it was learned on,
-so the file's JSON header names model, class names, M, position and kind, and loading checks every one of them, and a
-checksum over header and tensors; files from before there was one are read too. No pickle: reading a file cannot run code.
-The file of another method than CoOp has a format of its own, with the name of the method, its options, and all that it
-has learned; who knows version 1 only refuses it.
+A learned prompt is M vectors (or K x M), a few kilobytes; it only means something to the CLIP that it was learned on, so
+its file names model, class names, M, position and kind, and loading checks every one of them.
 
-Leaves out: when a training saves (see trainer.py).
+Leaves out: the file itself (prompt_file.py), when a training saves (trainer.py).
 """
 
 from __future__ import annotations
@@ -14,22 +11,32 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from coop_edu.clip.models import Clip
 from coop_edu.clip.text_towers import text_tower
+from coop_edu.coop.parameters import copy_parameters, holds
+from coop_edu.coop.prompt_file import FORMAT, FORMAT_OF_METHODS, read_prompt, write_prompt_file
 from coop_edu.coop.prompt_learner import PromptLearner
-from coop_edu.files import atomically
+from coop_edu.records import record
 
-FORMAT = "coop_edu prompt, version 1"  # CoOp: "ctx"
-FORMAT_OF_METHODS = "coop_edu prompt, version 2"  # and any other method: every parameter by its name
-KEYS = {"format", "model", "weights", "classnames", "n_ctx", "width", "class_specific", "position", "facts"}
-KEYS_OF_METHODS = KEYS | {"method", "options"}
+HISTORY = ("loss", "accuracy", "lr", "seconds")
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a checkpoint has of its training, beside what must be the same when it is resumed."""
+
+    recipe: dict[str, Any]
+    labels: list[int]
+    scaler: dict[str, Any]
+    history: dict[str, list[float]]
+    pictures: str | None = None  # older files have neither
+    start: str | None = None
 
 
 def save_prompt(
@@ -47,58 +54,7 @@ def save_prompt(
     """
     kind = FORMAT if type(learner) is PromptLearner else FORMAT_OF_METHODS
     header = {"format": kind, **layout(learner), "facts": facts}
-    header = json.loads(json.dumps(header))  # as it will be read: the checksum is over that
-    content = {**dict(learner.named_parameters()), **(tensors or {})}
-    content = {name: tensor.detach().cpu().contiguous() for name, tensor in content.items()}
-    if wrong := _not_finite(content):
-        raise ValueError(
-            f"{', '.join(wrong)} of this prompt has values that are no numbers: its training has diverged. "
-            f"Nothing was written to {path}."
-        )
-    text = json.dumps({**header, "checksum": _checksum(header, content)})
-    with atomically(path) as scratch:
-        save_file(content, scratch, {"coop_edu": text})
-
-
-def read_prompt(path: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """What a prompt file holds: its header (model, classnames, n_ctx, ..., facts) and its tensors ("ctx", ...).
-
-    Raises FileNotFoundError without the file; ValueError if it is damaged, of another kind, or contradicts itself.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no prompt file at {path}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["coop_edu"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if header["format"] not in (FORMAT, FORMAT_OF_METHODS):
-            raise ValueError(f"expected the format {FORMAT!r}, got {header['format']!r}")
-        checksum = header.pop("checksum", None)  # older files have none
-        keys = KEYS if header["format"] == FORMAT else KEYS_OF_METHODS
-        if set(header) != keys:
-            raise ValueError(f"its header has other entries than expected: {sorted(set(header) ^ keys)}")
-        if checksum not in (None, _checksum(header, tensors)):
-            raise ValueError("its checksum is another: something in it was changed")
-        for name, tensor in tensors.items():
-            if not tensor.is_floating_point():
-                raise ValueError(f"expected {name} in floating point, got {tensor.dtype}")
-        if wrong := _not_finite(tensors):
-            raise ValueError(f"{', '.join(wrong)} has values that are no numbers")
-        shape = [header["n_ctx"], header["width"]]
-        shape = [len(header["classnames"]), *shape] if header["class_specific"] else shape
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path} is not a whole prompt file of coop_edu ({type(error).__name__}: {error}). It is "
-            "damaged, cut short, or of another format; expected a safetensors file written by save_prompt."
-        ) from error
-    if list(tensors["ctx"].shape) != shape:
-        raise ValueError(
-            f"{path} contradicts itself: by its header ctx has shape {tuple(shape)} (classes, context "
-            f"vectors, width), but it has {tuple(tensors['ctx'].shape)}. The file was changed; take the "
-            "original."
-        )
-    return header, tensors
+    write_prompt_file(path, header, {**dict(learner.named_parameters()), **(tensors or {})})
 
 
 def load_prompt(
@@ -134,8 +90,14 @@ def load_prompt(
         )
     options = {"class_specific": True} if header["class_specific"] else {}
     options |= {"n_ctx": header["n_ctx"], "position": header["position"], **header.get("options", {})}
-    learner = method(clip, header["classnames"], **options)
-    copy_parameters(learner, tensors)
+    try:
+        learner = method(clip, header["classnames"], **options)
+        copy_parameters(learner, tensors)
+    except (
+        TypeError,
+        ValueError,
+    ) as error:  # options that there are not, names that cannot stand, other shapes
+        raise ValueError(f"the prompt in {path} does not make a {method.__name__}: {error}") from error
     return learner if classnames is None else learner.with_classnames(classnames)
 
 
@@ -179,10 +141,16 @@ def resume_training(
         raise ValueError(
             f"{path} holds a prompt but no training to resume: save_prompt wrote it, not a Trainer"
         )
+    state = record(Training, saved, f"{path}, its training", more=True)
+    lengths = {name: len(values) for name, values in state.history.items()}
+    if set(lengths) != set(HISTORY) or len(set(lengths.values())) > 1:
+        raise ValueError(
+            f"{path}: expected a history of {HISTORY}, each with one number an epoch, got {lengths}"
+        )
     plain = {"method": PromptLearner.__name__, "options": {}}
     here = {**plain, **json.loads(json.dumps({**layout(learner), **training}))}
     there = {**plain, **header, **saved}
-    if _holds(learner, tensors):
+    if holds(learner, tensors):
         here.pop("start", None)
     differing = [
         f"{key}: {there[key]!r:.200} there, {here[key]!r:.200} here"
@@ -192,91 +160,36 @@ def resume_training(
     if differing:
         raise ValueError(
             f"{path} is of another training ({'; '.join(differing)}). To resume, everything must be as it was. To "
-            "train anew, give this training a checkpoint file of its own: without resume it would replace that one."
+            "train anew, give this training a checkpoint file of its own: without resume it would replace that one. To "
+            "train a finished prompt for more epochs, start from it: Trainer(load_prompt(path, clip), recipe).fit(data)."
         )
-    copy_parameters(learner, tensors)
-    learner.start = saved.get("start", learner.start)
-    for name, parameter in learner.named_parameters():
-        if _momentum_of(name) in tensors:
-            optimizer.state[parameter]["momentum_buffer"] = tensors[_momentum_of(name)].to(parameter.device)
-    if saved["scaler"]:
-        scaler.load_state_dict(saved["scaler"])
-    return saved["history"]
-
-
-def copy_parameters(learner: PromptLearner, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Put values into all that a learner has learned, ctx among it, as its new start.
-
-    Raises ValueError, and changes nothing, if one is missing, has another shape, or values that are no numbers.
-    """
-    others = {name: parameter for name, parameter in learner.named_parameters() if name != "ctx"}
-    for name, parameter in others.items():
-        if name not in tensors or tensors[name].shape != parameter.shape:
-            got = tuple(tensors[name].shape) if name in tensors else "none"
+    momenta = {
+        parameter: tensors[_momentum_of(name)].to(parameter.device)
+        for name, parameter in learner.named_parameters()
+        if _momentum_of(name) in tensors
+    }
+    for parameter, momentum in momenta.items():
+        if momentum.shape != parameter.shape:
             raise ValueError(
-                f"expected {name} of shape {tuple(parameter.shape)}, got {got}: another method's?"
+                f"{path}: expected a momentum of shape {tuple(parameter.shape)}, got {tuple(momentum.shape)}"
             )
-        _check_finite(name, tensors[name].to(parameter.dtype))
-    copy_ctx(learner, tensors["ctx"])
-    with torch.no_grad():
-        for name, parameter in others.items():
-            parameter.copy_(tensors[name])
-    learner.mark_start()
+    if state.scaler:
+        try:
+            scaler.load_state_dict(state.scaler)
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise ValueError(
+                f"{path}: its scaler of gradients is none ({type(error).__name__}: {error})"
+            ) from error
+    copy_parameters(learner, tensors)
+    learner.start = learner.start if state.start is None else state.start
+    for parameter, momentum in momenta.items():
+        optimizer.state[parameter]["momentum_buffer"] = momentum
+    return state.history
 
 
 def _momentum_of(name: str) -> str:
     """The name of a parameter's momentum in a file."""
     return "momentum" if name == "ctx" else f"momentum of {name}"
-
-
-def copy_ctx(learner: PromptLearner, ctx: torch.Tensor) -> None:
-    """Put values into a learner's context, as its new start.  Raises ValueError if the shapes differ, and guesses why."""
-    expected, got = tuple(learner.ctx.shape), tuple(ctx.shape)
-    if expected != got:
-        if len(expected) != len(got):
-            why = "is one of the two class-specific (K, M, D) and the other unified (M, D)?"
-        elif expected[-1] != got[-1]:
-            why = f"another CLIP's word embeddings: they are {got[-1]} wide there and {expected[-1]} here"
-        elif expected[-2] != got[-2]:
-            why = f"was it learned with n_ctx={got[-2]}?"
-        else:
-            why = f"was it learned on {got[0]} classes? A class-specific context cannot serve others"
-        raise ValueError(f"expected ctx of shape {expected}, got {got}: {why}")
-    values = ctx.to(learner.ctx.dtype)
-    _check_finite("ctx", values)
-    with torch.no_grad():
-        learner.ctx.copy_(values)
-    learner.mark_start()
-
-
-def _check_finite(name: str, values: torch.Tensor) -> None:
-    if not values.isfinite().all():
-        raise ValueError(
-            f"expected finite values in {name}, got some that are no numbers, or too large for {values.dtype}: that "
-            "training has diverged"
-        )
-
-
-def _holds(learner: PromptLearner, tensors: Mapping[str, torch.Tensor]) -> bool:
-    """Does the learner have the values of a file already?"""
-    return all(
-        name in tensors and torch.equal(parameter.detach().cpu().float(), tensors[name].float())
-        for name, parameter in learner.named_parameters()
-    )
-
-
-def _checksum(header: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 of all that a prompt file says, 64 hexadecimal digits."""
-    digest = hashlib.sha256(json.dumps(header).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name].contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
-def _not_finite(tensors: Mapping[str, torch.Tensor]) -> list[str]:
-    return [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
 
 
 def weights_digest(clip: Clip) -> str:

@@ -32,6 +32,7 @@ from coop_edu.clip.probability import class_logits, normalize
 from coop_edu.clip.templates import check_marks, class_rows, clean_classnames, several_names
 from coop_edu.clip.text_encoding import text_encoder
 from coop_edu.clip.text_towers import text_tower
+from coop_edu.records import whole_number
 
 POSITIONS = ("end", "middle", "front")
 
@@ -73,12 +74,9 @@ class PromptLearner(nn.Module):
         super().__init__()
         if position not in POSITIONS:
             raise ValueError(f"unknown position {position!r} of the class name: choose one of {POSITIONS}")
-        if max_classes_at_once not in ("auto", None) and not (
-            isinstance(max_classes_at_once, int) and max_classes_at_once >= 1
-        ):
-            raise ValueError(
-                f'expected max_classes_at_once of at least 1, None for all, or "auto", got {max_classes_at_once!r}'
-            )
+        if max_classes_at_once not in ("auto", None):
+            name = 'max_classes_at_once as None for all, "auto", or'
+            max_classes_at_once = whole_number(max_classes_at_once, name, at_least=1)
         self.clip = clip  # not a torch module: its weights are not this module's parameters
         self.classnames = several_names(classnames)
         self.class_specific = class_specific
@@ -340,9 +338,17 @@ def _initial_context(
         if not tokens:
             raise ValueError(f'expected init to hold words, such as "a photo of a", got {init!r}')
         return embedding[tokens].repeat(contexts, 1, 1)
-    if n_ctx < 1:
+    if isinstance(n_ctx, int) and n_ctx < 1:
         raise ValueError(
             f"expected n_ctx of at least 1, got {n_ctx}: for prompts without context see ZeroShot"
         )
-    generator = torch.Generator().manual_seed(seed)  # on the CPU: a seed means the same on every device
+    n_ctx = whole_number(n_ctx, "n_ctx", at_least=1)
+    positions = getattr(clip.tokenizer, "context_length", n_ctx)
+    if n_ctx > positions:  # before any memory is taken; what else does not fit, the prompts will show
+        raise ValueError(
+            f"n_ctx={n_ctx:,} is more than the {positions} positions of {clip.name!r}: the paper has 4 and 16"
+        )
+    generator = torch.Generator().manual_seed(
+        whole_number(seed, "seed")
+    )  # on the CPU: a seed means the same on every device
     return 0.02 * torch.randn(contexts, n_ctx, embedding.shape[1], generator=generator).to(embedding)

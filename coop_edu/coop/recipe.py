@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from coop_edu.records import real_number, whole_number
+
 if TYPE_CHECKING:
     import torch
 
@@ -41,20 +43,23 @@ class Recipe:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1:
-            raise ValueError(
-                f"expected epochs >= 1 and batch_size >= 1, got {self.epochs} and {self.batch_size}"
-            )
+        at_least = {"epochs": 1, "min_steps": 0, "batch_size": 1, "warmup_epochs": 0, "seed": None}
+        checked = {
+            name: whole_number(getattr(self, name), name, at_least=low) for name, low in at_least.items()
+        }
+        for name in ("lr", "momentum", "weight_decay", "warmup_lr"):
+            checked[name] = real_number(getattr(self, name), name, at_least=0)
+        for name, value in checked.items():  # plain numbers, which go into files
+            object.__setattr__(self, name, value)
         if self.precision not in PRECISIONS:
             raise ValueError(
                 f"expected precision {' or '.join(map(repr, PRECISIONS))}, got {self.precision!r}"
             )
-        a_number = isinstance(self.views, int) and not isinstance(self.views, bool) and self.views >= 1
-        if not (a_number or self.views is None or self.views == "fresh"):
-            raise ValueError(
-                "expected views='fresh' (a new crop at every step, as in the paper), a number >= 1 of fixed "
-                f"crops, or None (the plain picture), got {self.views!r}"
+        if not (self.views is None or self.views == "fresh"):
+            name = (
+                "views='fresh' (a new crop at every step, as in the paper), None (the plain image), or views"
             )
+            object.__setattr__(self, "views", whole_number(self.views, name, at_least=1))
 
     @classmethod
     def paper(cls, shots: int, dataset: str | None = None) -> Recipe:

@@ -27,7 +27,8 @@ from coop_edu.data.batches import read_batches, seeded
 from coop_edu.data.dataset import Example
 from coop_edu.data.features import Features, extract_features
 from coop_edu.data.labels import check_same_classes, label_names
-from coop_edu.files import sha256
+from coop_edu.files import check_replaceable, sha256, user_path
+from coop_edu.records import whole_number
 
 __all__ = ["History", "Recipe", "Trainer", "TrainerState"]
 
@@ -88,7 +89,8 @@ class Trainer:
     callback(state) is called once per epoch with a TrainerState.  checkpoint: a file, also readable by `load_prompt`,
     replaced in one step every `checkpoint_every` epochs and after the last.  workers: processes that read pictures.
 
-    Raises TypeError where a method overrides what no training calls.
+    Raises TypeError for a callback that is no function, and where a method overrides what no training calls; OSError for
+    a checkpoint that could not be written.
 
         history = Trainer(learner, Recipe.paper(shots=16)).fit(shots)
     """
@@ -107,9 +109,12 @@ class Trainer:
     ) -> None:
         _check_overrides(type(self), type(learner))
         self.learner, self.recipe, self._wanted = learner, recipe, recipe
-        self.callback, self.progress, self.workers = callback, progress, workers
-        self.checkpoint = None if checkpoint is None else Path(checkpoint)
-        self.checkpoint_every = checkpoint_every
+        if callback is not None and not callable(callback):
+            raise TypeError(f"expected callback to be a function of a TrainerState, got {callback!r:.80}")
+        self.callback, self.progress = callback, progress
+        self.workers = whole_number(workers, "workers", at_least=0)
+        self.checkpoint = None if checkpoint is None else check_replaceable(user_path(checkpoint))
+        self.checkpoint_every = whole_number(checkpoint_every, "checkpoint_every", at_least=1)
         self.device = learner.clip.device if device == "auto" else torch.device(device)
         if device != "auto":
             learner.clip.to(self.device)

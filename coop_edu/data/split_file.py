@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count, islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from coop_edu.data.dataset import Example
 from coop_edu.files import atomically
+from coop_edu.records import parse_json
 
 SPLITS = ("train", "val", "test")
 
@@ -70,7 +72,7 @@ def check_rows(
         f"missing picture {example.image}"
         for examples in splits.values()
         for example in examples
-        if not example.image.is_file()
+        if not _is_file(example.image)
     )
     if missing:
         raise SplitFileError(origin, list(missing), f"Is {image_dir} the image folder, and is it complete?")
@@ -106,7 +108,7 @@ def _read_rows(path: Path) -> dict[str, list]:
             f"no split file {path}: expected the authors' {path.name} beside the image folder"
         )
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = parse_json(path.read_bytes(), "the text")
     except ValueError as error:  # not JSON, or not UTF-8
         raise SplitFileError(
             path, [str(error)], "The file is damaged or cut short: copy it again."
@@ -136,6 +138,13 @@ def _wrong_entries(rows: Mapping[str, list]) -> list[str]:
     return problems
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no system could have
+        return False
+
+
 def _climbs_out(path: str) -> bool:
     """Whether a path may leave its folder, on this system or another (absolute, a drive letter, or '..')."""
     posix, windows = PurePosixPath(path), PureWindowsPath(path)
@@ -155,7 +164,9 @@ def _contradictions(rows: Mapping[str, list]) -> list[str]:
     problems += [
         f"class name {name!r} has several labels: {found}" for name, found in labels.items() if len(found) > 1
     ]
-    absent = sorted(set(range(max(names, default=-1) + 1)) - set(names))
-    if absent:
-        problems.append(f"labels must be 0 to K-1 without gaps; absent: {absent}")
+    missing = max(names, default=-1) + 1 - len(names)
+    if missing:
+        absent = list(islice((label for label in count() if label not in names), min(missing, 10)))
+        more = f" and {missing - 10:,} more" if missing > 10 else ""
+        problems.append(f"labels must be 0 to K-1 without gaps; absent: {absent}{more}")
     return problems if names else ["the file lists no pictures at all"]

@@ -14,17 +14,28 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
-from coop_edu.files import atomically, check_replaceable
+from coop_edu.files import atomically, check_replaceable, user_path
+from coop_edu.records import fits, parse_json, record
 
-PARTS = ("cell", "figures", "recipe", "versions", "too few")
+PARTS = {  # of a line, with their types
+    "cell": dict[str, Any],
+    "figures": dict[str, float],
+    "recipe": dict[str, Any] | None,
+    "versions": dict[str, Any],
+    "too few": dict[str, dict[str, int]],
+}
+FIGURES = {
+    "few-shot": ("accuracy",),
+    "base-to-new": ("base", "new", "H"),
+}  # what tables and curves are made of
 HALVES = ("even", "odd")  # test images by their place: two accuracies without common noise (agreement.py)
 BEGINNING = b'{"cell": {'  # of every line
-NUMBERS = ("shots", "seed")  # of a Cell; all else in it is text
 
 
 @dataclass(frozen=True, order=True)
@@ -52,7 +63,7 @@ def read_results(*results: str | Path) -> dict[Cell, dict]:
     """
     found: dict[Cell, dict] = {}
     origin: dict[Cell, tuple[Path, int]] = {}
-    for path in map(Path, results):
+    for path in map(user_path, results):
         for number, line in _lines(path):
             cell = Cell(**line["cell"])
             known = found.setdefault(cell, line)
@@ -75,12 +86,12 @@ def _lines(path: Path) -> Iterator[tuple[int, dict]]:
             continue
         try:
             yield number, _result(text)
-        except (ValueError, TypeError, RecursionError) as error:
+        except ValueError as error:
             if number == len(texts) and _is_cut(text):  # no line end: it was being written
                 continue
             many = text.count(BEGINNING) > 1
             raise ValueError(
-                f"line {number} of {path} is not a result ({type(error).__name__}: {error}): {text[:80]!r}. "
+                f"line {number} of {path} is not a result ({error}): {text[:80]!r}. "
                 + (
                     "Several results stand in that line: put each on a line of its own, ended by a line feed."
                     if many
@@ -91,21 +102,20 @@ def _lines(path: Path) -> Iterator[tuple[int, dict]]:
 
 
 def _result(text: bytes) -> dict:
-    """One line of a results file.  ValueError or TypeError if it is anything else than one whole result."""
-    line = json.loads(text.decode("utf-8-sig"))
+    """One line of a results file.  ValueError if it is anything else than one whole result."""
+    line = parse_json(text, "the text")
     if not isinstance(line, dict):
-        raise TypeError(f"expected an object in braces, got {type(line).__name__}")
+        raise ValueError(f"expected an object in braces, got {line!r:.60}")
     missing = [part for part in PARTS if part not in line]
     if missing:
         raise ValueError(f"it has no {', '.join(map(repr, missing))}")
-    for part in ("cell", "figures"):
-        if not isinstance(line[part], dict):
-            raise TypeError(f"expected {part!r} to be an object in braces, got {line[part]!r}")
-    facts = asdict(Cell(**line["cell"]))
-    wrong = [name for name, value in facts.items() if type(value) is not (int if name in NUMBERS else str)]
-    wrong += [name for name, value in line["figures"].items() if type(value) not in (int, float)]
-    if wrong:
-        raise TypeError(f"values of another type than is expected: {', '.join(wrong)}")
+    cell = record(Cell, line["cell"], "its cell")
+    for part, kind in PARTS.items():
+        if not fits(line[part], kind):
+            raise ValueError(f"{part!r} has values of another type than is expected: {line[part]!r:.80}")
+    lacking = [name for name in FIGURES.get(cell.protocol, ()) if name not in line["figures"]]
+    if lacking or not line["figures"]:
+        raise ValueError(f"its figures have no {', '.join(lacking) or 'number'}")
     return line
 
 
@@ -127,10 +137,15 @@ def _text(line: dict) -> str:
 def append(path: Path, line: dict) -> None:
     """Add a line and wait until it is on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(_text(line))
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(_text(line))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OSError(
+            error.errno, error.strerror, str(path)
+        ) from error  # a full disk names no file of its own
 
 
 def add(results: str | Path, lines: Mapping[Cell, dict]) -> dict[Cell, dict]:
@@ -165,7 +180,7 @@ def settle(results: str | Path, lines: Mapping[Cell, dict] | None = None) -> dic
 @contextmanager
 def _locked(results: str | Path) -> Iterator[Path]:
     """The file that results leads to, while no other process writes it."""
-    path = check_replaceable(results)
+    path = check_replaceable(user_path(results))
     path.parent.mkdir(parents=True, exist_ok=True)
     # The lock is a file of its own: the results are replaced by others of their name.
     with FileLock(path.with_name(f".{path.name}.lock"), timeout=60):

@@ -1,0 +1,68 @@
+"""Values into a learner: what was learned elsewhere becomes its own, if it fits and is finite.
+
+Leaves out: where the values come from (checkpoints.py, authors_files.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from coop_edu.coop.prompt_learner import PromptLearner
+
+
+def copy_parameters(learner: PromptLearner, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Put values into all that a learner has learned, ctx among it, as its new start.
+
+    Raises ValueError, and changes nothing, if one is missing, has another shape, or values that are no numbers.
+    """
+    others = {name: parameter for name, parameter in learner.named_parameters() if name != "ctx"}
+    for name, parameter in others.items():
+        if name not in tensors or tensors[name].shape != parameter.shape:
+            got = tuple(tensors[name].shape) if name in tensors else "none"
+            raise ValueError(
+                f"expected {name} of shape {tuple(parameter.shape)}, got {got}: another method's?"
+            )
+        _check_finite(name, tensors[name].to(parameter.dtype))
+    copy_ctx(learner, tensors["ctx"])
+    with torch.no_grad():
+        for name, parameter in others.items():
+            parameter.copy_(tensors[name])
+    learner.mark_start()
+
+
+def copy_ctx(learner: PromptLearner, ctx: torch.Tensor) -> None:
+    """Put values into a learner's context, as its new start.  Raises ValueError if the shapes differ, and guesses why."""
+    expected, got = tuple(learner.ctx.shape), tuple(ctx.shape)
+    if expected != got:
+        if len(expected) != len(got):
+            why = "is one of the two class-specific (K, M, D) and the other unified (M, D)?"
+        elif expected[-1] != got[-1]:
+            why = f"another CLIP's word embeddings: they are {got[-1]} wide there and {expected[-1]} here"
+        elif expected[-2] != got[-2]:
+            why = f"was it learned with n_ctx={got[-2]}?"
+        else:
+            why = f"was it learned on {got[0]} classes? A class-specific context cannot serve others"
+        raise ValueError(f"expected ctx of shape {expected}, got {got}: {why}")
+    values = ctx.to(learner.ctx.dtype)
+    _check_finite("ctx", values)
+    with torch.no_grad():
+        learner.ctx.copy_(values)
+    learner.mark_start()
+
+
+def _check_finite(name: str, values: torch.Tensor) -> None:
+    if not values.isfinite().all():
+        raise ValueError(
+            f"expected finite values in {name}, got some that are no numbers, or too large for {values.dtype}: that "
+            "training has diverged"
+        )
+
+
+def holds(learner: PromptLearner, tensors: Mapping[str, torch.Tensor]) -> bool:
+    """Does the learner have the values of a file already?"""
+    return all(
+        name in tensors and torch.equal(parameter.detach().cpu().float(), tensors[name].float())
+        for name, parameter in learner.named_parameters()
+    )
