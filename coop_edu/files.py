@@ -27,18 +27,41 @@ ONE_HOUR = 3600  # seconds
 def cache_folder() -> Path:
     """The user's cache folder of this package: `$COOP_EDU_CACHE`, or where the platform keeps caches.
 
+    Raises FileNotFoundError for a user without a home folder, as in a container under a number of one's own choice.
+
     >>> cache_folder().is_absolute()
     True
     """
     if chosen := os.environ.get("COOP_EDU_CACHE"):
-        return Path(chosen).expanduser().absolute()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return user_path(chosen).absolute()
+    try:
+        if sys.platform == "win32":
+            base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+        elif sys.platform == "darwin":
+            base = Path.home() / "Library" / "Caches"
+        else:
+            base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:
+        raise FileNotFoundError(
+            "this user has no home folder, where caches are kept: set the environment variable COOP_EDU_CACHE to a folder"
+        ) from error
     return Path(base).expanduser().absolute() / "coop_edu"
+
+
+def user_path(path: str | Path) -> Path:
+    """A path as its user means it: "~" is the home folder, and an empty text is a mistake, not the folder one is in.
+
+    Raises ValueError for an empty path, and for "~" where there is no home folder.
+
+    >>> user_path("runs/mini.jsonl").name
+    'mini.jsonl'
+    """
+    if not str(path) or not isinstance(path, str | os.PathLike):
+        raise ValueError(f"expected a path, got {path!r}")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{path}: {error} Write the whole path") from error
 
 
 def sha256(path: str | Path) -> str:
@@ -116,6 +139,12 @@ def atomically(target: str | Path) -> Iterator[Path]:
                 os.chown(scratch, old.st_uid, old.st_gid)
         os.chmod(scratch, stat.S_IMODE(mode))
         os.replace(scratch, target)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(scratch)):
+            raise
+        raise OSError(
+            error.errno, error.strerror, str(target)
+        ) from error  # a full disk names no file of its own
     finally:
         scratch.unlink(missing_ok=True)
 

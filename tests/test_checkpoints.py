@@ -7,8 +7,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from coop_edu.coop import checkpoints
-from coop_edu.coop.checkpoints import copy_ctx, load_prompt, read_prompt, save_prompt
+from coop_edu.coop import checkpoints, prompt_file
+from coop_edu.coop.checkpoints import load_prompt, save_prompt
+from coop_edu.coop.parameters import copy_ctx
+from coop_edu.coop.prompt_file import read_prompt
 from coop_edu.coop.prompt_learner import PromptLearner
 
 from tiny_clip import tiny_clip
@@ -156,7 +158,7 @@ def test_no_flipped_bit_is_loaded(clip, tmp_path):
 
 def test_a_file_from_before_the_checksum_loads(clip, tmp_path):
     made, path = learner(clip), tmp_path / "p.safetensors"
-    header = {"format": checkpoints.FORMAT, **checkpoints.layout(made), "facts": {"accuracy": 81.5}}
+    header = {"format": prompt_file.FORMAT, **checkpoints.layout(made), "facts": {"accuracy": 81.5}}
     save_file({"ctx": made.ctx.detach()}, path, {"coop_edu": json.dumps(header)})
     assert torch.equal(load_prompt(path, clip).ctx, made.ctx)
     save_file({"ctx": made.ctx.detach()}, path, {"coop_edu": json.dumps({**header, "chdcksum": "0"})})
@@ -175,7 +177,7 @@ def test_values_that_are_no_numbers_are_neither_saved_nor_loaded(clip, tmp_path,
     with pytest.raises(ValueError, match="momentum"):
         save_prompt(learner(clip), path, tensors={"momentum": bad.ctx})
     assert path.read_bytes() == whole
-    header = {"format": checkpoints.FORMAT, **checkpoints.layout(bad), "facts": {}}
+    header = {"format": prompt_file.FORMAT, **checkpoints.layout(bad), "facts": {}}
     for ctx in (bad.ctx.detach(), torch.ones(4, 32, dtype=torch.long)):  # an older file
         save_file({"ctx": ctx}, path, {"coop_edu": json.dumps(header)})
         with pytest.raises(ValueError, match="not a whole prompt file"):
@@ -201,7 +203,7 @@ def test_a_failed_save_keeps_the_old_file(clip, tmp_path, monkeypatch):
         scratch.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints, "save_file", full)
+    monkeypatch.setattr(prompt_file, "save_file", full)
     with pytest.raises(OSError):
         save_prompt(learner(clip, seed=4), path)
     monkeypatch.undo()

@@ -23,7 +23,7 @@ from coop_edu import (
 )
 from coop_edu.clip.probability import class_logits, normalize
 from coop_edu.coop.authors_files import export_authors
-from coop_edu.coop.checkpoints import copy_parameters
+from coop_edu.coop.parameters import copy_parameters
 from coop_edu.coop.trainer import EpochSums
 
 from tiny_clip import tiny_clip

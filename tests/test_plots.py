@@ -171,7 +171,7 @@ def test_matrices_side_by_side_share_one_colour_scale():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: plots.show_images([]), "at least one picture"),
+        (lambda: plots.show_images([]), "at least one image"),
         (lambda: plots.show_images(PICTURES, ["one"]), "one title a picture"),
         (lambda: plots.show_images(PICTURES, rows=["one"], columns=3), "one name a row"),
         (lambda: plots.similarity_matrix([1.0]), "shape"),

@@ -15,8 +15,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from coop_edu.coop import checkpoints
-from coop_edu.coop.checkpoints import load_prompt, read_prompt, save_prompt
+from coop_edu.coop import prompt_file
+from coop_edu.coop.checkpoints import load_prompt, save_prompt
+from coop_edu.coop.prompt_file import read_prompt
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.coop.together import train_together
 from coop_edu.coop.trainer import Recipe, Trainer
@@ -470,7 +471,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(clip, tmp_path, monkeypatch):
             scratch.write_bytes(b"half")
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(checkpoints, "save_file", full)
+        monkeypatch.setattr(prompt_file, "save_file", full)
 
     with pytest.raises(OSError, match="No space"):
         Trainer(

@@ -21,23 +21,51 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
+from coop_edu.clip.memory import free_memory
 from coop_edu.clip.models import Clip
 from coop_edu.data.batches import read_batches
 from coop_edu.data.dataset import Example
 from coop_edu.data.feature_cache import cache_key, read_cache, write_cache
 from coop_edu.data.labels import label_names
+from coop_edu.records import whole_number
 
 
 @dataclass(frozen=True)
 class Features:
     """images: (N, E) float32, unnormalised, or (V, N, E) for V augmented views; labels: (N,) long; on the CPU.
 
-    classnames: the name of each label; "" for a label that no picture has.
+    classnames: the name of each label; "" for a label that no image has.
+    Raises ValueError for values that are no numbers, and for labels that are not one class for each image.
     """
 
     images: torch.Tensor
     labels: torch.Tensor
     classnames: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        if not (isinstance(images, torch.Tensor) and isinstance(labels, torch.Tensor)):
+            raise ValueError(
+                f"expected images and labels as tensors, got {type(images).__name__} and {type(labels).__name__}"
+            )
+        if images.ndim not in (2, 3) or not images.is_floating_point():
+            raise ValueError(
+                f"expected images (N, E) or (V, N, E) in floating point, got {tuple(images.shape)} of {images.dtype}"
+            )
+        if labels.dtype != torch.long or labels.shape != images.shape[-2:-1]:
+            raise ValueError(
+                f"expected one label for each of {images.shape[-2]} images, ({images.shape[-2]},) of torch.int64, got "
+                f"{tuple(labels.shape)} of {labels.dtype}"
+            )
+        if len(labels) and not (labels.min() >= 0 and labels.max() < len(self.classnames)):
+            raise ValueError(
+                f"expected labels from 0 to {len(self.classnames) - 1}, for {len(self.classnames)} class names, got "
+                f"{labels.min()} to {labels.max()}"
+            )
+        if not images.isfinite().all():
+            raise ValueError(
+                "the features have values that are no numbers: were the weights or the images damaged?"
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -66,8 +94,10 @@ def extract_features(
     """
     if not examples:
         raise ValueError("no examples to encode: is this the empty training list of a test-only data set?")
-    if views is not None and (isinstance(views, bool) or not isinstance(views, int) or views < 1):
-        raise ValueError(f"expected views=None (the plain picture) or a whole number >= 1, got {views!r}")
+    if views is not None:
+        views = whole_number(views, "views=None (the plain image) or views", at_least=1)
+        _check_memory(clip, len(examples) * views)
+    batch_size = whole_number(batch_size, "batch_size", at_least=1)
     names, labels = label_names(examples), torch.tensor([example.label for example in examples])
     file, images = None, None
     if cache is not None:
@@ -104,6 +134,15 @@ class FeatureBank:
         rows = [self.row[example.image] for example in examples]
         labels = torch.tensor([example.label for example in examples])
         return Features(self.images[rows], labels, label_names(examples))
+
+
+def _check_memory(clip: Clip, rows: int) -> None:
+    """ValueError if the features of so many images cannot be held."""
+    need, free = 4 * rows * clip.model.visual.output_dim, free_memory(torch.device("cpu"))
+    if free is not None and need > free:
+        raise ValueError(
+            f"the features of {rows:,} views take {need >> 20:,} MB, and {free >> 20:,} are free: fewer views"
+        )
 
 
 def _encode(

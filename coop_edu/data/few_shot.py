@@ -14,7 +14,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from coop_edu.data.labels import distinct_names
+from coop_edu.data.labels import check_labels, distinct_names
+from coop_edu.records import whole_number
 
 if TYPE_CHECKING:
     from coop_edu.data.dataset import Dataset, Example
@@ -31,7 +32,7 @@ def sample_few_shot(examples: Sequence[Example], k: int, seed: int) -> list[Exam
     >>> [shot.image for shot in sample_few_shot(pets, k=2, seed=1)]
     ['cat2.png', 'cat1.png', 'dog4.png', 'dog1.png']
     """
-    shots = _draw(examples, k, random.Random(seed), "training")
+    shots = _draw(examples, k, random.Random(whole_number(seed, "seed")), "training")
     _warn({"training": (k, too_few(examples, k))})
     return shots
 
@@ -59,7 +60,7 @@ def sample_train_val(dataset: Dataset, k: int, seed: int) -> tuple[list[Example]
 
 def draw_train_val(dataset: Dataset, k: int, seed: int) -> tuple[list[Example], list[Example]]:
     """The same without a warning, for a grid that says once what is `too_few`."""
-    generator = random.Random(seed)
+    generator = random.Random(whole_number(seed, "seed"))
     train = _draw(dataset.train, k, generator, "training")
     return train, _draw(dataset.val, min(k, 4), generator, "validation")
 
@@ -71,6 +72,7 @@ def too_few(examples: Sequence[Example], k: int) -> dict[str, int]:
     >>> too_few([Example("a.png", 0, "cat"), Example("b.png", 1, "dog"), Example("c.png", 0, "cat")], k=2)
     {'dog': 1}
     """
+    check_labels(example.label for example in examples)
     counts = Counter(example.label for example in examples)
     known = {example.label: example.classname for example in examples}
     names = distinct_names([known.get(label, "") for label in range(max(known, default=-1) + 1)])
@@ -88,16 +90,19 @@ def _warn(short: dict[str, tuple[int, dict[str, int]]]) -> None:
 
 
 def _draw(examples: Sequence[Example], k: int, generator: random.Random, purpose: str) -> list[Example]:
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+    try:
+        k = whole_number(k, "shots k", at_least=1)
+    except ValueError as error:
         raise ValueError(
-            f"expected a whole number of shots k >= 1, got {k!r}: the paper uses 1, 2, 4, 8 and 16. "
-            "For no training at all, use the hand-written prompt: ZeroShot(clip, classnames, template)."
-        )
+            f"{error}: the paper uses 1, 2, 4, 8 and 16. For no training at all, use the hand-written prompt: "
+            "ZeroShot(clip, classnames, template)."
+        ) from None
     if not examples:
         raise ValueError(
             f"no {purpose} examples to draw {k} a class from: test-only data sets (the variants such as "
             "IconNet-Sketch) cannot be trained on; sample from their source, e.g. IconNet."
         )
+    check_labels(example.label for example in examples)
     by_class: dict[int, list[Example]] = {}  # a dict keeps the order of first appearance
     for example in examples:
         by_class.setdefault(example.label, []).append(example)

@@ -6,20 +6,26 @@ Leaves out: which class a picture belongs to (the split files: split_file.py).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from coop_edu.clip.templates import as_read
 from coop_edu.data.dataset import Example
+from coop_edu.records import whole_number
+
+MOST_CLASSES = 1_000_000  # a list as long as the largest label is made
 
 
 def label_names(examples: Sequence[Example]) -> tuple[str, ...]:
-    """The class name of each label, "" for a label without a picture.  ValueError if a label has two names.
+    """The class name of each label, "" for a label without an image.
+
+    ValueError if a label has two names, or is no number of a class.
 
     >>> from pathlib import Path
     >>> label_names([Example(Path("1.png"), 1, "dog")])
     ('', 'dog')
     """
     names: dict[int, str] = {}
+    check_labels(example.label for example in examples)
     for example in examples:
         known = names.setdefault(example.label, example.classname)
         if known != example.classname and as_read(known) != as_read(example.classname):
@@ -28,6 +34,15 @@ def label_names(examples: Sequence[Example]) -> tuple[str, ...]:
                 "different data sets"
             )
     return tuple(names.get(label, "") for label in range(max(names) + 1))
+
+
+def check_labels(labels: Iterable[int]) -> None:
+    """ValueError for a label that is no whole number from 0 on, or larger than any number of classes."""
+    for label in labels:
+        if whole_number(label, "a label", at_least=0) >= MOST_CLASSES:
+            raise ValueError(
+                f"expected labels from 0 to K - 1, got {label}: more than {MOST_CLASSES:,} classes?"
+            )
 
 
 def distinct_names(classnames: Sequence[str]) -> tuple[str, ...]:

@@ -89,6 +89,8 @@ def average(panels: Curves) -> dict[str, dict[int, list[float]]]:
     >>> average({"A": {"CoOp": {1: [50.0, 52.0], 2: [60.0, 60.0]}}, "B": {"CoOp": {1: [70.0, 70.0]}}})
     {'CoOp': {1: [60.0, 61.0]}}
     """
+    if not panels:
+        raise ValueError("expected at least one data set to average over, got none")
     found: dict[str, dict[int, list[float]]] = {}
     for method, points in next(iter(panels.values())).items():
         for shots in points:
@@ -103,6 +105,8 @@ def table(results: Mapping[Cell, dict]) -> str:
 
     Few-shot: a column a data set, and the average over data sets where none is missing.
     """
+    if not results:
+        raise ValueError("there is no result to show: run a grid first")
     groups: dict[str, dict[str, dict[str, list[float]]]] = {}
     for cell in sorted(results, key=_order):
         row = f"{LABELS.get(cell.variant, cell.variant)}{f', {cell.shots} shots' if cell.shots else ''}"

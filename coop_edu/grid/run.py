@@ -30,6 +30,7 @@ from coop_edu.grid.cells import as_json, run_cells
 from coop_edu.grid.methods import LEARNED, WITHOUT_TRAINING, recipe_of
 from coop_edu.grid.parallel import as_finished
 from coop_edu.grid.results import Cell, add, append, read_results, settle
+from coop_edu.records import whole_number
 from coop_edu.scales import SCALES
 
 PROTOCOLS = ("few-shot", "domains", "base-to-new")
@@ -60,8 +61,10 @@ def make_grid(
     for option, value in (("datasets", datasets), ("variants", variants)):
         if isinstance(value, str):
             raise ValueError(f"expected {option} as a list, got the text {value!r}: for one, [{value!r}]")
-    if min([*shots, *seeds]) < 1:
-        raise ValueError(f"expected shots and seeds of at least 1, got {list(shots)} and {list(seeds)}")
+    shots = [whole_number(k, "shots", at_least=1) for k in shots]
+    seeds = [whole_number(seed, "seeds", at_least=1) for seed in seeds]
+    if not (shots and seeds and variants) or (datasets is not None and not len(datasets)):
+        raise ValueError("expected at least one of each of datasets, shots, seeds and variants")
     dial = SCALES[scale]
     for variant in variants:
         learned = LEARNED.fullmatch(variant)

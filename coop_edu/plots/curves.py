@@ -12,7 +12,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from coop_edu.plots.style import BLUE, GREEN, GREY, VERMILION, caption, draw_bars, new_figure, style_of, tidy
+from coop_edu.plots.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    VERMILION,
+    caption,
+    draw_bars,
+    new_figure,
+    some,
+    style_of,
+    tidy,
+)
 
 
 def accuracy_curves(
@@ -43,6 +54,7 @@ def accuracy_panels(
 
     One scale of accuracy and one legend for all.
     """
+    some(tasks, "data set")
     columns = min(columns, len(tasks))
     rows = -(-len(tasks) // columns)
     size = min(9.3, 2.9 * columns), 2.1 * rows + 0.9
@@ -63,6 +75,7 @@ def accuracy_panels(
 
 def training_curve(history: Any, *, title: str = "", unit: str = "epoch", message: str = "") -> Figure:
     """Loss, training accuracy and learning rate, epoch by epoch. `history`: a History, or a list of losses, one a unit."""
+    some(getattr(history, "loss", history), unit)
     panels = [("loss", "cross entropy", getattr(history, "loss", history), VERMILION)]
     for field, label, colour in (("accuracy", "training accuracy, %", BLUE), ("lr", "learning rate", GREEN)):
         if len(values := getattr(history, field, ())):
@@ -84,7 +97,9 @@ def domain_table(rows: Mapping[str, Mapping[str, float]], *, source: str = "", m
     `rows`: method -> {data set: accuracy in percent}, as `domain_generalisation` returns them. `source` is the data set
     that was learned on; a dotted line parts it from the shifted ones. `text_table` prints the same numbers.
     """
+    some(rows, "method")
     datasets = list(next(iter(rows.values())))
+    some(datasets, "data set")
     for method, row in rows.items():
         if list(row) != datasets:
             raise ValueError(
@@ -118,7 +133,9 @@ def text_table(rows: Mapping[str, Mapping[str, float]]) -> str:
     zero-shot  61.2  40.0
     CoOp       70.0   9.5
     """
+    some(rows, "row")
     columns = list(next(iter(rows.values())))
+    some(columns, "column")
     first = max(map(len, rows))
     widths = [max(len(column), 5) for column in columns]
     lines = [" " * first + "".join(f" {name:>{w}}" for name, w in zip(columns, widths, strict=True))]
@@ -132,6 +149,7 @@ def template_bars(
     accuracies: Mapping[str, float], *, highlight: str = "", label: str = "accuracy, %", message: str = ""
 ) -> Figure:
     """Accuracy of hand-written prompts, best on top. `accuracies`: template -> percent; `highlight` is set apart."""
+    some(accuracies, "template")
     ordered = sorted(accuracies.items(), key=lambda item: -item[1])
     figure, axis = new_figure(7.0, max(1.5, 0.29 * len(ordered) + 0.7))
     colours = [VERMILION if name == highlight else BLUE for name, _ in ordered]
@@ -143,6 +161,7 @@ def template_bars(
 
 def gain_bars(gains: Mapping[str, float], *, label: str = "points gained", message: str = "") -> Figure:
     """Differences in points, from the given order's first on top: bars to the right gain, bars to the left lose."""
+    some(gains, "difference")
     figure, axis = new_figure(7.0, max(1.5, 0.29 * len(gains) + 0.7))
     values = list(gains.values())
     bars = axis.barh(range(len(gains)), values, color=[BLUE if value >= 0 else VERMILION for value in values])
@@ -156,6 +175,11 @@ def gain_bars(gains: Mapping[str, float], *, label: str = "points gained", messa
 
 
 def _draw_curves(axis: Axes, curves: Mapping[str, Mapping[int, Any]], *, label_lines: bool) -> None:
+    some(curves, "method")
+    for points in curves.values():
+        some(points, "number of shots")
+        for seeds in points.values():
+            some(np.atleast_1d(seeds), "accuracy")
     shots = sorted({k for points in curves.values() for k in points})
     place = {k: i for i, k in enumerate(shots)}
     for number, (method, points) in enumerate(curves.items()):

@@ -13,7 +13,18 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
-from coop_edu.plots.style import BLACK, GREY, ORANGE, SKY, VERMILION, as_array, caption, new_figure, tidy
+from coop_edu.plots.style import (
+    BLACK,
+    GREY,
+    ORANGE,
+    SKY,
+    VERMILION,
+    as_array,
+    caption,
+    new_figure,
+    some,
+    tidy,
+)
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
@@ -45,6 +56,7 @@ def prompt_layout(
     thick frame. While everything up to a position is the same it is computed once for all classes, and drawn as one box
     across them; from there on once a class; and never after EOT, because nothing behind it can change the feature.
     """
+    some(classnames, "class")
     rows = [_positions(name, n_ctx, position, class_specific, row) for row, name in enumerate(classnames)]
     length = max(map(len, rows)) + 2
     shared = next((i for i, column in enumerate(zip(*rows)) if len(set(column)) > 1), min(map(len, rows)))
@@ -84,6 +96,7 @@ def positions_to_scale(lengths: Sequence[int], shared: int, total: int, *, messa
     `lengths`: positions of each class up to EOT; `shared`: how many of them are the same for all classes, counted from
     SOS; `total`: the positions a prompt is padded to.
     """
+    some(lengths, "class")
     classes = len(lengths)
     needed = np.zeros((classes, total, 3))
     needed[...] = to_rgb("#eeeeee")
@@ -111,6 +124,7 @@ def context_path(path: Any, landmarks: Mapping[str, Any], *, message: str = "") 
     `path`: the context after each epoch, (T, M, D) or a list of (M, D); `landmarks`: name -> the token embeddings of a
     hand-written prompt of as many tokens, (M, D). The axes say how much of the variance the plane shows.
     """
+    some(path, "context")
     steps = np.stack([np.ravel(as_array(step)) for step in path])
     fixed = {name: np.ravel(as_array(value)) for name, value in landmarks.items()}
     for name, value in fixed.items():

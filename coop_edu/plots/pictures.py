@@ -24,6 +24,7 @@ from coop_edu.plots.style import (
     draw_bars,
     draw_picture,
     new_figure,
+    some,
     whole_percent,
 )
 
@@ -36,6 +37,7 @@ def show_probabilities(
     `image`: path, PIL image, array or bytes; `probabilities`: class name -> p(y|x), as `predict` returns them.
     The class `truth`, if named, is marked.
     """
+    some(probabilities, "class")
     figure, (left, right) = new_figure(
         7.0, max(2.2, 0.42 * min(top, len(probabilities)) + 0.6), 1, 2, width_ratios=(1, 2)
     )
@@ -58,6 +60,9 @@ def compare_wordings(
     `answers`: template -> {class name: p(y|x)}, as `predict` returns them. The first answer stands above the bars. The
     class `truth`, if named, is marked, and the first answers are judged by it.
     """
+    some(answers, "wording")
+    for probabilities in answers.values():
+        some(probabilities, "class")
     figure, axes = new_figure(1.8 + 2.5 * len(answers), 0.32 * top + 1.1, 1, 1 + len(answers), width_ratios=(
         2, *[2] * len(answers)))  # fmt: skip
     draw_picture(axes[0], image, truth)
@@ -89,10 +94,7 @@ def show_images(
 
     A picture may be an Example, a path, a PIL image, an array or bytes.
     """
-    if not len(images):
-        raise ValueError(
-            "expected at least one picture to show, got none: is this split of the data set empty?"
-        )
+    some(images, "image")
     if titles is not None and len(titles) != len(images):
         raise ValueError(f"expected one title a picture, {len(images)}; got {len(titles)}")
     columns = min(columns, len(images))
@@ -130,7 +132,9 @@ def similarity_matrix(
     """
     given = similarity if isinstance(similarity, Mapping) else {"": similarity}
     matrices = {title: np.asarray(as_array(values), dtype=float) for title, values in given.items()}
+    some(matrices, "matrix")
     for values in matrices.values():
+        some(values.ravel(), "similarity")
         if values.ndim != 2:
             raise ValueError(f"expected a similarity matrix of shape (B, C), got shape {values.shape}")
         _same_count("pictures", images, values.shape[0], "rows")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -77,6 +77,18 @@ def new_figure(
     figure, axes = plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)
     plt.close(figure)  # it stays usable; only pyplot forgets it
     return figure, axes
+
+
+def some(values: Sized, what: str) -> None:
+    """ValueError where there is nothing to show.
+
+    >>> some({}, "method")
+    Traceback (most recent call last):
+    ...
+    ValueError: expected at least one method to show, got none
+    """
+    if not len(values):
+        raise ValueError(f"expected at least one {what} to show, got none")
 
 
 def draw_picture(axis: Axes, image: Any, title: str = "") -> None:

@@ -132,7 +132,7 @@ def _check_cache_folder() -> Check:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"x")
         free = shutil.disk_usage(folder).free // 1_000_000
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return Check("cache folder", False, f"not writable ({error})", remedy)
     if free < SPACE_NEEDED:
         return Check("cache folder", False, f"{folder} has {free} MB free, {SPACE_NEEDED} are needed", remedy)

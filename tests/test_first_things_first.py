@@ -1,0 +1,503 @@
+"""What cannot work is refused before anything is computed, allocated or lost; what is empty is said to be."""
+
+import dataclasses
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from coop_edu import plots
+from coop_edu.coop.authors_files import export_authors, import_authors
+from coop_edu.coop.checkpoints import layout, load_prompt, save_prompt
+from coop_edu.coop.prompt_file import FORMAT, FORMAT_OF_METHODS, read_prompt
+from coop_edu.coop.prompt_learner import PromptLearner
+from coop_edu.coop.recipe import Recipe
+from coop_edu.coop.trainer import History, Trainer
+from coop_edu.data.dataset import Example
+from coop_edu.data.features import Features, extract_features
+from coop_edu.data.few_shot import sample_few_shot, sample_train_val, too_few
+from coop_edu.data.labels import label_names
+from coop_edu.data.split_file import SplitFileError, read_split
+from coop_edu.evaluate.accuracy import accuracy, per_class_accuracy
+from coop_edu.files import atomically, cache_folder, user_path
+from coop_edu.grid.report import average, figure, table
+from coop_edu.grid.results import append, read_results
+from coop_edu.grid.run import make_grid
+from coop_edu.records import parse_json, record
+from coop_edu.teaching.environment import check_environment
+
+from pictures import make_dataset, make_examples
+from tiny_clip import tiny_clip
+
+NAMES = ("cat", "dog")
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return tiny_clip()
+
+
+@pytest.fixture(autouse=True)
+def little_memory():
+    """A gigabyte more than now, so that a check that fails cannot harm the machine that tests."""
+    if not Path("/proc/self/statm").is_file():
+        yield
+        return
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + 2**30, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def features(n=4, **changes):
+    made = {"images": torch.randn(n, 16), "labels": torch.arange(n) % 2, "classnames": NAMES}
+    return Features(**{**made, **changes})
+
+
+# ------------------------------------------------------------------------------- sizes, compared with what is possible
+@pytest.mark.parametrize("label", [5_000_000, 10**15])
+def test_a_large_label_in_a_split_file_costs_nothing(tmp_path, label):
+    rows = {"train": [["a.png", 0, "cat"], ["b.png", label, "dog"]], "val": [], "test": []}
+    (tmp_path / "split.json").write_text(json.dumps(rows))
+    start = time.process_time()
+    with pytest.raises(SplitFileError, match=r"absent: \[1, 2, 3, 4, 5, 6, 7, 8, 9, 10\] and") as caught:
+        read_split(tmp_path / "split.json", tmp_path)
+    assert len(str(caught.value)) < 1000 and time.process_time() - start < 5
+
+
+@pytest.mark.parametrize("label", [10**12, -1, True, "1", 1.0, None])
+def test_a_label_that_is_no_class(tmp_path, label):
+    examples = [Example(tmp_path / "a.png", 0, "cat"), Example(tmp_path / "b.png", label, "dog")]
+    for use in (label_names, lambda some: sample_few_shot(some, 1, 1), lambda some: too_few(some, 1)):
+        with pytest.raises(ValueError, match="label"):
+            use(examples)
+    assert label_names([Example(tmp_path / "a.png", np.int64(1), "dog")]) == ("", "dog")
+
+
+def test_a_context_longer_than_the_text_encoder(clip):
+    for n_ctx in (78, 1_000_000, 10**15):
+        with pytest.raises(ValueError, match="more than the 77 positions"):
+            PromptLearner(clip, NAMES, n_ctx=n_ctx)
+        with pytest.raises(ValueError, match="more than the 77 positions"):
+            PromptLearner(clip, NAMES, n_ctx=n_ctx, class_specific=True)
+
+
+def test_more_views_than_memory(clip, tmp_path):
+    with pytest.raises(ValueError, match=r"views take .* fewer views"):
+        extract_features(clip, make_examples(tmp_path), views=10**13, progress=False)
+
+
+# ------------------------------------------------------------------------------------------- lines and headers of files
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "text, why",
+    [
+        (DEEP, "nested too deeply"),
+        ('{"a": ' * 5000 + "1" + "}" * 5000, "nested too deeply"),
+        ('{"train": [], "train": [], "val": [], "test": []}', "'train' stands twice"),
+        ('{"train": [NaN], "val": [], "test": []}', "NaN is no number"),
+        ('{"train": [["a", 0, "cat"]], "val": [["\\u0000", 1, "dog"]], "test": []}', "missing"),
+        ('{"train": [["' + "a" * 5000 + '", 0, "cat"]], "val": [], "test": []}', "missing"),
+        ('{"train": [["\\ud800", 0, "cat"]], "val": [], "test": []}', "missing"),
+        ('{"train": [{}, 1, null, [[[]]]], "val": [], "test": []}', "expected"),
+    ],
+)
+def test_a_split_file_of_any_content_is_a_split_file_error(tmp_path, text, why):
+    (tmp_path / "split.json").write_text(text)
+    with pytest.raises(SplitFileError, match=rf"split\.json(.|\n)*{why}") as caught:
+        read_split(tmp_path / "split.json", tmp_path)
+    assert len(str(caught.value)) < 20_000
+
+
+def changed_header(path, **changes):
+    """The prompt file with another header, as from before there was a checksum."""
+    header, tensors = read_prompt(path)
+    text = changes.pop("text", None) or json.dumps({**header, **changes})
+    save_file(tensors, path, {"coop_edu": text})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"classnames": None},
+        {"classnames": "cat"},
+        {"classnames": [1, 2]},
+        {"n_ctx": "2"},
+        {"n_ctx": True},
+        {"width": 1e300},
+        {"class_specific": "yes"},
+        {"position": ["end"]},
+        {"position": "above"},
+        {"facts": []},
+        {"model": 5},
+        {"format": {"a": 1}},
+        {"format": [FORMAT]},
+        {"format": FORMAT_OF_METHODS},
+        {"more": 1},
+        {"text": "null"},
+        {"text": "[]"},
+        {"text": DEEP},
+        {"text": '{"format": 1, "format": 2}'},
+    ],
+)
+def test_a_header_of_another_type_names_the_file(clip, tmp_path, changes):
+    path = tmp_path / "p.safetensors"
+    save_prompt(PromptLearner(clip, NAMES, n_ctx=2), path)
+    changed_header(path, **changes)
+    with pytest.raises(ValueError, match=r"p\.safetensors is not a whole prompt file"):
+        load_prompt(path, clip)
+
+
+def test_deep_facts_and_options_that_there_are_not(clip, tmp_path):
+    path = tmp_path / "p.safetensors"
+    save_prompt(PromptLearner(clip, NAMES, n_ctx=2), path)
+    deep = json.loads("[" * 400 + "]" * 400)
+    changed_header(path, facts={"deep": deep})
+    assert read_prompt(path)[0]["facts"] == {"deep": deep}
+    changed_header(path, format=FORMAT_OF_METHODS, method="PromptLearner", options={"colour": "red"})
+    with pytest.raises(ValueError, match=r"p\.safetensors does not make a PromptLearner"):
+        load_prompt(path, clip)
+    changed_header(path, format=FORMAT, facts={})
+    (tmp_path / "empty").mkdir()
+    save_prompt(PromptLearner(clip, NAMES, n_ctx=2), path)
+    changed_header(path, classnames=["cat", "Cat"])
+    with pytest.raises(
+        ValueError, match=r"p\.safetensors does not make a PromptLearner(.|\n)*more than once"
+    ):
+        load_prompt(path, clip)
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        [],
+        {},
+        {"history": {"loss": [1.0], "accuracy": [1.0], "lr": [1.0]}},
+        {"history": {"loss": [1.0, 2.0], "accuracy": [1.0], "lr": [1.0], "seconds": [1.0]}},
+        {"history": {"loss": "1"}},
+        {"labels": None},
+        {"scaler": []},
+    ],
+)
+def test_a_checkpoint_whose_training_is_none(clip, tmp_path, training):
+    path, recipe = tmp_path / "c.safetensors", Recipe(epochs=2, views=None)
+    Trainer(PromptLearner(clip, NAMES, n_ctx=2), recipe, checkpoint=path, progress=False).fit(features())
+    header, _ = read_prompt(path)
+    if training:
+        training = {**header["facts"]["training"], **training}
+    changed_header(path, facts={"training": training})
+    learner = PromptLearner(clip, NAMES, n_ctx=2)
+    before = learner.ctx.detach().clone()
+    with pytest.raises(ValueError, match=r"c\.safetensors"):
+        Trainer(learner, recipe, checkpoint=path, progress=False).fit(features(), resume=True)
+    assert torch.equal(learner.ctx, before)
+
+
+@pytest.mark.parametrize(
+    "header", ["text", 5, {}, {"format": 1}, {"position": "above"}, {"classnames": "cat"}, {"weights": None}]
+)
+def test_our_header_in_an_authors_file_of_another_type(clip, tmp_path, header):
+    learner = PromptLearner(clip, NAMES, n_ctx=2)
+    path = export_authors(learner, tmp_path, 5)
+    content = torch.load(path, weights_only=True)
+    content["coop_edu"] = {**content["coop_edu"], **header} if header and isinstance(header, dict) else header
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=r"model\.pth\.tar-5"):
+        import_authors(path, clip, NAMES)
+    with pytest.raises(ValueError, match="epoch"):
+        export_authors(learner, tmp_path, "last")
+
+
+LINE = {"cell": {"scale": "mini", "clip": "mini", "protocol": "few-shot", "dataset": "Zoo", "variant": "zero_shot"},
+        "figures": {"accuracy": 50.0}, "recipe": None, "versions": {}, "too few": {}}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps({**LINE, "figures": {}}),
+        json.dumps({**LINE, "figures": {"even": 1.0}}),  # the table would end in KeyError
+        json.dumps({**LINE, "figures": {"accuracy": float("nan")}}),
+        json.dumps({**LINE, "figures": {"accuracy": True}}),
+        json.dumps({**LINE, "too few": {"training": ["cat"]}}),
+        json.dumps({**LINE, "recipe": "paper"}),
+        json.dumps({**LINE, "cell": {**LINE["cell"], "shots": 1.5}}),
+        json.dumps({**LINE, "cell": {**LINE["cell"], "colour": "red"}}),
+        json.dumps({**LINE, "cell": {**LINE["cell"], "protocol": "base-to-new"}}),
+        json.dumps(LINE).replace('"recipe"', '"figures": {"accuracy": 60.0}, "recipe"'),  # twice
+        json.dumps(LINE).replace("null", DEEP),
+    ],
+)
+def test_a_line_that_is_no_result_names_file_and_line(tmp_path, text):
+    path = tmp_path / "results.jsonl"
+    path.write_text(json.dumps(LINE) + "\n" + text + "\n")
+    with pytest.raises(ValueError, match=r"line 2 of .*results\.jsonl is not a result") as caught:
+        read_results(path)
+    assert len(str(caught.value)) < 1000
+
+
+def test_records_and_json():
+    @dataclasses.dataclass
+    class Point:
+        x: float
+        tags: list[str]
+        name: str | None = None
+
+    assert record(Point, {"x": 1, "tags": []}, "p") == Point(1, [])
+    for wrong in ({"x": True, "tags": []}, {"x": math.inf, "tags": []}, {"x": 1, "tags": [1]}, {"x": 1}, [], None,
+                  {"x": 1, "tags": [], "name": 5}, {"x": 1, "tags": [], "y": 1}):  # fmt: skip
+        with pytest.raises(ValueError, match=r"^p: "):
+            record(Point, wrong, "p")
+    assert parse_json(b'\xef\xbb\xbf{"a": 1}', "p") == {"a": 1}
+    for text in (b"\xff", b"", b"{", b'{"a": Infinity}', DEEP):
+        with pytest.raises(ValueError, match=r"^p: "):
+            parse_json(text, "p")
+
+
+# ---------------------------------------------------------------------------------------- what cannot work, before work
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"lr": math.nan}, {"lr": -1}, {"lr": "0.1"}, {"lr": math.inf}, {"lr": None}, {"lr": True},
+        {"warmup_epochs": -3}, {"warmup_epochs": 0.5}, {"warmup_lr": -1e-5}, {"epochs": 2.5}, {"epochs": "10"},
+        {"batch_size": 0}, {"batch_size": 1.5}, {"momentum": -0.1}, {"weight_decay": math.nan}, {"seed": 1.5},
+        {"epochs": True}, {"seed": None}, {"min_steps": -1}, {"views": 0}, {"views": 1.5}, {"views": True},
+    ],
+)  # fmt: skip
+def test_a_recipe_of_what_is_no_number(change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        Recipe(**change)
+
+
+def test_whole_numbers_of_every_library_are_whole_numbers(tmp_path, clip):
+    recipe = Recipe(
+        epochs=np.int64(3),
+        seed=np.int32(2),
+        views=np.int64(1),
+        lr=np.float32(0.5),
+        batch_size=torch.tensor(4),
+    )
+    assert recipe == Recipe(epochs=3, seed=2, views=1, lr=0.5, batch_size=4)
+    json.dumps(dataclasses.asdict(recipe))
+    dataset = make_dataset(tmp_path)
+    assert sample_few_shot(dataset.train, np.int64(2), np.int64(1)) == sample_few_shot(dataset.train, 2, 1)
+    assert sample_train_val(dataset, np.int64(2), np.int64(1)) == sample_train_val(dataset, 2, 1)
+    numbers = {"shots": np.array([1, 2]), "seeds": np.arange(1, 3)}
+    cells = make_grid(datasets=["IconFood"], **numbers)
+    assert cells == make_grid(datasets=["IconFood"], shots=[1, 2], seeds=[1, 2])
+    json.dumps([dataclasses.asdict(cell) for cell in cells])
+    assert PromptLearner(clip, NAMES, n_ctx=np.int64(2), seed=np.int64(1)).n_ctx == 2
+
+
+@pytest.mark.parametrize(
+    "options, error",
+    [
+        ({"checkpoint": ""}, ValueError),
+        ({"checkpoint": "."}, IsADirectoryError),
+        ({"checkpoint": 5}, ValueError),
+        ({"checkpoint_every": 0}, ValueError),
+        ({"checkpoint_every": 1.5}, ValueError),
+        ({"callback": "print"}, TypeError),
+        ({"workers": -1}, ValueError),
+        ({"workers": None}, ValueError),
+    ],
+)
+def test_a_trainer_that_could_not_end_well(clip, options, error):
+    with pytest.raises(error, match=r"check|callback|workers|path|folder"):
+        Trainer(PromptLearner(clip, NAMES, n_ctx=2), **options)
+
+
+def test_a_checkpoint_that_is_read_only(clip, tmp_path):
+    path = tmp_path / "c.safetensors"
+    path.touch(0o444)
+    with pytest.raises(PermissionError, match=r"c\.safetensors"):
+        Trainer(PromptLearner(clip, NAMES, n_ctx=2), checkpoint=path)
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 0}, {"views": 1.5}, {"views": True}, {"batch_size": "8"}])
+def test_features_that_could_not_be_computed(clip, tmp_path, options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        extract_features(clip, make_examples(tmp_path), **options)
+
+
+# ----------------------------------------------------------------------------------------------------- features, believed
+@pytest.mark.parametrize(
+    "changes, why",
+    [
+        ({"images": torch.full((4, 16), math.nan)}, "no numbers"),
+        ({"images": torch.full((4, 16), math.inf)}, "no numbers"),
+        ({"labels": torch.zeros(4, 1, dtype=torch.long)}, r"got \(4, 1\)"),
+        ({"labels": torch.zeros(3, dtype=torch.long)}, "each of 4 images"),
+        ({"labels": torch.tensor([0, 1, -1, 0])}, "got -1 to 1"),
+        ({"labels": torch.tensor([0, 1, -100, 0])}, "got -100 to 1"),
+        ({"labels": torch.tensor([0, 1, 2, 0])}, "from 0 to 1"),
+        ({"labels": torch.zeros(4)}, r"torch\.float32"),
+        ({"labels": [0, 1, 0, 1]}, "as tensors"),
+        ({"images": torch.ones(4, 16, dtype=torch.long)}, "floating point"),
+        ({"images": torch.ones(16)}, r"\(N, E\)"),
+        ({"images": torch.ones(2, 5, 16)}, "each of 5 images"),
+        ({"classnames": ()}, "0 class names"),
+    ],
+)
+def test_features_that_are_none(changes, why):
+    with pytest.raises(ValueError, match=why):
+        features(**changes)
+
+
+def test_features_changed_afterwards_are_checked_again(clip):
+    made = features()
+    with pytest.raises(ValueError, match="each of 2 images"):
+        dataclasses.replace(made, images=made.images[:2])
+    assert len(dataclasses.replace(made, images=torch.ones(3, 4, 16))) == 4
+    learner = PromptLearner(clip, NAMES, n_ctx=2)
+    assert 0 <= accuracy(learner, made) <= 100 and set(per_class_accuracy(learner, made)) == set(NAMES)
+
+
+def test_weights_that_make_nan_are_noticed_where_features_are_made(tmp_path):
+    damaged = tiny_clip(seed=1)
+    next(damaged.model.visual.parameters()).data.fill_(math.nan)
+    with pytest.raises(ValueError, match="no numbers"):
+        extract_features(damaged, make_examples(tmp_path), progress=False)
+
+
+# ------------------------------------------------------------------------------------- no home, no space, nothing to show
+def test_the_check_reports_a_missing_home(monkeypatch):
+    for variable in ("COOP_EDU_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def nobody():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nobody)
+    with pytest.raises(FileNotFoundError, match="COOP_EDU_CACHE"):
+        cache_folder()
+    assert "COOP_EDU_CACHE" in str(check_environment())
+    monkeypatch.setenv("COOP_EDU_CACHE", "~nobody-of-this-name/x")
+    assert "FAIL" in str(check_environment())
+    with pytest.raises(ValueError, match="~nobody-of-this-name"):
+        user_path("~nobody-of-this-name/x")
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can become somebody else"
+)
+def test_the_check_runs_for_a_user_without_an_entry(tmp_path):
+    """As in a container started with -u 1234."""
+    code = "import os, runpy; os.setuid(1234); runpy.run_module('coop_edu', run_name='__main__')"
+    variables = {
+        k: v
+        for k, v in os.environ.items()
+        if k not in ("HOME", "COOP_EDU_CACHE", "XDG_CACHE_HOME", "USER", "LOGNAME")
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=variables, timeout=300, check=False
+    )
+    if "Permission denied" in done.stderr or "No module named" in done.stderr:
+        pytest.skip("that user may not read the installation")
+    assert "Traceback" not in done.stderr and "[FAIL] cache folder" in done.stdout, done.stderr
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+sys.path.insert(0, {tests!r})
+import torch
+from coop_edu.coop.checkpoints import save_prompt
+from coop_edu.coop.authors_files import export_authors
+from coop_edu.coop.prompt_learner import PromptLearner
+from coop_edu.files import atomically
+from coop_edu.grid.results import append
+from tiny_clip import tiny_clip
+folder = Path(sys.argv[1])
+learner = PromptLearner(tiny_clip(), ["cat", "dog"])
+
+def by_hand():
+    with atomically(folder / "by_hand") as scratch:
+        scratch.write_bytes(bytes(5000))
+
+for name, act in dict(
+    by_hand=by_hand,
+    prompt=lambda: save_prompt(learner, folder / "prompt"),
+    prompt_learner=lambda: export_authors(learner, folder, 5),
+    results=lambda: append(folder / "results", {{"x": "y" * 5000}}),
+).items():
+    try:
+        act()
+    except OSError as error:
+        assert str(folder / name) in str(error), (name, error)
+        print(name)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the limit of a file's size is Unix's")
+def test_a_full_disk_names_the_file(tmp_path):
+    code = FULL.format(tests=str(Path(__file__).parent))
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.stdout.split() == ["by_hand", "prompt", "prompt_learner", "results"], done.stderr
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "results"]
+
+
+IMAGE = Image.new("RGB", (8, 8))
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: plots.accuracy_curves({}),
+        lambda: plots.accuracy_curves({"CoOp": {}}),
+        lambda: plots.accuracy_curves({"CoOp": {1: []}}),
+        lambda: plots.accuracy_panels({}),
+        lambda: plots.accuracy_panels({"Zoo": {}}),
+        lambda: plots.training_curve(History()),
+        lambda: plots.training_curve([]),
+        lambda: plots.domain_table({}),
+        lambda: plots.domain_table({"CoOp": {}}),
+        lambda: plots.text_table({}),
+        lambda: plots.text_table({"CoOp": {}}),
+        lambda: plots.template_bars({}),
+        lambda: plots.gain_bars({}),
+        lambda: plots.show_images([]),
+        lambda: plots.show_probabilities(IMAGE, {}),
+        lambda: plots.compare_wordings(IMAGE, {}),
+        lambda: plots.compare_wordings(IMAGE, {"a {}.": {}}),
+        lambda: plots.similarity_matrix({}),
+        lambda: plots.similarity_matrix(np.zeros((0, 0))),
+        lambda: plots.positions_to_scale([], 1, 77),
+        lambda: plots.context_path([], {}),
+        lambda: plots.prompt_layout([]),
+        lambda: table({}),
+        lambda: figure({}),
+        lambda: average({}),
+    ],
+)
+def test_nothing_to_show_is_a_clear_error(draw):
+    with pytest.raises(ValueError, match=r"expected at least one|no .*result"):
+        draw()
+
+
+def test_what_is_written_in_one_step_keeps_its_own_errors(tmp_path):
+    with pytest.raises(OSError, match="my own words"), atomically(tmp_path / "x"):
+        raise OSError("my own words")
+    with pytest.raises(FileNotFoundError, match="elsewhere"), atomically(tmp_path / "x"):
+        (tmp_path / "elsewhere").read_text()
+    with pytest.raises(IsADirectoryError, match="results"):
+        (tmp_path / "results").mkdir()
+        append(tmp_path / "results", {})
+    assert layout and [path.name for path in tmp_path.iterdir()] == ["results"]
