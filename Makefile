@@ -45,7 +45,7 @@ lint: setup  ## ruff, on modules and notebooks; imports between rooms
 bench: setup  ## time and memory against the authors' way; BENCH_FLAGS=--full for every combination
 	$(BIN)/python -m benchmarks $(BENCH_FLAGS)
 
-outputs: setup  ## run every notebook, store its outputs and the README picture
+outputs: setup  ## run every notebook, store its outputs and the README's figure
 	$(BIN)/python scripts/store_outputs.py
 	$(BIN)/python scripts/draw_walkthrough.py
 

@@ -52,9 +52,7 @@ def whole_matrix(rough: str | None) -> list[Setting]:
         for specific, position, K, M in product((False, True), POSITIONS, CLASSES, CONTEXTS)
     ]
     settings += [Setting(image_encoder=True)]
-    settings += [
-        Setting(K=1000, max_classes_at_once=GROUPS, class_specific=specific) for specific in (False, True)
-    ]
+    settings += [Setting(K=1000, max_classes_at_once=GROUPS, class_specific=specific) for specific in (False, True)]
     if rough:
         settings += [Setting(K=K, M=M, precision=rough) for K, M in product(CLASSES, CONTEXTS)]
     return settings
@@ -117,11 +115,9 @@ def row(r: dict) -> str:
     if r["max_classes_at_once"]:
         notes.append(f"{r['max_classes_at_once']} classes at once")
     if r["image_encoder"]:
-        notes.append("whole step: the reference encodes 32 pictures too")
+        notes.append("whole step: the reference encodes 32 images too")
     if "rough_logit_error" in r:
-        notes.append(
-            f"not exact: logits {r['rough_logit_error']:.0e}, gradient {r['rough_gradient_error']:.0e}"
-        )
+        notes.append(f"not exact: logits {r['rough_logit_error']:.0e}, gradient {r['rough_gradient_error']:.0e}")
         notes.append("reference in float32")
     context = "class-specific" if r["class_specific"] else "unified"
     return (
@@ -149,9 +145,7 @@ def draw(results: list[dict], file: Path) -> None:
         ):
             for key, style, way in (("reference_seconds", "--", "reference"), ("seconds", "-", "ours")):
                 points = sorted(
-                    (r[letter], r[key])
-                    for r in plain
-                    if r["class_specific"] == specific and r[fixed] == value
+                    (r[letter], r[key]) for r in plain if r["class_specific"] == specific and r[fixed] == value
                 )
                 if points:
                     axis.loglog(*zip(*points), style, color=colour, marker=marker, label=f"{way}, {name}")
@@ -174,9 +168,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="every combination; some hours on a CPU")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument(
-        "--out", type=Path, default=ROOT / "runs" / "bench", help="folder for results.json, growth.png"
-    )
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "bench", help="folder for results.json, growth.png")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     start, here = time.perf_counter(), machine(options.threads, options.device)

@@ -43,7 +43,5 @@ def _forward(encoder: PromptEncoder) -> tuple[int, int]:
         encoder.grid_shape,
     )
     linear = (layers - 1) * 24 * D**2 * T + (6 * T + 18 * K) * D**2 + 2 * D * E * K
-    pairs = (layers - 1) * (K * S * (P + S) + P * P) + K * (
-        P + S
-    )  # own tokens on a grid, and the shared ones
+    pairs = (layers - 1) * (K * S * (P + S) + P * P) + K * (P + S)  # own tokens on a grid, and the shared ones
     return linear, 4 * D * pairs

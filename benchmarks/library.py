@@ -38,10 +38,8 @@ def seconds_for(what: str, threads: int, whole: bool = False) -> dict:
         clock = Clock()
         classifier = coop_edu.ZeroShot(clip, iconnet.classnames, "an icon of a {}.")
         coop_edu.accuracy(classifier, iconnet.test, progress=False)
-        return clock.read(f"{len(iconnet.test)} pictures read and encoded, {len(iconnet.classnames)} prompts")
-    shots = coop_edu.extract_features(
-        clip, coop_edu.sample_few_shot(iconnet.train, k=16, seed=1), progress=False
-    )
+        return clock.read(f"{len(iconnet.test)} images read and encoded, {len(iconnet.classnames)} prompts")
+    shots = coop_edu.extract_features(clip, coop_edu.sample_few_shot(iconnet.train, k=16, seed=1), progress=False)
     learner = coop_edu.PromptLearner(clip, iconnet.classnames, n_ctx=16)
     epochs = EPOCHS if whole else SHORT
     recipe = coop_edu.Recipe(epochs=epochs, views=None)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.measure '{"K": 100, "M": 16}'        # prints one line of JSON
 
-A step is forward and backward with respect to the context, on features of 32 pictures.  First both must give equal
+A step is forward and backward with respect to the context, on features of 32 images.  First both must give equal
 logits and gradients; then they take turns with a plain matrix product, so that what else the machine does falls on all
 three alike; medians are kept.  The weights are random: neither time nor exactness depends on them.
 
@@ -26,7 +26,7 @@ from coop_edu import PromptLearner, class_logits
 from coop_edu.clip.models import Clip, frozen_clip
 from coop_edu.clip.text_towers import text_tower
 
-BATCH = 32  # pictures
+BATCH = 32  # images
 AT_ONCE = 100  # classes that the reference has in memory; with 77 positions each, more soon do not fit
 TOLERANCE = 1e-4  # relative, in float32: two ways of rounding through twelve layers
 
@@ -41,9 +41,7 @@ class Setting:
     position: str = "end"
     precision: str = "float32"  # of ours; the reference is in float32
     max_classes_at_once: int | str | None = "auto"
-    image_encoder: bool = (
-        False  # the whole step: the authors' encodes 32 pictures too, ours has their features
-    )
+    image_encoder: bool = False  # the whole step: the authors' encodes 32 images too, ours has their features
     reference_classes: int = 100  # the reference is timed on so many, and multiplied: its time is linear in K
     repeats: int = 3
     threads: int = 2
@@ -79,11 +77,11 @@ def measure(setting: Setting, config: dict | None = None) -> dict:
     wanted = text_gradient(learner, images, labels)  # (K, E): what the loss sends back into the text encoder
     classes = min(setting.K, setting.reference_classes)
     reference = Reference(learner, classes)
-    pictures = torch.randn(BATCH, 3, *_pair(clip.model.visual.image_size), device=device)
+    images = torch.randn(BATCH, 3, *_pair(clip.model.visual.image_size), device=device)
 
     def reference_step() -> torch.Tensor:
         if setting.image_encoder:
-            clip.encode_image(pictures)
+            clip.encode_image(images)
         reference.ctx.grad, parts = None, []
         for first in range(0, classes, AT_ONCE):
             last = min(first + AT_ONCE, classes)
@@ -101,9 +99,7 @@ def measure(setting: Setting, config: dict | None = None) -> dict:
     logit_error = relative(logits[:, :classes], class_logits(images, features, clip.logit_scale))
     gradient_error = relative(gradient[:classes] if setting.class_specific else gradient, reference.ctx.grad)
     if not max(logit_error, gradient_error) < TOLERANCE:
-        raise ValueError(
-            f"{setting}: the two ways differ by {logit_error} (logits), {gradient_error} (gradient)"
-        )
+        raise ValueError(f"{setting}: the two ways differ by {logit_error} (logits), {gradient_error} (gradient)")
 
     own = {"device": device, "dtype": getattr(torch, setting.precision)}  # the peak is that of our precision
     left, right = torch.randn(4096, 512, **own), torch.randn(512, 2048, **own)
@@ -151,9 +147,7 @@ def measure(setting: Setting, config: dict | None = None) -> dict:
     return result
 
 
-def our_step(
-    learner: PromptLearner, images: torch.Tensor, labels: torch.Tensor, precision: str
-) -> torch.Tensor:
+def our_step(learner: PromptLearner, images: torch.Tensor, labels: torch.Tensor, precision: str) -> torch.Tensor:
     """A step as coop/trainer.py makes it, without the optimiser; the logits (B, K)."""
     learner.ctx.grad = None
     with torch.autocast(images.device.type, getattr(torch, precision), enabled=precision != "float32"):
@@ -174,7 +168,7 @@ def text_gradient(learner: PromptLearner, images: torch.Tensor, labels: torch.Te
 
 
 def random_clip(config: dict | None, setting: Setting) -> Clip:
-    """ViT-B/16's sizes without its weights; where no picture is encoded, with a small image encoder in its place."""
+    """ViT-B/16's sizes without its weights; where no image is encoded, with a small image encoder in its place."""
     config = config or open_clip.get_model_config("ViT-B-16-quickgelu")
     if not setting.image_encoder:
         small = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 64}

@@ -22,9 +22,7 @@ class Reference:
         self.model, self.position = clip.model, learner.position
         ctx = learner.ctx.detach().clone()
         self.ctx = (ctx[:classes] if learner.class_specific else ctx).requires_grad_()  # (M, D) or (K, M, D)
-        self.ids = clip.tokenize([" ".join(["X"] * M) + f" {name}." for name in names]).to(
-            clip.device
-        )  # (K, 77)
+        self.ids = clip.tokenize([" ".join(["X"] * M) + f" {name}." for name in names]).to(clip.device)  # (K, 77)
         self.words = text_tower(clip.model).token_embedding(self.ids)  # (K, 77, D)
         self.name_lengths = [len(clip.tokenizer.encode(name)) for name in names]
 

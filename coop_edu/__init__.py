@@ -51,9 +51,7 @@ def __getattr__(name: str) -> object:
     if name in MODULES:
         return import_module(f"{__name__}.{MODULES[name]}")
     if name not in _HOME:
-        raise AttributeError(
-            f"module {__name__!r} has no attribute {name!r}; dir({__name__}) lists what it has"
-        )
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; dir({__name__}) lists what it has")
     value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
     globals()[name] = value
     return value

@@ -142,9 +142,7 @@ def atomically(target: str | Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno is None or error.filename not in (None, str(scratch)):
             raise
-        raise OSError(
-            error.errno, error.strerror, str(target)
-        ) from error  # a full disk names no file of its own
+        raise OSError(error.errno, error.strerror, str(target)) from error  # a full disk names no file of its own
     finally:
         scratch.unlink(missing_ok=True)
 

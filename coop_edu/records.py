@@ -79,9 +79,7 @@ def record(kind: type[Record], value: Any, where: str, *, more: bool = False) ->
     if missing := [name for name in needed if name not in value]:
         raise ValueError(f"{where}: it has no {', '.join(map(repr, missing))}")
     if not more and (other := sorted(set(value) - set(fields))):
-        raise ValueError(
-            f"{where}: it has entries that are not known here: {', '.join(map(repr, other[:5]))}"
-        )
+        raise ValueError(f"{where}: it has entries that are not known here: {', '.join(map(repr, other[:5]))}")
     hints = _hints(kind)
     known = {name: value[name] for name in fields if name in value}
     for name, item in known.items():
@@ -105,9 +103,7 @@ def fits(value: Any, hint: Any) -> bool:
     if origin is list:
         return type(value) is list and all(fits(item, arguments[0]) for item in value)
     if origin is dict:
-        return type(value) is dict and all(
-            fits(k, arguments[0]) and fits(v, arguments[1]) for k, v in value.items()
-        )
+        return type(value) is dict and all(fits(k, arguments[0]) and fits(v, arguments[1]) for k, v in value.items())
     if hint is float:
         return type(value) in (int, float) and math.isfinite(value)
     return type(value) is hint

@@ -59,7 +59,7 @@ class Scale:
         return PAPER_TASKS if self.name == "paper" else (self.source, *_mini_tasks())
 
     def recipe(self, shots: int, dataset: str | None = None) -> Recipe:
-        """The training recipe of this scale for `shots` pictures a class (paper's Section 3.1)."""
+        """The training recipe of this scale for `shots` images per class (paper's Section 3.1)."""
         from coop_edu.coop.recipe import Recipe
 
         return Recipe.paper(shots, dataset) if self.name == "paper" else Recipe.mini()
@@ -98,9 +98,7 @@ def choose_scale(name: str | None = None) -> Scale:
     chosen = ordered or typed or "mini"
     if chosen not in SCALES:
         origin = f"from the environment variable {VARIABLE}" if ordered else "as the argument"
-        raise ValueError(
-            f"expected a scale, one of {' or '.join(map(repr, SCALES))}; got {chosen!r} {origin}"
-        )
+        raise ValueError(f"expected a scale, one of {' or '.join(map(repr, SCALES))}; got {chosen!r} {origin}")
     scale = SCALES[chosen]
     because = f", because {VARIABLE} says so" if ordered and ordered != (typed or "mini") else ""
     print(f"scale: {scale.name} (CLIP {scale.clip}, learned on {scale.source}){because}")

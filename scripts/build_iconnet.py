@@ -69,15 +69,15 @@ def plain(thing: str) -> str:
 
 
 class Collection:
-    """All drawings with what was measured on their pictures."""
+    """All drawings with what was measured on their images."""
 
     def __init__(self, package: Path, work: Path):
         self.drawings, self.sets = iconify.catalogue(package)
-        self.pictures = iconify.render_all(self.drawings, work / "pictures")
+        self.images = iconify.render_all(self.drawings, work / "pictures")
         measured = work / "measured.npz"
         if not measured.exists():
-            np.savez(measured, hashes=iconify.perceptual_hashes(self.pictures),
-                     statistics=iconify.shape_statistics(self.pictures))  # fmt: skip
+            np.savez(measured, hashes=iconify.perceptual_hashes(self.images),
+                     statistics=iconify.shape_statistics(self.images))  # fmt: skip
         with np.load(measured) as file:
             self.hashes, (self.ink, self.core, self.colour) = file["hashes"], file["statistics"].T
         self.words = [plain(d.thing) for d in self.drawings]
@@ -100,11 +100,7 @@ class Collection:
 
     def is_outline(self, i: int) -> bool:
         style = self.drawings[i].style
-        return (
-            self.core[i] < 0.2
-            and self.colour[i] < 0.02
-            and not re.search("duo|two|fill|solid|bold", style, re.I)
-        )
+        return self.core[i] < 0.2 and self.colour[i] < 0.02 and not re.search("duo|two|fill|solid|bold", style, re.I)
 
     def is_colour(self, i: int) -> bool:
         return self.colour[i] >= 0.03
@@ -119,9 +115,7 @@ class Builder:
         self.c = collection
         self.things_taken: set[tuple[str, str]] = set()  # (family, words) that are in a task: rule 1
 
-    def choose(
-        self, classes: dict[str, list[str]], usable, split: dict, *, variants_first: bool, leave: int
-    ) -> dict:
+    def choose(self, classes: dict[str, list[str]], usable, split: dict, *, variants_first: bool, leave: int) -> dict:
         """{class: {"train": [...], "val": [...], "test": [...]}} for the classes that have enough drawings.
 
         One (family, thing) is dealt out as a whole, so that no two styles of one drawing are on both sides."""
@@ -149,9 +143,7 @@ class Builder:
                     drawings = []
                     for i in sorted(filter(usable, groups[g]), key=lambda i: digest(self.c.drawings[i].key)):
                         seen = np.concatenate([hashes, own])
-                        if len(drawings) < 3 and (
-                            len(seen) == 0 or distance(self.c.hashes[i], seen).min() > NEAR
-                        ):
+                        if len(drawings) < 3 and (len(seen) == 0 or distance(self.c.hashes[i], seen).min() > NEAR):
                             drawings.append(i)
                             own = np.append(own, self.c.hashes[i])
                     if drawings:
@@ -225,9 +217,7 @@ def select_styles(c: Collection) -> dict:
     for name, rule in rules.items():
         groups = {}
         candidates = [
-            i
-            for i, d in enumerate(c.drawings)
-            if d.family in VARIANT_FAMILIES and 0.01 < c.ink[i] < 0.98 and rule(i)
+            i for i, d in enumerate(c.drawings) if d.family in VARIANT_FAMILIES and 0.01 < c.ink[i] < 0.98 and rule(i)
         ]
         for i in sorted(candidates, key=lambda i: digest("style", c.drawings[i].key)):
             g = c.group(i)
@@ -254,16 +244,10 @@ def select_variants(c: Collection, source: dict, synonyms: dict) -> tuple[dict, 
     for variant, rule in rules.items():
         for label in source:
             seen = set()
-            pool = [
-                i for i in c.named(synonyms[label]) if c.drawings[i].family in VARIANT_FAMILIES and rule(i)
-            ]
+            pool = [i for i in c.named(synonyms[label]) if c.drawings[i].family in VARIANT_FAMILIES and rule(i)]
             for i in sorted(pool, key=lambda i: digest(variant, c.drawings[i].key)):
                 g = c.group(i), c.drawings[i].set
-                if (
-                    len(variants[variant][label]) < 8
-                    and g not in seen
-                    and distance(c.hashes[i], hashes).min() > NEAR
-                ):
+                if len(variants[variant][label]) < 8 and g not in seen and distance(c.hashes[i], hashes).min() > NEAR:
                     variants[variant][label].append(i)
                     hashes = np.append(hashes, c.hashes[i])
                     seen.add(g)
@@ -271,9 +255,7 @@ def select_variants(c: Collection, source: dict, synonyms: dict) -> tuple[dict, 
     candidates = {}
     for label in source:
         pool = {i for i in c.named(synonyms[label]) if c.drawings[i].family in VARIANT_FAMILIES}
-        ends = tuple(
-            " " + s for s in synonyms[label] if " " not in s
-        )  # "sitting cat": a cat, drawn in another way
+        ends = tuple(" " + s for s in synonyms[label] if " " not in s)  # "sitting cat": a cat, drawn in another way
         others = {s for other in synonyms if other != label for s in synonyms[other]}
         pool |= {
             i
@@ -293,9 +275,7 @@ def select_pretraining(builder: Builder, tasks: dict, extra: list[int]) -> list[
     """All that the three rules leave."""
     c = builder.c
     taken = builder.things_taken
-    arrows = {
-        s for names in iconnet_classes.parse(iconnet_classes.TASKS["IconArrows"]).values() for s in names
-    }
+    arrows = {s for names in iconnet_classes.parse(iconnet_classes.TASKS["IconArrows"]).values() for s in names}
     inside = {t for t in taken if t[1] not in arrows}  # "house" also bars this family's "house user"
 
     def free(i: int) -> bool:
@@ -304,23 +284,18 @@ def select_pretraining(builder: Builder, tasks: dict, extra: list[int]) -> list[
             return False
         parts = words.split()
         return not any(
-            (family, " ".join(parts[a:b])) in inside
-            for a in range(len(parts))
-            for b in range(a + 1, len(parts) + 1)
+            (family, " ".join(parts[a:b])) in inside for a in range(len(parts)) for b in range(a + 1, len(parts) + 1)
         )
 
     downstream = sorted(
-        {i for task in tasks.values() for parts in task.values() for part in parts.values() for i in part}
-        | set(extra)
+        {i for task in tasks.values() for parts in task.values() for part in parts.values() for i in part} | set(extra)
     )
     pool = np.array([i for i in range(len(c.drawings)) if free(i)])
     near = np.zeros(len(pool), bool)
     for start in range(0, len(downstream), 64):
-        near |= (
-            distance(c.hashes[pool][:, None], c.hashes[downstream[start : start + 64]][None]) <= NEAR
-        ).any(1)
+        near |= (distance(c.hashes[pool][:, None], c.hashes[downstream[start : start + 64]][None]) <= NEAR).any(1)
     unique = {}
-    for i in pool[~near]:  # the same picture twice under the same name teaches nothing new
+    for i in pool[~near]:  # the same image twice under the same name teaches nothing new
         unique.setdefault((c.hashes[i], c.words[i]), int(i))
     return sorted(unique.values())
 
@@ -335,9 +310,7 @@ def select(c: Collection) -> dict:
     tasks = {"IconNet": source}
     words["IconObjects"] = {label: names for label, names in synonyms.items() if label not in elsewhere}
     for name, classes in words.items():
-        tasks[name] = select_task(
-            builder, name, classes, 2 * TASK_CLASSES if name == "IconObjects" else TASK_CLASSES
-        )
+        tasks[name] = select_task(builder, name, classes, 2 * TASK_CLASSES if name == "IconObjects" else TASK_CLASSES)
     tasks["IconStyles"] = select_styles(c)
     variants, candidates = select_variants(c, source, synonyms)
     for variant, classes in variants.items():
@@ -391,19 +364,14 @@ def settle(c: Collection, tasks: dict, pretraining: list[int]) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--package", type=Path, required=True, help="the folder of @iconify/json")
-    parser.add_argument(
-        "--work", type=Path, required=True, help="where pictures and lists are kept between runs"
-    )
+    parser.add_argument("--work", type=Path, required=True, help="where images and lists are kept between runs")
     arguments = parser.parse_args()
     c = Collection(arguments.package, arguments.work)
     selection = select(c)
     (arguments.work / "selection.json").write_text(json.dumps(selection))
     for name, classes in selection["tasks"].items():
         sizes = Counter(
-            {
-                part: sum(len(parts[part]) for parts in classes.values())
-                for part in next(iter(classes.values()))
-            }
+            {part: sum(len(parts[part]) for parts in classes.values()) for part in next(iter(classes.values()))}
         )
         print(f"{name:16} {len(classes):3} classes", dict(sizes))
     print("candidates for IconNet-A:", sum(map(len, selection["candidates"].values())))

@@ -35,11 +35,7 @@ def read_tags(packages: Path) -> dict[str, list[str]]:
             found[build_iconnet.plain(one["label"])] |= set(one.get("tags") or [])
     clean = {
         words: sorted(
-            {
-                t.lower()
-                for t in tags
-                if t.replace(" ", "").isalpha() and 2 < len(t) < 25 and t.lower() != words
-            }
+            {t.lower() for t in tags if t.replace(" ", "").isalpha() and 2 < len(t) < 25 and t.lower() != words}
         )
         for words, tags in found.items()
     }

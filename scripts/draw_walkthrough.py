@@ -1,4 +1,4 @@
-"""Puts four figures of the executed notebooks into one picture for the README: docs/walkthrough.png.
+"""Puts four figures of the executed notebooks into one image for the README: docs/walkthrough.png.
 
     python scripts/draw_walkthrough.py        # after `make outputs`
 
@@ -34,28 +34,26 @@ TEXT = ImageFont.truetype(FONTS / "DejaVuSans.ttf", 26)
 
 
 def figure(notebook: str, word: str) -> tuple[Image.Image, str]:
-    """The stored picture of the first executed cell that has `word`, and its message."""
+    """The stored image of the first executed cell that has `word`, and its message."""
     cells = json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
     for cell in cells:
         if cell["cell_type"] == "code" and word in "".join(cell["source"]):
             for output in cell["outputs"]:
                 if png := output.get("data", {}).get("image/png"):
-                    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
-                    return picture, "".join(output["data"]["text/plain"])
-    raise SystemExit(
-        f"{notebook} has no executed cell with {word!r} that shows a figure: run `make outputs` first"
-    )
+                    image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+                    return image, "".join(output["data"]["text/plain"])
+    raise SystemExit(f"{notebook} has no executed cell with {word!r} that shows a figure: run `make outputs` first")
 
 
 def main() -> None:
     blocks = []  # (what is drawn, its height), from top to bottom
     questions = {file: f"{file[:2]}  {question}" for file, _, question in NOTEBOOKS}
     for notebook, word in FIGURES:
-        picture, message = figure(notebook, word)
+        image, message = figure(notebook, word)
         lines = textwrap.fill(message, 92)
         blocks += [
             (questions[notebook], 64),
-            (picture, picture.height),
+            (image, image.height),
             (lines, 36 * (lines.count("\n") + 1) + 50),
         ]
     width = max(block.width for block, _ in blocks if isinstance(block, Image.Image))
@@ -65,9 +63,7 @@ def main() -> None:
         if isinstance(block, Image.Image):
             sheet.paste(block, (MARGIN, top))
         else:
-            draw.text(
-                (MARGIN, top), block, "black", HEADING if block in questions.values() else TEXT, spacing=8
-            )
+            draw.text((MARGIN, top), block, "black", HEADING if block in questions.values() else TEXT, spacing=8)
         top += height
     (ROOT / "docs").mkdir(exist_ok=True)
     sheet.quantize(256, dither=Image.Dither.NONE).save(ROOT / "docs" / "walkthrough.png", optimize=True)

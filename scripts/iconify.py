@@ -1,7 +1,7 @@
 """The raw material: which drawings of the Iconify collection may be used, who drew them, and what they look like.
 
 `catalogue()` reads the npm package `@iconify/json` and lists one record per usable drawing; `render_all()` draws them
-(64 x 64, on white) into one memory-mapped array; `perceptual_hashes()` condenses each picture into 64 bits.
+(64 x 64, on white) into one memory-mapped array; `perceptual_hashes()` condenses each image into 64 bits.
 
 Leaves out: which drawing goes where (build_iconnet.py) and what is learned from them (pretrain_miniclip.py).
 """
@@ -81,9 +81,7 @@ class Drawing:
 
 
 def family(prefix: str) -> str:
-    return FAMILY_OF.get(prefix) or (
-        "streamline" if prefix.startswith(("streamline", "covid", "guidance")) else prefix
-    )
+    return FAMILY_OF.get(prefix) or ("streamline" if prefix.startswith(("streamline", "covid", "guidance")) else prefix)
 
 
 def split_style(name: str, suffixes: dict, prefixes: dict) -> tuple[str, str]:
@@ -93,9 +91,7 @@ def split_style(name: str, suffixes: dict, prefixes: dict) -> tuple[str, str]:
             return name[len(prefix) + 1 :], prefixes[prefix]
     for suffix in sorted(filter(None, suffixes), key=len, reverse=True):
         if name.endswith("-" + suffix):
-            return SIZES.sub("", name[: -len(suffix) - 1]), re.sub(
-                r"\b\d\d(px|x\d\d)?\b", "", suffixes[suffix]
-            ).strip()
+            return SIZES.sub("", name[: -len(suffix) - 1]), re.sub(r"\b\d\d(px|x\d\d)?\b", "", suffixes[suffix]).strip()
     return SIZES.sub("", name), suffixes.get("", "")
 
 
@@ -120,21 +116,17 @@ def catalogue(package: Path) -> tuple[list[Drawing], dict]:
             category = category_of.get(name, "")
             if icon.get("hidden") or re.search(r"logo|brand|flag|countr", category, re.I):
                 continue
-            if re.match(r"(logo|brand|flag)s?-", name) or (
-                "currentColor" not in icon["body"] and not info["palette"]
-            ):
+            if re.match(r"(logo|brand|flag)s?-", name) or ("currentColor" not in icon["body"] and not info["palette"]):
                 continue
             thing, style = split_style(name, data.get("suffixes") or {}, data.get("prefixes") or {})
-            while COMMON_STYLES.search(
-                thing
-            ):  # sets without declared suffixes write the style into the name all the same
+            # sets without declared suffixes write the style into the name all the same
+            while COMMON_STYLES.search(thing):
                 style = style or COMMON_STYLES.search(thing)[1].title()
                 thing = SIZES.sub("", COMMON_STYLES.sub("", thing))
             if (prefix, style) in SKIPPED_STYLES or "skin-tone" in name or thing in brands or len(thing) < 2:
                 continue
             box = tuple(
-                icon.get(k, data.get(k, d))
-                for k, d in [("left", 0), ("top", 0), ("width", 16), ("height", 16)]
+                icon.get(k, data.get(k, d)) for k, d in [("left", 0), ("top", 0), ("width", 16), ("height", 16)]
             )
             drawing = Drawing(
                 prefix, name, thing, style, family(prefix), bool(info["palette"]), category, icon["body"], box
@@ -142,9 +134,7 @@ def catalogue(package: Path) -> tuple[list[Drawing], dict]:
             size = SIZES.search(re.sub(r"-(filled|regular|light|solid)$", "", name))
             size = int(size[1]) if size else 24
             best = seen_sizes.get((thing, style))
-            if best is None or abs(size - 24) < abs(
-                best[0] - 24
-            ):  # one size is enough: the one drawn for 24 px
+            if best is None or abs(size - 24) < abs(best[0] - 24):  # one size is enough: the one drawn for 24 px
                 seen_sizes[thing, style] = (size, drawing)
         drawings += [drawing for _, drawing in seen_sizes.values()]
     return drawings, sets
@@ -159,9 +149,7 @@ def _brand_names(package: Path, sets: dict) -> set[str]:
         data = json.loads((package / "json" / f"{prefix}.json").read_text())
         for category, members in (data.get("categories") or {}).items():
             if re.search(r"logo|brand", category, re.I):
-                names |= {
-                    split_style(m, data.get("suffixes") or {}, data.get("prefixes") or {})[0] for m in members
-                }
+                names |= {split_style(m, data.get("suffixes") or {}, data.get("prefixes") or {})[0] for m in members}
         names |= {re.sub(r"^(logo|brand)-", "", n) for n in data["icons"] if re.match(r"(logo|brand)-", n)}
     emoji = set(json.loads((package / "json" / "twemoji.json").read_text())["icons"])
     return names - emoji
@@ -181,50 +169,49 @@ def render(drawing: Drawing) -> np.ndarray:
 
 
 def render_all(drawings: list[Drawing], folder: Path) -> np.ndarray:
-    """(N, SIZE, SIZE, 3) uint8, memory-mapped; made once, then read. Pictures that cannot be drawn stay white."""
+    """(N, SIZE, SIZE, 3) uint8, memory-mapped; made once, then read. Images that cannot be drawn stay white."""
     folder.mkdir(parents=True, exist_ok=True)
     done, path = folder / "pictures.done", folder / "pictures.npy"
     if not done.exists():
-        pictures = np.lib.format.open_memmap(path, "w+", np.uint8, (len(drawings), SIZE, SIZE, 3))
+        images = np.lib.format.open_memmap(path, "w+", np.uint8, (len(drawings), SIZE, SIZE, 3))
         for i, drawing in enumerate(tqdm(drawings, desc="drawing", mininterval=10)):
             try:
-                pictures[i] = render(drawing)
+                images[i] = render(drawing)
             except Exception:
-                pictures[i] = 255
-        pictures.flush()
+                images[i] = 255
+        images.flush()
         done.write_text(str(len(drawings)))
-    pictures = np.load(path, mmap_mode="r")
-    if len(pictures) != len(drawings):
+    images = np.load(path, mmap_mode="r")
+    if len(images) != len(drawings):
         raise ValueError(
-            f"{path} holds {len(pictures)} pictures, the catalogue {len(drawings)}: take another folder, or remove "
+            f"{path} holds {len(images)} images, the catalogue {len(drawings)}: take another folder, or remove "
             f"{path.name} and {done.name} from this one"
         )
-    return pictures
+    return images
 
 
-def perceptual_hashes(pictures: np.ndarray, batch: int = 8192) -> np.ndarray:
+def perceptual_hashes(images: np.ndarray, batch: int = 8192) -> np.ndarray:
     """(N,) uint64: signs of the 64 lowest cosine frequencies against their median (the classic pHash)."""
     n = 32
     k, x = np.meshgrid(np.arange(n), np.arange(n), indexing="ij")
     cosines = np.cos(np.pi * k * (2 * x + 1) / (2 * n))[:8].astype(np.float32)  # (8, 32)
-    hashes = np.empty(len(pictures), np.uint64)
-    for start in range(0, len(pictures), batch):
-        gray = pictures[start : start + batch].mean(-1, dtype=np.float32)
+    hashes = np.empty(len(images), np.uint64)
+    for start in range(0, len(images), batch):
+        gray = images[start : start + batch].mean(-1, dtype=np.float32)
         small = gray.reshape(-1, n, SIZE // n, n, SIZE // n).mean((2, 4))
         low = (cosines @ small @ cosines.T).reshape(-1, 64)
         middle = np.median(low[:, 1:], axis=1, keepdims=True)  # the first coefficient is the brightness
-        bits = (
-            low > middle + 1
-        )  # in a symmetric drawing many coefficients are zero, up to rounding: none of them counts
+        # in a symmetric drawing many coefficients are zero, up to rounding: none of them counts
+        bits = low > middle + 1
         hashes[start : start + batch] = np.packbits(bits, axis=1).view(np.uint64)[:, 0]
     return hashes
 
 
-def shape_statistics(pictures: np.ndarray, batch: int = 8192) -> np.ndarray:
+def shape_statistics(images: np.ndarray, batch: int = 8192) -> np.ndarray:
     """(N, 3): share of ink, share of the ink that survives an erosion by 3 pixels (solid shapes), and colourfulness."""
     rows = []
-    for start in range(0, len(pictures), batch):
-        part = pictures[start : start + batch].astype(np.float32)
+    for start in range(0, len(images), batch):
+        part = images[start : start + batch].astype(np.float32)
         ink = (255 - part.min(-1)) > 64
         core = ink.copy()
         for axis in (1, 2):

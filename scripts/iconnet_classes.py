@@ -1,6 +1,6 @@
 """The words behind IconNet: each class with the names under which designers file it.
 
-One line a class, `class name: other name|other name`; a drawing belongs to a class when its own name, without style,
+One line per class, `class name: other name|other name`; a drawing belongs to a class when its own name, without style,
 size and number, is one of these. Which of the candidates become classes is decided by how many drawings there are
 (build_iconnet.py), never by how well anything recognises them.
 """

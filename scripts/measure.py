@@ -31,10 +31,10 @@ WORDINGS = (
 
 def main() -> None:
     cells = [
-        *make_grid("mini", variants=METHODS),
-        *make_grid("mini", variants=SHORT, shots=[1, 2, 16]),
-        *make_grid("mini", variants=["M16_mid"], shots=[16]),
-        *make_grid("mini", variants=[*METHODS, "M4_end"], shots=[16], protocol="domains"),
+        *make_grid("mini", methods=METHODS),
+        *make_grid("mini", methods=SHORT, shots=[1, 2, 16]),
+        *make_grid("mini", methods=["M16_mid"], shots=[16]),
+        *make_grid("mini", methods=[*METHODS, "M4_end"], shots=[16], protocol="domains"),
     ]
     run_grid(cells, RESULTS)
     for beside in ("mini_results.seconds.jsonl", ".mini_results.jsonl.lock"):
@@ -63,9 +63,7 @@ def measure_wordings() -> dict[str, dict[str, float]]:
 def wording_table(wordings: dict) -> list[str]:
     names = list(next(iter(wordings.values())))
     rows = sorted(wordings.items(), key=lambda item: -item[1]["validation"])
-    return list(
-        markdown(["wording", *names], ([f"`{w}`", *(f"{row[n]:.1f}" for n in names)] for w, row in rows))
-    )
+    return list(markdown(["wording", *names], ([f"`{w}`", *(f"{row[n]:.1f}" for n in names)] for w, row in rows)))
 
 
 def learned_tables() -> Iterator[str]:
@@ -84,22 +82,17 @@ def learned_tables() -> Iterator[str]:
     for cell, line in results.items():
         if cell.protocol == "domains":
             for name, percent in line["figures"].items():
-                domains.setdefault(cell.variant, {}).setdefault(name, []).append(percent)
+                domains.setdefault(cell.method, {}).setdefault(name, []).append(percent)
     names = list(domains["zero_shot"])
     yield from markdown(
         ["learned on IconNet, 16 shots", *names],
-        (
-            [LABELS.get(v, v), *(f"{sum(domains[v][n]) / len(domains[v][n]):.1f}" for n in names)]
-            for v in domains
-        ),
+        ([LABELS.get(v, v), *(f"{sum(domains[v][n]) / len(domains[v][n]):.1f}" for n in names)] for v in domains),
     )
 
 
 def agreement_table() -> Iterator[str]:
     table = agreement(read_results(RESULTS))
-    rows = (
-        [letter, *(x if isinstance(x, str) else number(x) for x in row)] for letter, row in table.iterrows()
-    )
+    rows = ([letter, *(x if isinstance(x, str) else number(x) for x in row)] for letter, row in table.iterrows())
     yield from markdown(["", *table.columns], rows)
 
 
@@ -118,9 +111,7 @@ def fill_card(name: str, lines: list[str]) -> None:
     """Between two comments of the model card."""
     card = ASSETS / "MINICLIP.md"
     text, start, end = card.read_text(), f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    card.write_text(
-        text[: text.index(start) + len(start)] + "\n" + "\n".join(lines) + "\n" + text[text.index(end) :]
-    )
+    card.write_text(text[: text.index(start) + len(start)] + "\n" + "\n".join(lines) + "\n" + text[text.index(end) :])
     print("\n".join(lines))
 
 

@@ -29,7 +29,7 @@ from coop_edu import (  # fmt: skip
     load_dataset,
     sample_few_shot,
 )
-from coop_edu.clip.models import PAPER, Clip
+from coop_edu.clip.models import PAPER_MODELS, Clip
 from coop_edu.plots import text_table
 
 MODELS = ("RN50", "ViT-B/16")
@@ -38,7 +38,7 @@ MODELS = ("RN50", "ViT-B/16")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("root", type=Path, help="the folder that holds caltech-101/")
-    parser.add_argument("--models", nargs="+", default=MODELS, choices=PAPER)
+    parser.add_argument("--models", nargs="+", default=MODELS, choices=PAPER_MODELS)
     parser.add_argument("--shots", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=3, help="in place of the paper's 50 to 200")
     chosen = parser.parse_args()
@@ -71,7 +71,7 @@ def measure(name: str, root: Path, shots: int, epochs: int) -> tuple[dict[str, t
         "peak MB": peak_megabytes(clip),
     }
     shapes = {
-        "image features": test.images.shape,
+        "image features": test.image_features.shape,
         "text features": learner.text_features().shape,
         "ctx": learner.ctx.shape,
     }
@@ -84,10 +84,8 @@ def random_weights(name: str, folder: Path) -> Path:
     from safetensors.torch import save_file
 
     torch.manual_seed(0)
-    model = open_clip.create_model(PAPER[name])
-    save_file(
-        {key: value.contiguous() for key, value in model.state_dict().items()}, folder / "weights.safetensors"
-    )
+    model = open_clip.create_model(PAPER_MODELS[name])
+    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, folder / "weights.safetensors")
     return folder / "weights.safetensors"
 
 

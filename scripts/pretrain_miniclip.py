@@ -3,7 +3,7 @@
     python scripts/pretrain_miniclip.py --package node_modules/@iconify/json --work build/ [--epochs 11]
 
 The captions are what designers publish (captions.py). The loss is CLIP's own (Radford et al. 2021, section 2.3): in a
-batch, each picture must find its caption and each caption its picture.
+batch, each image must find its caption and each caption its image.
 
 Resumable: kill it, start it again. Runs on CPU (bf16) and on a GPU. Nothing of IconNet or the tasks is read here; the
 validation curve is made on whole families that are neither trained on nor taken from the tasks.
@@ -64,11 +64,11 @@ def contrastive_loss(
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-def augment(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Small turns, stretchings, shifts and scalings on white, and in some pictures a thicker or a thinner pen.
+def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Small turns, stretchings, shifts and scalings on white, and in some images a thicker or a thinner pen.
 
     No flips: an arrow to the left is not one to the right."""
-    n = len(pictures)
+    n = len(images)
 
     def around_zero(width: float) -> torch.Tensor:
         return width * (2 * torch.rand(n, generator=generator) - 1)  # (n,)
@@ -78,8 +78,8 @@ def augment(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     theta[:, 0, 0], theta[:, 0, 1] = scale * stretch * angle.cos(), -scale * angle.sin()
     theta[:, 1, 0], theta[:, 1, 1] = scale * angle.sin(), scale / stretch * angle.cos()
     theta[:, 0, 2], theta[:, 1, 2] = around_zero(0.12), around_zero(0.12)
-    grid = F.affine_grid(theta, pictures.shape, align_corners=False)
-    ink = F.grid_sample(1 - pictures, grid, align_corners=False)
+    grid = F.affine_grid(theta, images.shape, align_corners=False)
+    ink = F.grid_sample(1 - images, grid, align_corners=False)
     pen = torch.rand(n, generator=generator)
     thicker, thinner = pen < 0.15, pen > 0.92
     ink[thicker] = F.max_pool2d(ink[thicker], 3, stride=1, padding=1)
@@ -87,12 +87,12 @@ def augment(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return 1 - ink
 
 
-def normalise(pictures: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+def normalise(images: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
 
 
-def standardise(pictures: torch.Tensor) -> torch.Tensor:
-    return (pictures - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+def standardise(images: torch.Tensor) -> torch.Tensor:
+    return (images - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
 
 
 # --------------------------------------------------------------------------------------------------- validation
@@ -100,24 +100,20 @@ class Validation:
     """Zero-shot accuracy on whole families that are not trained on; their words are IconNet's candidate classes."""
 
     def __init__(self, c: build_iconnet.Collection, pretraining: list[int]):
-        of = {
-            s: label for label, names in iconnet_classes.parse(iconnet_classes.ICONNET).items() for s in names
-        }
+        of = {s: label for label, names in iconnet_classes.parse(iconnet_classes.ICONNET).items() for s in names}
         chosen = [i for i in pretraining if c.drawings[i].family in VALIDATION_FAMILIES and c.words[i] in of]
         self.classnames = sorted({of[c.words[i]] for i in chosen})
         self.labels = torch.tensor([self.classnames.index(of[c.words[i]]) for i in chosen])
-        self.pictures = c.pictures[chosen]
+        self.images = c.images[chosen]
 
     @torch.no_grad()
     def __call__(self, model: open_clip.CLIP, tokenize, device: str) -> dict[str, float]:
         model.eval()
         images = [model.encode_image(standardise(normalise(part)).to(device), normalize=True).float().cpu()
-                  for part in np.array_split(self.pictures, max(1, len(self.pictures) // 256))]  # fmt: skip
+                  for part in np.array_split(self.images, max(1, len(self.images) // 256))]  # fmt: skip
         accuracy = {}
         for template in VALIDATION_TEMPLATES:
-            texts = encode_text(
-                model, tokenize([template.format(name) for name in self.classnames]).to(device)
-            )
+            texts = encode_text(model, tokenize([template.format(name) for name in self.classnames]).to(device))
             logits = torch.cat(images) @ F.normalize(texts.float().cpu(), dim=-1).T
             accuracy[template] = 100 * (logits.argmax(1) == self.labels).float().mean().item()
         model.train()
@@ -146,9 +142,7 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=200, help="steps")
     parser.add_argument("--start", type=Path, help="weights to go on from, such as an earlier run's")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--precision", default="bfloat16", help="float32 where the processor has no bf16 products"
-    )
+    parser.add_argument("--precision", default="bfloat16", help="float32 where the processor has no bf16 products")
     arguments = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -166,9 +160,7 @@ def main() -> None:
     torch.manual_seed(arguments.seed)
     model = open_clip.CLIP(**{k: dict(v) if isinstance(v, dict) else v for k, v in CONFIG.items()}).to(device)
     if arguments.start:
-        model.load_state_dict(
-            load_file(arguments.start), strict=False
-        )  # without the mask, which is no weight
+        model.load_state_dict(load_file(arguments.start), strict=False)  # without the mask, which is no weight
     model.visual.to(memory_format=torch.channels_last)
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE), use_buffers=True)
     tokenize = open_clip.SimpleTokenizer(context_length=CONFIG["text_cfg"]["context_length"])
@@ -194,10 +186,8 @@ def main() -> None:
         long = step % 4 == 3  # in batches of their own: the others need a third of the positions
         texts = [captions.caption(facts[i], long=long, draw=draw) for i in batch]
         generator = torch.Generator().manual_seed((arguments.seed * 1000 + epoch) * 100_000 + step)
-        pictures = standardise(
-            augment(normalise(c.pictures[np.sort(batch)][np.argsort(np.argsort(batch))]), generator)
-        )
-        return pictures.contiguous(memory_format=torch.channels_last), tokenize(texts), texts
+        images = standardise(augment(normalise(c.images[np.sort(batch)][np.argsort(np.argsort(batch))]), generator))
+        return images.contiguous(memory_format=torch.channels_last), tokenize(texts), texts
 
     with ThreadPoolExecutor(1) as background:
         for epoch in range(first, arguments.epochs):
@@ -205,7 +195,7 @@ def main() -> None:
             order = epoch_order(c, members, epoch)
             ahead = background.submit(prepare, epoch, 0, order)
             for step in range(per_epoch):
-                pictures, ids, texts = ahead.result()
+                images, ids, texts = ahead.result()
                 if step + 1 < per_epoch:
                     ahead = background.submit(prepare, epoch, step + 1, order)
                 done = epoch * per_epoch + step
@@ -214,7 +204,7 @@ def main() -> None:
                     group["lr"] = arguments.lr * share
                 precision = getattr(torch, arguments.precision)
                 with torch.autocast(device, torch.bfloat16, enabled=precision == torch.bfloat16):
-                    image_features = model.encode_image(pictures.to(device))
+                    image_features = model.encode_image(images.to(device))
                     text_features = encode_text(model, ids.to(device))
                 scale = model.logit_scale.exp()
                 loss = contrastive_loss(image_features.float(), text_features.float(), scale, texts)

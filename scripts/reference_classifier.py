@@ -26,9 +26,9 @@ CONFIDENT = 0.15  # as for ImageNet-A: the right class gets less than this proba
 REJECTED = Path(__file__).parent / "iconnet_a_rejected.txt"
 
 
-def gray(pictures: np.ndarray) -> torch.Tensor:
+def gray(images: np.ndarray) -> torch.Tensor:
     """(N, 1, 32, 32): half the size and without colour is enough to name a glyph."""
-    return F.avg_pool2d(normalise(pictures).mean(1, keepdim=True), 2)
+    return F.avg_pool2d(normalise(images).mean(1, keepdim=True), 2)
 
 
 def network(classes: int) -> nn.Sequential:
@@ -36,9 +36,7 @@ def network(classes: int) -> nn.Sequential:
     for wider in (32, 64, 128):
         layers += [nn.Conv2d(width, wider, 3, padding=1), nn.BatchNorm2d(wider), nn.ReLU(), nn.MaxPool2d(2)]
         width = wider
-    return nn.Sequential(
-        *layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.3), nn.Linear(4 * width, classes)
-    )
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.3), nn.Linear(4 * width, classes))
 
 
 def main() -> None:
@@ -54,22 +52,18 @@ def main() -> None:
     of = {s: number[name] for name in classes for s in synonyms[name]}
     train = [(i, number[name]) for name in classes for i in selection["tasks"]["IconNet"][name]["train"]]
     train += [(i, of[c.words[i]]) for i in selection["pretraining"] if c.words[i] in of]
-    pictures, labels = gray(c.pictures[[i for i, _ in train]]), torch.tensor([y for _, y in train])
+    images, labels = gray(c.images[[i for i, _ in train]]), torch.tensor([y for _, y in train])
 
     torch.manual_seed(0)
     model = network(len(classes))
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, 2e-3, total_steps=EPOCHS * (len(train) // BATCH)
-    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=EPOCHS * (len(train) // BATCH))
     generator = torch.Generator().manual_seed(0)
     for epoch in range(EPOCHS):
         order, total = torch.randperm(len(train), generator=generator), 0.0
         for step in range(len(train) // BATCH):
             batch = order[step * BATCH : (step + 1) * BATCH]
-            loss = F.cross_entropy(
-                model(augment(pictures[batch], generator)), labels[batch], label_smoothing=0.05
-            )
+            loss = F.cross_entropy(model(augment(images[batch], generator)), labels[batch], label_smoothing=0.05)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -82,13 +76,11 @@ def main() -> None:
 
     @torch.no_grad()
     def probabilities(drawings: list[int]) -> np.ndarray:
-        return model(gray(c.pictures[drawings])).softmax(1).numpy()
+        return model(gray(c.images[drawings])).softmax(1).numpy()
 
     report = {"trained_on": len(train)}
     for name in ("IconNet", "IconNetV2", "IconNet-Sketch", "IconNet-R"):
-        pairs = [
-            (i, number[label]) for label, parts in selection["tasks"][name].items() for i in parts["test"]
-        ]
+        pairs = [(i, number[label]) for label, parts in selection["tasks"][name].items() for i in parts["test"]]
         right = probabilities([i for i, _ in pairs]).argmax(1) == np.array([y for _, y in pairs])
         report[name] = round(100 * float(right.mean()), 1)
     rejected = set(REJECTED.read_text().split()) if REJECTED.exists() else set()
@@ -98,9 +90,7 @@ def main() -> None:
             continue
         p = probabilities(pool)
         candidates, correct = candidates + len(pool), correct + int((p.argmax(1) == number[label]).sum())
-        wrong = [
-            i for i, row in zip(pool, p) if row.argmax() != number[label] and row[number[label]] < CONFIDENT
-        ]
+        wrong = [i for i, row in zip(pool, p) if row.argmax() != number[label] and row[number[label]] < CONFIDENT]
         wrong = sorted(wrong, key=lambda i: build_iconnet.digest("A", c.drawings[i].key))
         kept = [i for i in wrong[:MOST] if c.drawings[i].key not in rejected]
         if len(kept) >= LEAST:

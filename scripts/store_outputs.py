@@ -54,17 +54,13 @@ def store(path: Path) -> bool:
     """Run one notebook and write it with its outputs; False, and no change to the file, if a cell fails."""
     start = time.perf_counter()
     nb = nbformat.read(path, as_version=4)
-    client = NotebookClient(
-        nb, timeout=1800, record_timing=False, resources={"metadata": {"path": str(path.parent)}}
-    )
+    client = NotebookClient(nb, timeout=1800, record_timing=False, resources={"metadata": {"path": str(path.parent)}})
     try:
         client.execute()
     except CellExecutionError as error:
         print(f"[FAIL] {path.name}\n{error}", file=sys.stderr)
         return False
-    swallowed = [
-        o for state in client.widget_state.values() for o in state.get("outputs", ()) if "ename" in o
-    ]
+    swallowed = [o for state in client.widget_state.values() for o in state.get("outputs", ()) if "ename" in o]
     if swallowed:
         print(
             f"[FAIL] {path.name}: a widget shows {swallowed[0]['ename']}: {swallowed[0]['evalue']}",

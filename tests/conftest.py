@@ -66,7 +66,5 @@ class GuardedClient(NotebookClient):
         last = [cell for cell in self.nb.cells if cell.cell_type == "code"][-1]
         message = f"inside an Output widget: {output.get('evalue')}"
         trace = ["An exception was swallowed by an Output widget:", *output.get("traceback", ())]
-        last.outputs.append(
-            nbformat.v4.new_output("error", ename=output["ename"], evalue=message, traceback=trace)
-        )
+        last.outputs.append(nbformat.v4.new_output("error", ename=output["ename"], evalue=message, traceback=trace))
         raise CellExecutionError("\n".join(trace), output["ename"], message)

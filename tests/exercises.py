@@ -29,9 +29,7 @@ def solutions(nb) -> list[tuple[str, str]]:
         if "check_" not in check:
             raise ValueError(f"exercise in cell {number}: its last line must call a checker, it is {check!r}")
         if match is None:
-            raise ValueError(
-                f"exercise in cell {number}: no ```python solution in <details> in the next cell"
-            )
+            raise ValueError(f"exercise in cell {number}: no ```python solution in <details> in the next cell")
         found.append((match.group(1), check))
     return found
 

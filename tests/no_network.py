@@ -17,9 +17,7 @@ def _install():
         return refuse(address) if self.family in (socket.AF_INET, socket.AF_INET6) else connect(self, address)
 
     def guarded_connect_ex(self, address):
-        return (
-            refuse(address) if self.family in (socket.AF_INET, socket.AF_INET6) else connect_ex(self, address)
-        )
+        return refuse(address) if self.family in (socket.AF_INET, socket.AF_INET6) else connect_ex(self, address)
 
     def guarded_getaddrinfo(host, *args, **kwargs):
         local = host in (None, "", "localhost", "127.0.0.1", "::1", b"localhost")

@@ -28,12 +28,13 @@ DIAL = 'scale = choose_scale("mini")'
 HEADINGS = ("Summary", "Exercises", "Next")
 INTRODUCTION = ("**The claim.**", "**You will learn to**", "**Before this.**", "**Time.**")
 FORBIDDEN_TAGS = {"raises-exception", "skip-execution"}
+# they hide exceptions from every test
 SWALLOWERS = {
     "interact",
     "interactive",
     "interactive_output",
     "Output",
-}  # they hide exceptions from every test
+}
 LARGEST = 500_000  # bytes
 LONGEST = 15  # lines of a code cell
 MEDIAN = 6
@@ -76,9 +77,7 @@ def _text(nb, path):
         yield "'Time.' must say how many minutes"
     if not any("<details>" in text for text in words):
         yield "no question is answered in <details>"
-    places = [
-        next((i for i, text in enumerate(words) if re.search(rf"(?m)^## {h}", text)), None) for h in HEADINGS
-    ]
+    places = [next((i for i, text in enumerate(words) if re.search(rf"(?m)^## {h}", text)), None) for h in HEADINGS]
     for heading, place in zip(HEADINGS, places):
         if place is None:
             yield f"no section '## {heading}'"

@@ -74,9 +74,7 @@ def test_noise_common_to_all_methods_cancels_and_noise_of_one_does_not():
 
 
 def test_one_seed_is_too_close_to_call_and_a_missing_cell_is_not_measured():
-    assert set(agreement(invented(LEVELS, seeds=(1,))).loc[list("abcdefg"), "verdict"]) == {
-        "too close to call"
-    }
+    assert set(agreement(invented(LEVELS, seeds=(1,))).loc[list("abcdefg"), "verdict"]) == {"too close to call"}
     some = invented(LEVELS)
     some.pop(Cell("mini", "mini", "few-shot", "IconFood", "M16_end", 16, 3))
     words = agreement(some)["verdict"]
@@ -91,7 +89,7 @@ def test_seeds_are_paired_by_their_number_and_not_by_their_place():
     both = {cell: line for cell, line in both.items() if cell.seed in (0, 2, 3)}
     assert agreement(both).loc["d", "here"] == pytest.approx(0.5)
     assert agreement(both).loc["d", "standard error"] == pytest.approx(0)
-    few = {cell: line for cell, line in both.items() if cell.seed != 3 or cell.variant == "M16_end"}
+    few = {cell: line for cell, line in both.items() if cell.seed != 3 or cell.method == "M16_end"}
     assert agreement(few).loc["d", "verdict"] == "not measured"
 
 

@@ -100,9 +100,7 @@ def test_table_figure_and_settings(tmp_path):
         for specific in (False, True)
         for position in POSITIONS
     }
-    assert all(
-        s.reference_classes == s.K for s in bench.whole_matrix(None) if s.max_classes_at_once == "auto"
-    )
+    assert all(s.reference_classes == s.K for s in bench.whole_matrix(None) if s.max_classes_at_once == "auto")
     assert {s.precision for s in bench.selection("bfloat16")} == {"float32", "bfloat16"}
     found = measure.measure(SMALL, tiny_config())
     bench.draw([{**found, "M": 16}, {**found, "M": 16, "K": 100}], tmp_path / "a.png")

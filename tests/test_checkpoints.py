@@ -36,11 +36,7 @@ def test_comes_back_exactly(clip, tmp_path, position, class_specific):
     made = learner(clip, position=position, class_specific=class_specific)
     save_prompt(made, tmp_path / "p.safetensors", accuracy=81.5, recipe={"epochs": 50})
     back = load_prompt(tmp_path / "p.safetensors", clip)
-    assert (
-        torch.equal(back.ctx, made.ctx)
-        and back.classnames == made.classnames
-        and back.prompts() == made.prompts()
-    )
+    assert torch.equal(back.ctx, made.ctx) and back.classnames == made.classnames and back.prompts() == made.prompts()
     assert torch.equal(back.text_features(), made.text_features())
     assert read_prompt(tmp_path / "p.safetensors")[0]["facts"] == {"accuracy": 81.5, "recipe": {"epochs": 50}}
 

@@ -21,7 +21,7 @@ from coop_edu.clip.models import load_clip
 from tiny_clip import tiny_clip, tiny_config
 
 
-def picture(width=90, height=70):
+def some_image(width=90, height=70):
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
@@ -64,13 +64,9 @@ def test_mini(assets):
 def test_mini_with_weights_of_ones_own(assets, tmp_path):
     other = tiny_clip(seed=6, context_length=48).model
     torch.save({"state_dict": other.state_dict()}, tmp_path / "mine.pt")
-    assert torch.equal(
-        load_clip("mini", pretrained=tmp_path / "mine.pt").model.text_projection, other.text_projection
-    )
+    assert torch.equal(load_clip("mini", pretrained=tmp_path / "mine.pt").model.text_projection, other.text_projection)
     torch.save(other.state_dict(), tmp_path / "plain.pt")
-    assert torch.equal(
-        load_clip(pretrained=str(tmp_path / "plain.pt")).model.text_projection, other.text_projection
-    )
+    assert torch.equal(load_clip(pretrained=str(tmp_path / "plain.pt")).model.text_projection, other.text_projection)
 
 
 @pytest.mark.parametrize("gone", ["miniclip.safetensors", "miniclip.json", "checksums.json"])
@@ -152,7 +148,7 @@ def weights(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("name", clip_models.PAPER)
+@pytest.mark.parametrize("name", clip_models.PAPER_MODELS)
 @pytest.mark.parametrize("local", [True, False])
 def test_the_papers_models_have_quick_gelu_and_are_frozen(small_open_clip, weights, monkeypatch, name, local):
     monkeypatch.setattr("open_clip.factory.download_pretrained", lambda *args, **options: str(weights))
@@ -178,7 +174,7 @@ def test_quick_gelu_mismatch_is_an_error(small_open_clip, weights, monkeypatch):
         load_clip("ViT-B-32", pretrained="laion2b_s34b_b79k")
 
 
-@pytest.mark.parametrize("name", clip_models.PAPER)
+@pytest.mark.parametrize("name", clip_models.PAPER_MODELS)
 def test_no_network_says_what_to_download_and_where(small_open_clip, monkeypatch, name):
     def offline(*args, **options):
         raise OSError("no route to host")
@@ -222,7 +218,7 @@ def test_weights_that_do_not_fit(small_open_clip, tmp_path):
 
 @pytest.mark.parametrize("size", [(90, 70), (64, 64), (40, 300), (300, 20), (2, 900)])
 def test_train_transform_is_torchvisions_with_a_generator_of_its_own(size):
-    transform, image = tiny_clip().train_transform, picture(*size)
+    transform, image = tiny_clip().train_transform, some_image(*size)
     reference = T.Compose(
         [
             T.RandomResizedCrop(64, interpolation=T.InterpolationMode.BICUBIC),
@@ -250,7 +246,7 @@ def test_preprocess_is_the_papers_test_transform():
             T.Normalize(open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD),
         ]
     )
-    clip, image = tiny_clip(), picture()
+    clip, image = tiny_clip(), some_image()
     assert torch.equal(clip.preprocess(image), reference(image))
     assert (
         clip.preprocess(image.convert("L")).shape

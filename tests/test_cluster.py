@@ -10,9 +10,7 @@ joblib = pytest.importorskip("joblib")
 @pytest.mark.slow
 def test_joblibs_configuration_decides(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    cells = make_grid(
-        "mini", datasets=["IconAnimals"], shots=[1, 2], seeds=[1], variants=["zero_shot", "M4_end"]
-    )
+    cells = make_grid("mini", datasets=["IconAnimals"], shots=[1, 2], seeds=[1], methods=["zero_shot", "M4_end"])
     run_grid(cells, tmp_path / "one.jsonl", epochs=1, progress=False)
     used = []
     real = joblib.Parallel.__call__

@@ -1,4 +1,4 @@
-"""Split files, folders of one's own pictures, and what is wrong with them."""
+"""Split files, folders of one's own images, and what is wrong with them."""
 
 import gzip
 import json
@@ -12,7 +12,7 @@ from coop_edu.data.datasets import from_folder, load_dataset
 from coop_edu.data.split_file import SplitFileError, classnames_of, read_split, write_split
 from coop_edu.files import atomically, cache_folder
 
-from pictures import draw, make_dataset
+from tiny_images import draw, make_dataset
 
 SPLITS = Path(__file__).parent / "data" / "splits"
 
@@ -27,7 +27,7 @@ def write_rows(path, train=(), val=(), test=()):
 def test_the_authors_files_pass_every_check_and_survive_a_round_trip(packed, tmp_path, monkeypatch):
     text = gzip.decompress(packed.read_bytes()).decode()
     (tmp_path / "split.json").write_text(text)
-    monkeypatch.setattr(Path, "is_file", lambda self: True)  # the pictures are not here
+    monkeypatch.setattr(Path, "is_file", lambda self: True)  # the images are not here
     splits = read_split(tmp_path / "split.json", tmp_path / "images")
     write_split(tmp_path / "again.json", splits, tmp_path / "images")
     assert (tmp_path / "again.json").read_text() == text.rstrip("\n")
@@ -84,14 +84,14 @@ def test_labels_that_contradict_class_names_are_all_listed(tmp_path):
     )
 
 
-def test_all_missing_pictures_are_listed(tmp_path):
+def test_all_missing_images_are_listed(tmp_path):
     made = make_dataset(tmp_path, train=40)
     gone = [example.image for example in made.train[::2]]
     for image in gone:
         image.unlink()
     with pytest.raises(SplitFileError, match=r"40 problem(.|\n)*and 10 more") as caught:
         read_split(tmp_path / "Zoo" / "split_zhou_Zoo.json", tmp_path / "Zoo" / "images")
-    assert caught.value.problems == tuple(f"missing picture {image}" for image in gone)
+    assert caught.value.problems == tuple(f"missing image {image}" for image in gone)
 
 
 @pytest.mark.parametrize(
@@ -110,10 +110,10 @@ def test_a_damaged_split_file(tmp_path, text):
         read_split(tmp_path / "split.json", tmp_path)
 
 
-def test_no_split_file_and_no_pictures(tmp_path):
+def test_no_split_file_and_no_images(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"split_zhou_Zoo\.json"):
         read_split(tmp_path / "split_zhou_Zoo.json", tmp_path)
-    with pytest.raises(SplitFileError, match="no pictures at all"):
+    with pytest.raises(SplitFileError, match="no images at all"):
         read_split(write_rows(tmp_path / "split.json"), tmp_path)
 
 
@@ -129,12 +129,12 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert (tmp_path / "split.json").read_text() == "old"
 
 
-# ----------------------------------------------------------------------------------------- one's own pictures
+# ----------------------------------------------------------------------------------------- one's own images
 def test_from_folder_is_deterministic_complete_and_without_overlap(tmp_path):
     for name, n in (("dog", 10), ("cat", 3), ("hot_air_balloon", 20)):
         for i in range(n):
             draw(tmp_path / "mine" / name / f"{i}.{'PNG' if i % 2 else 'jpg'}", i)
-    (tmp_path / "mine" / "cat" / "notes.txt").write_text("not a picture")
+    (tmp_path / "mine" / "cat" / "notes.txt").write_text("not an image")
     (tmp_path / "mine" / ".git").mkdir()
     mine = from_folder(tmp_path / "mine")
     assert mine == from_folder(tmp_path / "mine")
@@ -144,8 +144,7 @@ def test_from_folder_is_deterministic_complete_and_without_overlap(tmp_path):
     counts = {s: [sum(e.label == y for e in part) for y in range(3)] for s, part in mine.splits.items()}
     assert counts == {"train": [1, 5, 10], "val": [1, 2, 4], "test": [1, 3, 6]}
     assert all(
-        example.classname == mine.classnames[example.label] == example.image.parent.name
-        for example in mine.train
+        example.classname == mine.classnames[example.label] == example.image.parent.name for example in mine.train
     )
     assert from_folder(tmp_path / "mine", seed=2).train != mine.train
 

@@ -21,8 +21,8 @@ from coop_edu.coop.trainer import Recipe, Trainer
 from coop_edu.data.batches import seeded
 from coop_edu.data.features import Features
 
-from pictures import make_examples
 from tiny_clip import tiny_clip
+from tiny_images import make_examples
 
 needs_accelerate = pytest.mark.skipif(
     importlib.util.find_spec("accelerate") is None, reason="Hugging Face Accelerate is not installed"
@@ -42,7 +42,7 @@ class Decayed(PromptLearner):
 CASES = {  # name: (options of the learner, of the recipe)
     "unified": ({}, {}),
     "class-specific, several views": ({"class_specific": True, "position": "middle"}, {"views": 2}),
-    "fresh pictures": ({"position": "front"}, {"views": "fresh", "batch_size": 5}),  # shares of 2 and 3
+    "fresh images": ({"position": "front"}, {"views": "fresh", "batch_size": 5}),  # shares of 2 and 3
     "classes in groups": ({"max_classes_at_once": 1}, {}),
     "bfloat16": ({}, {"precision": "bfloat16"}),
     "KgCoOp": ({"method": KgCoOp, "template": "a photo of a {}."}, {}),
@@ -59,7 +59,7 @@ def make(case, folder):
     options = {"method": PromptLearner, **options}
     learner = options.pop("method")(tiny_clip(), NAMES, n_ctx=3, seed=1, **options)
     if recipe.views == "fresh":
-        return learner, recipe, make_examples(folder / "pictures", NAMES, each=3)
+        return learner, recipe, make_examples(folder / "images", NAMES, each=3)
     shape = (13, 16) if recipe.views is None else (recipe.views, 13, 16)
     return learner, recipe, Features(torch.randn(shape, generator=seeded(0)), torch.arange(13) % 5, NAMES)
 
@@ -119,10 +119,8 @@ def two(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
     learner, recipe, data = make("unified", folder)
     with pytest.raises(Stopped):  # one process starts this one, two go on with it
-        Trainer(
-            learner, recipe, checkpoint=folder / "unified.safetensors", callback=stop_after_one_epoch
-        ).fit(data)
-    make("fresh pictures", folder)
+        Trainer(learner, recipe, checkpoint=folder / "unified.safetensors", callback=stop_after_one_epoch).fit(data)
+    make("fresh images", folder)
     environment = {
         **os.environ,
         "ACCELERATE_USE_CPU": "true",
@@ -130,9 +128,7 @@ def two(request, tmp_path_factory):
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]),  # this copy of the library
     }
-    run = subprocess.run(
-        commands(request.param, folder), env=environment, capture_output=True, text=True, timeout=300
-    )
+    run = subprocess.run(commands(request.param, folder), env=environment, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr[-3000:]
     return folder, [torch.load(folder / f"process {rank}.pt") for rank in range(2)]
 
@@ -167,9 +163,7 @@ def test_two_processes_learn_what_one_learns(two, one_process, case):
 @pytest.mark.slow
 def test_process_0_alone_calls_back_and_writes(two):
     folder, (zero, one) = two
-    assert {case: zero[case]["calls"] for case in CASES} == {
-        case: 2 if case == "unified" else 3 for case in CASES
-    }
+    assert {case: zero[case]["calls"] for case in CASES} == {case: 2 if case == "unified" else 3 for case in CASES}
     assert all(one[case]["calls"] == 0 for case in CASES)
     for case in CASES:
         method = CASES[case][0].get("method", PromptLearner)

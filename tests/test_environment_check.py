@@ -72,9 +72,7 @@ def test_a_broken_package_is_not_called_missing(monkeypatch):
     assert "libfoo" in check.found and "--force-reinstall" in check.remedy
 
 
-@pytest.mark.parametrize(
-    ("version", "ok"), [("1.26.0", True), ("2.0", True), ("1.9.9", False), ("1.26+cpu", True)]
-)
+@pytest.mark.parametrize(("version", "ok"), [("1.26.0", True), ("2.0", True), ("1.9.9", False), ("1.26+cpu", True)])
 def test_versions_are_compared_as_numbers(monkeypatch, version, ok):
     monkeypatch.setattr(environment.metadata, "version", lambda package: version)
     assert environment._check_package("numpy", "numpy", "1.26").ok is ok

@@ -15,8 +15,8 @@ from coop_edu.evaluate.accuracy import accuracy, per_class_accuracy, predict
 from coop_edu.evaluate.domains import domain_generalisation
 from coop_edu.evaluate.seeds import mean_and_std
 
-from pictures import draw, make_examples
 from tiny_clip import tiny_clip
+from tiny_images import draw, make_examples
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def scores(predicted, labels, names=("cat", "dog", "eel")):
 def test_accuracy_and_per_class_in_percent(clip):
     data = scores([0, 0, 1, 1, 1, 2], [0, 0, 0, 0, 1, 1], ("cat", "dog"))
     assert accuracy(Fixed(clip), data) == pytest.approx(50)
-    assert per_class_accuracy(Fixed(clip), data) == {"cat": 50.0, "dog": 50.0}  # "eel" has no picture
+    assert per_class_accuracy(Fixed(clip), data) == {"cat": 50.0, "dog": 50.0}  # "eel" has no image
     assert per_class_accuracy(Fixed(clip), scores([2, 0], [2, 2], ("", "", "eel"))) == {"eel": 50.0}
 
 
@@ -57,16 +57,15 @@ def test_two_classes_of_one_name_keep_their_own_figures(clip):
 
 
 def test_probabilities_add_up_where_a_name_stands_twice(clip, tmp_path):
+    # let through in a list of this length
     names = (
         "missile",
         *(f"thing {n}" for n in range(198)),
         "missile",
-    )  # let through in a list of this length
+    )
     found = predict(ZeroShot(clip, names, "a {}."), draw(tmp_path / "a.png", 3))
     assert len(found) == 200 and sum(found.values()) == pytest.approx(1)
-    assert (
-        found["missile (class 0)"] == pytest.approx(found["missile (class 199)"]) and "missile" not in found
-    )
+    assert found["missile (class 0)"] == pytest.approx(found["missile (class 199)"]) and "missile" not in found
 
 
 def test_examples_and_features_agree_and_the_cache_is_passed_on(clip, tmp_path):
@@ -81,9 +80,7 @@ def test_text_features_are_computed_once(clip, monkeypatch):
     learner = PromptLearner(clip, ["cat", "dog"], n_ctx=2)
     calls, original = [], learner.forward
     monkeypatch.setattr(learner, "forward", lambda ctx: calls.append(1) or original(ctx))
-    data = Features(
-        torch.randn(500, 16, generator=torch.Generator().manual_seed(0)), torch.zeros(500).long(), ("cat",)
-    )
+    data = Features(torch.randn(500, 16, generator=torch.Generator().manual_seed(0)), torch.zeros(500).long(), ("cat",))
     accuracy(learner, data)
     assert len(calls) == 1 and learner.ctx.grad is None
 
@@ -97,7 +94,7 @@ def test_data_and_classifier_that_disagree(clip):
 
 
 def test_augmented_views_are_not_for_evaluation(clip):
-    views = replace(scores([0], [0]), images=torch.zeros(2, 1, 3))
+    views = replace(scores([0], [0]), image_features=torch.zeros(2, 1, 3))
     with pytest.raises(ValueError, match="views=None"):
         accuracy(Fixed(clip), views)
 
@@ -114,12 +111,10 @@ def test_predict_in_every_form(clip, tmp_path):
         for form in (path, str(path), path.read_bytes(), Image.open(path), np.asarray(Image.open(path))):
             found = predict(classifier, form)
             assert found == pytest.approx(dict(zip(("cat", "dog", "eel"), expected, strict=True)))
-            assert list(found.values()) == sorted(expected, reverse=True) and sum(
-                found.values()
-            ) == pytest.approx(1)
+            assert list(found.values()) == sorted(expected, reverse=True) and sum(found.values()) == pytest.approx(1)
 
 
-def test_predict_names_a_corrupt_picture(clip, tmp_path):
+def test_predict_names_a_corrupt_image(clip, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"nonsense")
     with pytest.raises(ValueError, match=r"broken\.png"):
         predict(Fixed(clip), tmp_path / "broken.png")
@@ -143,7 +138,7 @@ def test_each_variant_is_scored_over_its_own_classes(clip, domains):
     found = domain_generalisation(learner, domains[0], domains[1:], progress=False)
     features = extract_features(clip, domains[1].test, progress=False)
     with torch.no_grad():
-        columns = learner.logits(features.images)[:, [2, 0]]  # eel, cat
+        columns = learner.logits(features.image_features)[:, [2, 0]]  # eel, cat
     assert list(found) == ["Source", "A", "R"]
     assert found["A"] == pytest.approx(100 * (columns.argmax(dim=1) == features.labels).float().mean().item())
     assert found["R"] == 100.0  # one class: over its own classes, it cannot miss

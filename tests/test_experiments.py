@@ -28,8 +28,8 @@ from coop_edu.grid.results import Cell, read_results
 from coop_edu.grid.run import make_grid, run_grid
 from coop_edu.scales import SCALES
 
-from pictures import make_dataset
 from tiny_clip import tiny_clip
+from tiny_images import make_dataset
 
 TESTS = Path(__file__).parent
 SEEDS = (1, 2, 3)
@@ -72,7 +72,7 @@ def ten_lines():
 
 
 def grid(**options):
-    chosen = {"datasets": ["Zoo", "Farm"], "shots": [1, 2], "seeds": [1], "variants": ["zero_shot", "M2_end"]}
+    chosen = {"datasets": ["Zoo", "Farm"], "shots": [1, 2], "seeds": [1], "methods": ["zero_shot", "M2_end"]}
     return make_grid("mini", **{**chosen, **options})
 
 
@@ -80,7 +80,7 @@ def grid(**options):
 def test_a_cell_is_what_the_library_says_by_hand(tiny, tmp_path):
     zoo = workspace.get_dataset("Zoo", None)
     hand_written, learned = make_grid(
-        "mini", datasets=["Zoo"], shots=[2], seeds=[3], variants=["zero_shot", "M2_mid_CSC"]
+        "mini", datasets=["Zoo"], shots=[2], seeds=[3], methods=["zero_shot", "M2_mid_CSC"]
     )[::-1]
     assert (hand_written.shots, hand_written.seed, learned.shots, learned.seed) == (0, 0, 2, 3)
     line = run_cell(hand_written)
@@ -99,14 +99,14 @@ def test_a_cell_is_what_the_library_says_by_hand(tiny, tmp_path):
 
 
 def test_seeds_together_have_the_figures_of_each_alone(tiny):
-    three = make_grid("mini", datasets=["Zoo"], shots=[2], seeds=SEEDS, variants=["M2_end"])
+    three = make_grid("mini", datasets=["Zoo"], shots=[2], seeds=SEEDS, methods=["M2_end"])
     assert [line["figures"] for line in run_cells(three, epochs=3)] == [
         run_cell(cell, epochs=3)["figures"] for cell in three
     ]
 
 
 def test_a_long_list_is_not_encoded_whole(tiny, monkeypatch):
-    (cell,) = make_grid("mini", datasets=["Zoo"], shots=[1], seeds=[1], variants=["M2_end"])
+    (cell,) = make_grid("mini", datasets=["Zoo"], shots=[1], seeds=[1], methods=["M2_end"])
     expected = run_cell(cell, epochs=2)
     monkeypatch.setattr(workspace, "WHOLE", 3)
     banks, real = [], workspace.FeatureBank
@@ -124,9 +124,9 @@ def test_the_recipe_of_the_paper_scale():
     assert recipe_of(replace(cell, dataset="ImageNet", shots=16)).epochs == 50
 
 
-@pytest.mark.parametrize("variant", ["ensemble_7", "ensemble_80", "linear_probe", "init_front"])
-def test_other_variants(tiny, variant):
-    cell = make_grid("mini", datasets=["Zoo"], shots=[1], seeds=[1], variants=[variant])[0]
+@pytest.mark.parametrize("method", ["ensemble_7", "ensemble_80", "linear_probe", "init_front"])
+def test_other_methods(tiny, method):
+    cell = make_grid("mini", datasets=["Zoo"], shots=[1], seeds=[1], methods=[method])[0]
     assert 0 <= run_cell(cell, epochs=1)["figures"]["accuracy"] <= 100
 
 
@@ -138,7 +138,7 @@ def test_base_to_new_trains_on_the_first_half_and_tests_on_both(tiny):
         datasets=["Zoo"],
         shots=[1],
         seeds=[1],
-        variants=["zero_shot", "M2_end"],
+        methods=["zero_shot", "M2_end"],
         protocol="base-to-new",
     )
     by_hand = ZeroShot(tiny, CLASSES[3:], zoo.template)
@@ -146,13 +146,13 @@ def test_base_to_new_trains_on_the_first_half_and_tests_on_both(tiny):
     assert zero_shot["new"] == round(accuracy(by_hand, relabel(zoo.test, 3)), 4)
     assert set(run_cell(cells[0], epochs=1)["figures"]) == {"base", "new", "H"}
     with pytest.raises(ValueError, match="cannot be tested on new classes"):
-        make_grid("mini", variants=["M16_end_CSC"], protocol="base-to-new")
+        make_grid("mini", methods=["M16_end_CSC"], protocol="base-to-new")
 
 
 def test_domains_go_to_the_variants(tiny, monkeypatch):
     scale = replace(SCALES["mini"], source="Zoo", variants=("Farm", "Zoo", "Farm", "Farm"))
     monkeypatch.setitem(SCALES, "mini", scale)
-    (cell,) = make_grid("mini", variants=["zero_shot"], protocol="domains")
+    (cell,) = make_grid("mini", methods=["zero_shot"], protocol="domains")
     assert cell.dataset == "Zoo" and set(run_cell(cell)["figures"]) == {"Zoo", "Farm"}
     with pytest.raises(ValueError, match="variants are those of Zoo"):
         make_grid("mini", datasets=["Farm"], protocol="domains")
@@ -161,12 +161,12 @@ def test_domains_go_to_the_variants(tiny, monkeypatch):
 @pytest.mark.parametrize(
     "options, why",
     [
-        ({"variants": ["M16"]}, "unknown variant 'M16'"),
+        ({"methods": ["M16"]}, "unknown method 'M16'"),
         ({"protocol": "few"}, "protocol of"),
         ({"shots": [0]}, "at least 1"),
         ({"seeds": [0]}, "at least 1"),
         ({"datasets": "Zoo"}, r"datasets as a list, got the text 'Zoo': for one, \['Zoo'\]"),
-        ({"variants": "zero_shot"}, "variants as a list"),
+        ({"methods": "zero_shot"}, "methods as a list"),
     ],
 )
 def test_a_grid_that_cannot_be(options, why):
@@ -182,9 +182,7 @@ def test_finished_cells_are_skipped_and_the_file_is_sorted(tiny, tmp_path, monke
     first = run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
     ran = []
     real = experiments.run_cells
-    monkeypatch.setattr(
-        experiments, "run_cells", lambda cells, *rest: ran.extend(cells) or real(cells, *rest)
-    )
+    monkeypatch.setattr(experiments, "run_cells", lambda cells, *rest: ran.extend(cells) or real(cells, *rest))
     lines = run_grid(grid(), file, epochs=1, progress=False)
     assert len(lines) == 6 and {cell.dataset for cell in ran} == {"Farm"} and lines[3:] == first
     assert run_grid(grid()[::-1], file, epochs=1, progress=False) == lines[::-1] and len(ran) == 3
@@ -288,9 +286,7 @@ def test_values_of_another_type_are_no_result(tmp_path, change):
     if isinstance(change.get("cell"), dict):
         change = {"cell": {**line["cell"], **change["cell"]}}
     file.write_text(json.dumps({**line, **change}) + "\n" + json.dumps([1]) + "\n")
-    with pytest.raises(
-        ValueError, match=r"line 1 of .*results\.jsonl is not a result \((its cell|'figures')"
-    ):
+    with pytest.raises(ValueError, match=r"line 1 of .*results\.jsonl is not a result \((its cell|'figures')"):
         read_results(file)
 
 
@@ -307,16 +303,12 @@ def test_lines_that_contradict_each_other_are_named(tmp_path, capsys):
     file, other = tmp_path / "results.jsonl", tmp_path / "other.jsonl"
     lines = ten_lines()
     changed = {**lines[2], "figures": {"accuracy": 1.5}}
-    file.write_text(
-        "".join(json.dumps(line) + "\n" for line in [*lines, lines[1]])
-    )  # the same twice: no harm
+    file.write_text("".join(json.dumps(line) + "\n" for line in [*lines, lines[1]]))  # the same twice: no harm
     assert list(read_results(file).values()) == lines
     other.write_text(json.dumps({**lines[2], "versions": {"torch": "9"}}) + "\n")
     assert list(read_results(file, other).values()) == lines  # another machine, the same figures
     other.write_text(json.dumps(changed) + "\n")
-    with pytest.raises(
-        ValueError, match=r"line 3 of .*results\.jsonl and line 1 of .*other\.jsonl(.|\n)*figures"
-    ):
+    with pytest.raises(ValueError, match=r"line 3 of .*results\.jsonl and line 1 of .*other\.jsonl(.|\n)*figures"):
         read_results(file, other)
     assert __main__.main(["report", str(file), str(other)]) == 1
     assert "line 3 of" in capsys.readouterr().err
@@ -416,7 +408,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_computed(
         locked = file if kind == "read-only" else tmp_path / "results.seconds.jsonl"
         locked.write_text("")
         locked.chmod(0o444)
-    options = ["--datasets", "Zoo", "--shots", "1", "--seeds", "1", "--variants", "zero_shot"]
+    options = ["--datasets", "Zoo", "--shots", "1", "--seeds", "1", "--methods", "zero_shot"]
     assert __main__.main(["run", "--results", str(file), *options]) == 1
     assert file.name in capsys.readouterr().err or kind == "times" or kind == "under a file"
 
@@ -464,7 +456,7 @@ use_tiny(Path({data!r}), setattr)
 real = experiments.run_cells
 experiments.run_cells = lambda cells, *rest: real(cells, *rest) if cells[0].shots else time.sleep(600)
 sys.argv = ["coop_edu", "run", "--results", {file!r}, "--datasets", "Zoo", "--shots", "1", "2", "--seeds", "1",
-            "--variants", "zero_shot", "M2_end", "--epochs", "1"]
+            "--methods", "zero_shot", "M2_end", "--epochs", "1"]
 runpy.run_module("coop_edu", run_name="__main__")
 """
 
@@ -534,9 +526,7 @@ def test_of_seeds_that_learn_together_a_missing_one_is_learned_as_before(tiny, t
     run_grid(grid(seeds=SEEDS), file, epochs=1, progress=False)
     whole = file.read_bytes()
     for lost in range(len(whole.splitlines())):
-        file.write_bytes(
-            b"".join(line for n, line in enumerate(whole.splitlines(keepends=True)) if n != lost)
-        )
+        file.write_bytes(b"".join(line for n, line in enumerate(whole.splitlines(keepends=True)) if n != lost))
         run_grid(grid(seeds=SEEDS), file, epochs=1, progress=False)
         assert file.read_bytes() == whole
 
@@ -544,20 +534,16 @@ def test_of_seeds_that_learn_together_a_missing_one_is_learned_as_before(tiny, t
 @pytest.mark.slow
 def test_two_processes_give_the_same_bytes(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    cells = make_grid(
-        "mini", datasets=["IconAnimals"], shots=[1], seeds=[1, 2], variants=["zero_shot", "M4_end"]
-    )
+    cells = make_grid("mini", datasets=["IconAnimals"], shots=[1], seeds=[1, 2], methods=["zero_shot", "M4_end"])
     run_grid(cells, tmp_path / "one.jsonl", epochs=2, progress=False)
     run_grid(cells, tmp_path / "two.jsonl", epochs=2, jobs=2, progress=False)
     assert (tmp_path / "one.jsonl").read_bytes() == (tmp_path / "two.jsonl").read_bytes()
 
 
 # ------------------------------------------------------------------------------------------------ commands, reports
-def line_of(dataset, variant, percent, shots=0, seed=0, protocol="few-shot"):
-    cell = Cell("mini", "mini", protocol, dataset, variant, shots, seed)
-    figures = (
-        {"accuracy": percent} if protocol == "few-shot" else {"IconNet": percent, "IconNet-A": percent / 2}
-    )
+def line_of(dataset, method, percent, shots=0, seed=0, protocol="few-shot"):
+    cell = Cell("mini", "mini", protocol, dataset, method, shots, seed)
+    figures = {"accuracy": percent} if protocol == "few-shot" else {"IconNet": percent, "IconNet-A": percent / 2}
     return cell, {"cell": vars(cell), "figures": figures, "recipe": None, "versions": {}, "too few": {}}
 
 
@@ -590,11 +576,7 @@ def test_the_papers_curves_stand_beside_ones_own():
     own = report.curves(some_results())
     assert own["IconFood"] == {"zero-shot": {0: [60.0]}, "CoOp": {16: [70.0, 74.0]}}
     paper = report.published("IconWeather", ["zero_shot", "M16_end", "M4_end"])  # modelled on EuroSAT
-    assert (
-        paper["zero-shot (paper)"] == {0: [37.56]}
-        and paper["CoOp (paper)"][16] == [83.53]
-        and len(paper) == 2
-    )
+    assert paper["zero-shot (paper)"] == {0: [37.56]} and paper["CoOp (paper)"][16] == [83.53] and len(paper) == 2
     assert report.published("OxfordFlowers", ["M16_end_CSC"])["CoOp, class-specific (paper)"][16] == [95.59]
     assert len(report.published("DescribableTextures", ["linear_probe"])["linear probe (paper)"]) == 5
     drawn = report.figure(some_results())
@@ -618,13 +600,13 @@ def test_the_commands(tiny, tmp_path, capsys):
         "--epochs",
         "1",
     ]
-    assert __main__.main([*options, "--variants", "zero_shot", "M2_end"]) == 0
+    assert __main__.main([*options, "--methods", "zero_shot", "M2_end"]) == 0
     assert "2 cells, 0 of them" in capsys.readouterr().out
-    assert __main__.main([*options, "--variants", "zero_shot", "M2_end"]) == 0
+    assert __main__.main([*options, "--methods", "zero_shot", "M2_end"]) == 0
     printed = capsys.readouterr().out
     assert "2 cells, 2 of them" in printed and "M2_end, 1 shots" in printed
     assert __main__.main(["report", str(file), "--figure", str(drawn)]) == 0 and drawn.stat().st_size > 1000
     assert __main__.main(["report", str(tmp_path / "none.jsonl")]) == 1
     assert "no results file" in capsys.readouterr().err
-    assert __main__.main([*options, "--variants", "M2"]) == 1
-    assert "unknown variant" in capsys.readouterr().err
+    assert __main__.main([*options, "--methods", "M2"]) == 1
+    assert "unknown method" in capsys.readouterr().err

@@ -20,8 +20,8 @@ from coop_edu.data.features import FeatureBank, extract_features
 from coop_edu.data.images import load_image
 from coop_edu.data.labels import label_names
 
-from pictures import draw, make_examples
 from tiny_clip import tiny_clip
+from tiny_images import draw, make_examples
 
 
 @pytest.fixture(scope="module")
@@ -42,43 +42,41 @@ def extract(clip, examples, **options):
 def test_plain_features_are_what_the_encoder_says(clip, examples):
     found = extract(clip, examples, batch_size=3)
     images = torch.stack([clip.preprocess(Image.open(example.image).convert("RGB")) for example in examples])
-    torch.testing.assert_close(found.images, clip.encode_image(images))
-    assert found.images.shape == (8, 16) and found.images.dtype == torch.float32
-    assert (
-        found.labels.tolist() == [0] * 4 + [1] * 4 and found.classnames == ("cat", "dog") and len(found) == 8
-    )
+    torch.testing.assert_close(found.image_features, clip.encode_image(images))
+    assert found.image_features.shape == (8, 16) and found.image_features.dtype == torch.float32
+    assert found.labels.tolist() == [0] * 4 + [1] * 4 and found.classnames == ("cat", "dog") and len(found) == 8
 
 
 def test_views_are_seeded_and_independent_of_batch_size_workers_and_global_state(clip, examples):
     torch.manual_seed(1)
     state = torch.get_rng_state()
-    one = extract(clip, examples, views=3, seed=5, batch_size=2).images
+    one = extract(clip, examples, views=3, seed=5, batch_size=2).image_features
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(2)
     assert one.shape == (3, 8, 16)
-    torch.testing.assert_close(extract(clip, examples, views=3, seed=5, batch_size=7).images, one)
-    torch.testing.assert_close(extract(clip, examples, views=3, seed=5, batch_size=2, workers=2).images, one)
-    assert not torch.allclose(extract(clip, examples, views=3, seed=6).images, one)
-    assert not torch.allclose(one[0], one[1]) and not torch.allclose(one[0], extract(clip, examples).images)
-    torch.testing.assert_close(extract(clip, examples, views=1, seed=5).images, one[:1])
+    torch.testing.assert_close(extract(clip, examples, views=3, seed=5, batch_size=7).image_features, one)
+    torch.testing.assert_close(extract(clip, examples, views=3, seed=5, batch_size=2, workers=2).image_features, one)
+    assert not torch.allclose(extract(clip, examples, views=3, seed=6).image_features, one)
+    assert not torch.allclose(one[0], one[1]) and not torch.allclose(one[0], extract(clip, examples).image_features)
+    torch.testing.assert_close(extract(clip, examples, views=1, seed=5).image_features, one[:1])
 
 
 def test_a_view_is_the_train_transform_with_the_generator_of_seed_view_and_position(clip, examples):
     image = clip.train_transform(load_image(examples[6].image), batches.seeded(5, 1, 6))
     expected = clip.encode_image(image[None])[0]
     torch.testing.assert_close(
-        extract(clip, examples, views=2, seed=5).images[1, 6], expected, rtol=1e-4, atol=1e-5
+        extract(clip, examples, views=2, seed=5).image_features[1, 6], expected, rtol=1e-4, atol=1e-5
     )
 
 
 def test_reading_can_be_sent_to_a_worker_process(clip, examples):
-    again = pickle.loads(pickle.dumps(batches.Pictures(clip, examples, seed=1)))
-    assert torch.equal(again[2, None], batches.Pictures(clip, examples, seed=1)[2, None])
-    assert torch.equal(again[2, 7], batches.Pictures(clip, examples, seed=1)[2, 7])
+    again = pickle.loads(pickle.dumps(batches.Images(clip, examples, seed=1)))
+    assert torch.equal(again[2, None], batches.Images(clip, examples, seed=1)[2, None])
+    assert torch.equal(again[2, 7], batches.Images(clip, examples, seed=1)[2, 7])
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_picture_is_read_once_for_all_its_views(clip, examples, workers, monkeypatch, tmp_path):
+def test_an_image_is_read_once_for_all_its_views(clip, examples, workers, monkeypatch, tmp_path):
     log = tmp_path / "read"
     log.touch()
     original = batches.load_image
@@ -94,9 +92,9 @@ def test_a_picture_is_read_once_for_all_its_views(clip, examples, workers, monke
 
 
 def test_precision_is_full_inside_an_autocast(clip, examples):
-    exact = extract(clip, examples).images
+    exact = extract(clip, examples).image_features
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(extract(clip, examples).images, exact)
+        assert torch.equal(extract(clip, examples).image_features, exact)
 
 
 def test_processes_read_where_a_gpu_would_wait(monkeypatch):
@@ -123,18 +121,18 @@ def test_nothing_to_encode(clip):
         extract(clip, [])
 
 
-def test_labels_without_pictures_and_labels_with_two_names(examples):
+def test_labels_without_images_and_labels_with_two_names(examples):
     assert label_names([examples[0], Example(examples[0].image, 2, "eel")]) == ("cat", "", "eel")
     with pytest.raises(ValueError, match="label 0 is 'cat' and 'dog'"):
         label_names([examples[0], Example(examples[0].image, 0, "dog")])
 
 
-def test_every_unreadable_picture_is_named_at_once(clip, examples):
+def test_every_unreadable_image_is_named_at_once(clip, examples):
     examples[1].image.write_bytes(examples[1].image.read_bytes()[:200])
-    examples[3].image.write_text("not a picture")
+    examples[3].image.write_text("not an image")
     examples[6].image.unlink()
     for options in ({}, {"views": 2}, {"workers": 2}):
-        with pytest.raises(ValueError, match=r"3 picture\(s\)") as caught:
+        with pytest.raises(ValueError, match=r"3 image\(s\)") as caught:
             extract(clip, examples, batch_size=2, **options)
         assert all(str(examples[i].image) in str(caught.value) for i in (1, 3, 6))
         assert str(examples[0].image) not in str(caught.value)
@@ -154,12 +152,10 @@ def test_the_cache_is_used_when_nothing_changed(clip, examples, tmp_path, monkey
     same_model = extract(tiny_clip(), examples, views=2, cache=tmp_path / "cache")
     assert len(calls) == 1
     for other in (again, same_model):
-        assert torch.equal(first.images, other.images) and torch.equal(first.labels, other.labels)
+        assert torch.equal(first.image_features, other.image_features) and torch.equal(first.labels, other.labels)
 
 
-@pytest.mark.parametrize(
-    "change", ["weights", "views", "seed", "order", "fewer", "touched", "resized", "transform"]
-)
+@pytest.mark.parametrize("change", ["weights", "views", "seed", "order", "fewer", "touched", "resized", "transform"])
 def test_a_stale_cache_is_not_used(clip, examples, tmp_path, monkeypatch, change):
     options = {"views": 2, "seed": 0, "cache": tmp_path / "cache"}
     extract(clip, examples, **options)
@@ -183,15 +179,17 @@ def test_a_stale_cache_is_not_used(clip, examples, tmp_path, monkeypatch, change
         clip = dataclasses.replace(clip, train_transform=wider)
     found = extract(clip, examples, **options)
     assert len(calls) == 1
-    torch.testing.assert_close(found.images, extract(clip, examples, **{**options, "cache": None}).images)
+    torch.testing.assert_close(
+        found.image_features, extract(clip, examples, **{**options, "cache": None}).image_features
+    )
 
 
 def test_transforms_of_one_name_are_told_apart(clip, examples, tmp_path):
     def times(factor):
-        return dataclasses.replace(clip, preprocess=lambda picture: factor * clip.preprocess(picture))
+        return dataclasses.replace(clip, preprocess=lambda image: factor * clip.preprocess(image))
 
-    twice, thrice = (extract(times(n), examples, cache=tmp_path / "cache").images for n in (2, 3))
-    torch.testing.assert_close(thrice, extract(times(3), examples).images)
+    twice, thrice = (extract(times(n), examples, cache=tmp_path / "cache").image_features for n in (2, 3))
+    torch.testing.assert_close(thrice, extract(times(3), examples).image_features)
     assert not torch.allclose(twice, thrice) and len(list((tmp_path / "cache").iterdir())) == 2
 
 
@@ -221,17 +219,15 @@ def damage_shape(path):
     save_file({"images": images.view(images.shape[::-1])}, path, metadata)
 
 
-@pytest.mark.parametrize(
-    "damage", [damage_truncate, damage_flip, damage_text, damage_no_checksum, damage_shape]
-)
+@pytest.mark.parametrize("damage", [damage_truncate, damage_flip, damage_text, damage_no_checksum, damage_shape])
 def test_a_damaged_cache_is_recomputed_and_mended(clip, examples, tmp_path, damage, recwarn):
     good = extract(clip, examples, cache=tmp_path / "cache")
     (path,) = (tmp_path / "cache").iterdir()
     damage(path)
     with pytest.warns(UserWarning, match="damaged"):
-        assert torch.equal(extract(clip, examples, cache=tmp_path / "cache").images, good.images)
+        assert torch.equal(extract(clip, examples, cache=tmp_path / "cache").image_features, good.image_features)
     recwarn.clear()
-    assert torch.equal(extract(clip, examples, cache=tmp_path / "cache").images, good.images)
+    assert torch.equal(extract(clip, examples, cache=tmp_path / "cache").image_features, good.image_features)
     assert not recwarn.list and list((tmp_path / "cache").iterdir()) == [path]
 
 
@@ -243,7 +239,7 @@ def test_a_full_or_read_only_cache_costs_time_but_no_features(clip, examples, tm
     monkeypatch.setattr(feature_cache, "save_file", full)
     with pytest.warns(UserWarning, match="No space left"):
         found = extract(clip, examples, cache=tmp_path / "cache")
-    assert torch.equal(found.images, extract(clip, examples).images)
+    assert torch.equal(found.image_features, extract(clip, examples).image_features)
     assert list((tmp_path / "cache").iterdir()) == []
     (tmp_path / "file").write_text("not a folder")
     with pytest.warns(UserWarning, match="could not keep"):
@@ -251,7 +247,7 @@ def test_a_full_or_read_only_cache_costs_time_but_no_features(clip, examples, tm
 
 
 # ------------------------------------------------------------------------------------------------- load_image
-def test_the_same_picture_in_every_form(tmp_path):
+def test_the_same_image_in_every_form(tmp_path):
     path = draw(tmp_path / "a.png", 3)
     expected = np.asarray(Image.open(path).convert("RGB"))
     forms = [
@@ -264,11 +260,11 @@ def test_the_same_picture_in_every_form(tmp_path):
         expected.astype(np.float32) / 255,
     ]
     for form in forms:
-        picture = load_image(form)
-        assert picture.mode == "RGB" and np.array_equal(np.asarray(picture), expected)
+        image = load_image(form)
+        assert image.mode == "RGB" and np.array_equal(np.asarray(image), expected)
 
 
-def test_grey_transparent_and_palette_pictures():
+def test_grey_transparent_and_palette_images():
     grey = np.full((4, 5), 7, dtype=np.uint8)
     assert np.asarray(load_image(grey)).tolist() == np.full((4, 5, 3), 7).tolist()
     clear = Image.new("RGBA", (2, 2), (0, 0, 0, 0))
@@ -278,7 +274,7 @@ def test_grey_transparent_and_palette_pictures():
     assert load_image(buffer.getvalue()).mode == "RGB"
 
 
-def test_what_is_no_picture(tmp_path):
+def test_what_is_no_image(tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(draw(tmp_path / "a.png", 3).read_bytes()[:150])
     with pytest.raises(ValueError, match=r"broken\.png"):
@@ -307,13 +303,13 @@ def test_arrays_of_another_shape_or_range(array):
 
 
 # ------------------------------------------------------------------------------------------------------- the bank
-def test_a_bank_gives_the_features_of_the_pictures_asked_for(clip, examples, monkeypatch):
+def test_a_bank_gives_the_features_of_the_images_asked_for(clip, examples, monkeypatch):
     calls = count_encodings(monkeypatch)
-    bank = FeatureBank(clip, [*examples, *examples[:3]], progress=False)  # one picture twice: encoded once
-    assert len(bank.images) == len(examples) and len(calls) == 1
+    bank = FeatureBank(clip, [*examples, *examples[:3]], progress=False)  # one image twice: encoded once
+    assert len(bank.image_features) == len(examples) and len(calls) == 1
     some = [examples[6], replace(examples[1], label=5, classname="first"), examples[6]]
     found, expected = bank(some), extract(clip, some)
-    torch.testing.assert_close(found.images, expected.images)
+    torch.testing.assert_close(found.image_features, expected.image_features)
     assert found.labels.tolist() == expected.labels.tolist() == [1, 5, 1]
     assert found.classnames == expected.classnames
     assert len(calls) == 2  # the second is the plain extraction above

@@ -29,11 +29,7 @@ DATASETS = {name: read(name) for name in REFERENCE}
 
 
 def some(counts):
-    return [
-        Example(Path(f"{name}{i}.png"), y, name)
-        for y, (name, n) in enumerate(counts.items())
-        for i in range(n)
-    ]
+    return [Example(Path(f"{name}{i}.png"), y, name) for y, (name, n) in enumerate(counts.items()) for i in range(n)]
 
 
 def test_there_are_sixty_reference_entries():
@@ -41,7 +37,7 @@ def test_there_are_sixty_reference_entries():
 
 
 @pytest.mark.parametrize("name, entry", ENTRIES)
-def test_same_pictures_in_the_same_order_as_the_authors(name, entry):
+def test_same_images_in_the_same_order_as_the_authors(name, entry):
     shots, seed = (int(part) for part in entry.replace("-shot seed", "").split())
     train, val = sample_train_val(DATASETS[name], shots, seed)
     assert [example.image.as_posix() for example in train] == REFERENCE[name][entry]["train"]
@@ -69,9 +65,7 @@ def test_too_few_gives_all_in_order_names_the_class_and_draws_nothing():
 
 
 def test_too_few_of_two_classes_of_one_name_counts_each():
-    examples = [
-        Example(Path(f"{n}.png"), label, "crane") for label, many in ((0, 3), (2, 1)) for n in range(many)
-    ]
+    examples = [Example(Path(f"{n}.png"), label, "crane") for label, many in ((0, 3), (2, 1)) for n in range(many)]
     assert too_few(examples, 4) == {"crane (class 0)": 3, "crane (class 2)": 1}
     assert too_few(examples, 2) == {"crane (class 2)": 1}  # together they would be enough
     assert too_few([], 1) == {}

@@ -35,8 +35,8 @@ from coop_edu.grid.run import make_grid
 from coop_edu.records import parse_json, record
 from coop_edu.teaching.environment import check_environment
 
-from pictures import make_dataset, make_examples
 from tiny_clip import tiny_clip
+from tiny_images import make_dataset, make_examples
 
 NAMES = ("cat", "dog")
 
@@ -175,9 +175,7 @@ def test_deep_facts_and_options_that_there_are_not(clip, tmp_path):
     (tmp_path / "empty").mkdir()
     save_prompt(PromptLearner(clip, NAMES, n_ctx=2), path)
     changed_header(path, classnames=["cat", "Cat"])
-    with pytest.raises(
-        ValueError, match=r"p\.safetensors does not make a PromptLearner(.|\n)*more than once"
-    ):
+    with pytest.raises(ValueError, match=r"p\.safetensors does not make a PromptLearner(.|\n)*more than once"):
         load_prompt(path, clip)
 
 
@@ -392,16 +390,12 @@ def test_the_check_reports_a_missing_home(monkeypatch):
         user_path("~nobody-of-this-name/x")
 
 
-@pytest.mark.skipif(
-    not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can become somebody else"
-)
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can become somebody else")
 def test_the_check_runs_for_a_user_without_an_entry(tmp_path):
     """As in a container started with -u 1234."""
     code = "import os, runpy; os.setuid(1234); runpy.run_module('coop_edu', run_name='__main__')"
     variables = {
-        k: v
-        for k, v in os.environ.items()
-        if k not in ("HOME", "COOP_EDU_CACHE", "XDG_CACHE_HOME", "USER", "LOGNAME")
+        k: v for k, v in os.environ.items() if k not in ("HOME", "COOP_EDU_CACHE", "XDG_CACHE_HOME", "USER", "LOGNAME")
     }
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=variables, timeout=300, check=False

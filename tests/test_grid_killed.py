@@ -12,7 +12,7 @@ from coop_edu.grid.results import read_results
 from coop_edu.scales import SCALES
 
 TASKS = [name for name in SCALES["mini"].tasks if name != SCALES["mini"].source]
-OPTIONS = ["--shots", "1", "2", "--seeds", "1", "--variants", "zero_shot", "M4_end", "--epochs", "2"]
+OPTIONS = ["--shots", "1", "2", "--seeds", "1", "--methods", "zero_shot", "M4_end", "--epochs", "2"]
 CELLS = len(TASKS) * 3  # zero-shot, and two numbers of shots
 
 

@@ -21,7 +21,7 @@ from coop_edu.data.iconnet import unpack
 from coop_edu.files import sha256
 from coop_edu.grid import workspace
 
-from pictures import make_dataset
+from tiny_images import make_dataset
 
 
 @pytest.fixture
@@ -116,9 +116,7 @@ def test_a_killed_process_leaves_no_half_cache_and_its_rubbish_goes_later(archiv
     process.join()
     (rubbish,) = (tmp_path / "cache").iterdir()
     target = unpack(archive, sha256(archive), tmp_path / "cache")
-    assert (
-        contents(target) == contents(tmp_path / "made") and rubbish.exists()
-    )  # it may be somebody's, in the making
+    assert contents(target) == contents(tmp_path / "made") and rubbish.exists()  # it may be somebody's, in the making
     os.utime(rubbish, (0, 0))  # there is nothing to unpack any more, and still it goes
     unpack(archive, sha256(archive), tmp_path / "cache")
     assert left_behind(tmp_path / "cache") == [target.name]
@@ -184,14 +182,12 @@ def test_load_dataset_unpacks_and_reads(shipped):
     assert all(example.image.is_file() for example in loaded.train)
     assert load_dataset("IconNet") == loaded
     sketch = load_dataset("IconNet-Sketch", root=shipped / "made")
-    assert (
-        not sketch.train and len(sketch.test) == 4 and sketch.test[0].image.is_relative_to(shipped / "made")
-    )
+    assert not sketch.train and len(sketch.test) == 4 and sketch.test[0].image.is_relative_to(shipped / "made")
 
 
-def test_a_picture_deleted_from_the_cache_is_named_with_the_remedy(shipped):
+def test_an_image_deleted_from_the_cache_is_named_with_the_remedy(shipped):
     load_dataset("IconNet").train[0].image.unlink()
-    with pytest.raises(ValueError, match=r"missing picture(.|\n)*Delete that folder"):
+    with pytest.raises(ValueError, match=r"missing image(.|\n)*Delete that folder"):
         load_dataset("IconNet")
 
 
@@ -206,7 +202,7 @@ def test_nobody_is_told_to_part_with_a_folder_of_their_own(shipped, monkeypatch,
             load_dataset("IconNet", root=root)
         assert "elete" not in str(caught.value)
     workspace._load_dataset.cache_clear()
-    options = ["--datasets", "IconNet", "--shots", "1", "--seeds", "1", "--variants", "zero_shot"]
+    options = ["--datasets", "IconNet", "--shots", "1", "--seeds", "1", "--methods", "zero_shot"]
     assert __main__.main(["run", "--results", str(shipped / "r.jsonl"), "--root", str(mine), *options]) == 1
     printed = capsys.readouterr().err
     assert "leave root out" in printed and "elete" not in printed
@@ -216,22 +212,18 @@ def test_no_advice_names_a_folder_to_delete_but_the_one_in_the_cache():
     """Of all our sources; a new one has to be looked at: is what it names ours?"""
     root = Path(iconnet.__file__).parents[2]
     texts = {
-        path: path.read_text(encoding="utf-8")
-        for path in [*root.glob("coop_edu/**/*.py"), *root.glob("scripts/*.py")]
+        path: path.read_text(encoding="utf-8") for path in [*root.glob("coop_edu/**/*.py"), *root.glob("scripts/*.py")]
     }
     advice = [
         path.name
         for path, text in texts.items()
         for line in text.splitlines()
-        if re.search(r"(?i)\bdelete\b|\brm -|git (checkout|restore) -- coop_edu/assets(?!/)", line)
-        and '"' in line
+        if re.search(r"(?i)\bdelete\b|\brm -|git (checkout|restore) -- coop_edu/assets(?!/)", line) and '"' in line
     ]
     assert advice == ["iconnet.py"]
 
 
-@pytest.mark.skipif(
-    not (Path(iconnet.ASSETS) / "iconnet.json").is_file(), reason="the assets are not built yet"
-)
+@pytest.mark.skipif(not (Path(iconnet.ASSETS) / "iconnet.json").is_file(), reason="the assets are not built yet")
 def test_the_shipped_archive_loads_whole():
     for name in iconnet.iconnet_cards():
         loaded = load_dataset(name)

@@ -8,12 +8,13 @@ from coop_edu.data.datasets import load_dataset
 from coop_edu.data.few_shot import sample_few_shot
 from coop_edu.data.imagenet import read_classnames
 
+# sorted: tench, goldfish, great white shark, tiger shark
 WNIDS = (
     "n01440764",
     "n01443537",
     "n01484850",
     "n01491361",
-)  # sorted: tench, goldfish, great white shark, tiger shark
+)
 LIST = "n01440764 tench\nn01443537 goldfish\nn01484850 great white shark\nn01491361 tiger shark\n"
 
 
@@ -42,9 +43,7 @@ def test_labels_are_ranks_of_sorted_folders_and_val_is_test(root, capsys):
     names = [example.image.name for example in loaded.train]
     assert len(names) == 16 and names == sorted(names)
     assert all(example.image.parent.name == WNIDS[example.label] for example in loaded.train)
-    assert sample_few_shot(loaded.train, 2, seed=1) == sample_few_shot(
-        load_dataset("ImageNet", root).train, 2, seed=1
-    )
+    assert sample_few_shot(loaded.train, 2, seed=1) == sample_few_shot(load_dataset("ImageNet", root).train, 2, seed=1)
     loaded.describe()
     printed = capsys.readouterr().out
     assert "cannot be reproduced" in printed and "non-commercial" in printed and "1,281,167" in printed
@@ -55,7 +54,7 @@ def test_the_root_may_come_from_the_environment(root, monkeypatch):
     assert load_dataset("ImageNet").classnames[0] == "tench"
 
 
-def test_without_training_pictures_it_can_still_be_tested_on(root):
+def test_without_training_images_it_can_still_be_tested_on(root):
     (root / "imagenet" / "images" / "train").rename(root / "elsewhere")
     loaded = load_dataset("ImageNet", root)
     assert loaded.train == () and len(loaded.test) == 4
@@ -71,9 +70,7 @@ def test_names_come_from_clip_where_there_is_no_list(root):
     )
     everything = read_classnames(root / "imagenet", root)
     assert len(everything) == 1000 and list(everything) == sorted(everything)
-    assert (
-        everything["n02281787"] == "gossamer-winged butterfly" and everything["n15075141"] == "toilet paper"
-    )
+    assert everything["n02281787"] == "gossamer-winged butterfly" and everything["n15075141"] == "toilet paper"
     assert len(set(everything.values())) == 998  # templates.IMAGENET_TWINS
 
 
@@ -124,13 +121,13 @@ def test_v2_folders_are_labels(root):
 def test_a_flat_val_folder_is_recognised_and_explained(root):
     val = root / "imagenet" / "images" / "val"
     for wnid in WNIDS:
-        for picture in (val / wnid).iterdir():
-            picture.rename(val / picture.name)
+        for image in (val / wnid).iterdir():
+            image.rename(val / image.name)
         (val / wnid).rmdir()
-    with pytest.raises(ValueError, match=r"val is flat: it holds 4 pictures side by side(.|\n)*valprep\.sh"):
+    with pytest.raises(ValueError, match=r"val is flat: it holds 4 images side by side(.|\n)*valprep\.sh"):
         load_dataset("ImageNet", root)
-    for picture in val.iterdir():
-        picture.unlink()
+    for image in val.iterdir():
+        image.unlink()
     with pytest.raises(ValueError, match=r"val is empty"):
         load_dataset("ImageNet", root)
 
@@ -145,7 +142,7 @@ def test_folders_that_would_shift_the_labels(root):
     (images / "val" / "n00000000").rmdir()
     (images / "val" / "lost+found").rmdir()
     (images / "val" / WNIDS[2] / "ILSVRC2012_val_00000002.JPEG").unlink()
-    with pytest.raises(ValueError, match=rf"without a picture: \['{WNIDS[2]}'\]"):
+    with pytest.raises(ValueError, match=rf"without an image: \['{WNIDS[2]}'\]"):
         load_dataset("ImageNet", root)
     (images / "val" / WNIDS[2]).rmdir()
     with pytest.raises(ValueError, match=rf"different classes: 1 stand(.|\n)*{WNIDS[2]}"):
@@ -160,9 +157,7 @@ def test_a_list_of_names_that_is_wrong(root, text):
 
 
 DEVKIT = "n01440764 1 tench\nn01443537 2 goldfish\nn01484850 3 great_white_shark\nn01491361 4 tiger_shark\n"
-KAGGLE = (
-    "n01440764 tench, Tinca tinca\nn01443537 goldfish\nn01484850 great white shark\nn01491361 tiger shark\n"
-)
+KAGGLE = "n01440764 tench, Tinca tinca\nn01443537 goldfish\nn01484850 great white shark\nn01491361 tiger shark\n"
 
 
 def test_a_column_of_numbers_is_no_part_of_the_names(root):

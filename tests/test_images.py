@@ -89,9 +89,7 @@ def test_a_mode_that_pillow_cannot_turn_into_rgb_is_named():
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
 def test_an_image_stands_upright(kind, orientation):
     """Turned as a camera stores it, for each of the eight orientations of EXIF."""
-    right = Image.fromarray(
-        np.kron(np.arange(6, dtype=np.uint8).reshape(2, 3) * 40, np.ones((16, 16), np.uint8))
-    )
+    right = Image.fromarray(np.kron(np.arange(6, dtype=np.uint8).reshape(2, 3) * 40, np.ones((16, 16), np.uint8)))
     undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Image.Transpose that leads back to what was stored
     stored = right if orientation == 1 else right.transpose(Image.Transpose(undo[orientation]))
     exif = Image.Exif()
@@ -102,9 +100,7 @@ def test_an_image_stands_upright(kind, orientation):
     assert abs(values(Image.open(file)) - np.array(right).astype(int)).mean() < 3
 
 
-@pytest.mark.parametrize(
-    "exif", [b"Exif\0\0" + b"\xff" * 40, b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\1" * 30, b"x"]
-)
+@pytest.mark.parametrize("exif", [b"Exif\0\0" + b"\xff" * 40, b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\1" * 30, b"x"])
 def test_a_damaged_orientation_loses_no_image(exif):
     file = io.BytesIO()
     Image.fromarray((RAMP // 257).astype(np.uint8)).save(file, "jpeg", exif=exif)

@@ -101,26 +101,23 @@ def test_one_style_of_a_drawing_is_never_in_training_and_another_in_the_test(dow
             assert part.setdefault(key, row["split"]) == row["split"], (task, key)
 
 
-def test_the_metadata_describe_the_shipped_pictures(downstream):
-    """Every picture in the archive has its row, and the hash in the row is the picture's (recomputed here)."""
+def test_the_metadata_describe_the_shipped_images(downstream):
+    """Every image in the archive has its row, and the hash in the row is the image's (recomputed here)."""
     with zipfile.ZipFile(ASSETS / "iconnet.zip") as archive:
         shipped = {name for name in archive.namelist() if name.endswith(".png")}
         described = {
-            f"{r['task']}/images/{r['class'].replace(' ', '_')}/{r['set']}--{r['name']}.png": r
-            for r in downstream
+            f"{r['task']}/images/{r['class'].replace(' ', '_')}/{r['set']}--{r['name']}.png": r for r in downstream
         }
         assert shipped == set(described)
         for name in sorted(shipped)[::40]:
-            picture = np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB"), np.float32)
-            assert picture.shape == (64, 64, 3)
-            difference = np.bitwise_count(
-                perceptual_hash(picture) ^ np.uint64(int(described[name]["hash"], 16))
-            )
+            image = np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB"), np.float32)
+            assert image.shape == (64, 64, 3)
+            difference = np.bitwise_count(perceptual_hash(image) ^ np.uint64(int(described[name]["hash"], 16)))
             assert difference <= 1, name  # one bit: a coefficient may lie exactly on the median
 
 
-def perceptual_hash(picture: np.ndarray) -> np.uint64:
-    gray = picture.mean(-1).reshape(32, 2, 32, 2).mean((1, 3))
+def perceptual_hash(image: np.ndarray) -> np.uint64:
+    gray = image.mean(-1).reshape(32, 2, 32, 2).mean((1, 3))
     k, x = np.meshgrid(np.arange(8), np.arange(32), indexing="ij")
     cosines = np.cos(np.pi * k * (2 * x + 1) / 64)
     low = (cosines @ gray @ cosines.T).flatten()

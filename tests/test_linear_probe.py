@@ -35,16 +35,14 @@ def blobs(seed, n=8, K=3, spread=2.0):
 
 def search_of_the_authors_script(train, val):
     """log10 C and validation accuracy of the same search written the long way: in double, every end fitted anew."""
-    x, y = train.images.numpy().astype(np.float64), train.labels.numpy()
-    val_x, val_y = val.images.numpy().astype(np.float64), val.labels.numpy()
+    x, y = train.image_features.numpy().astype(np.float64), train.labels.numpy()
+    val_x, val_y = val.image_features.numpy().astype(np.float64), val.labels.numpy()
 
     def score(log10_C):
         model = LogisticRegression(C=10.0**log10_C, max_iter=1000).fit(x, y)
         return (model.predict(val_x) == val_y).mean()
 
-    with threadpool_limits(
-        1, "blas"
-    ):  # lbfgs amplifies the last bit, in which products of several threads may differ
+    with threadpool_limits(1, "blas"):  # lbfgs amplifies the last bit, in which products of several threads may differ
         grid = [6.0, 4.0, 2.0, 0.0, -2.0, -4.0, -6.0]
         peak = grid[int(np.argmax([score(log10_C) for log10_C in grid]))]
         left, right = peak - 1, peak + 1
@@ -68,7 +66,7 @@ def test_finds_the_same_C_as_the_authors_search(seed, K):
 def assert_same_search(train, val):
     log10_C, model = search_C(train, val)
     assert model.coef_.dtype == np.float64
-    found = (log10_C, model.score(val.images.double().numpy(), val.labels.numpy()))
+    found = (log10_C, model.score(val.image_features.double().numpy(), val.labels.numpy()))
     assert found == search_of_the_authors_script(train, val)
 
 
@@ -83,7 +81,7 @@ def test_finds_the_same_C_on_the_shipped_drawings(task):
         train, val = (bank(part) for part in sample_train_val(dataset, shots, seed))
         assert_same_search(train, val)
     probe = LinearProbe(clip, dataset.classnames, train, val)
-    K, E = len(dataset.classnames), train.images.shape[1]
+    K, E = len(dataset.classnames), train.image_features.shape[1]
     assert probe.weight.shape == (K, E) and probe.bias.shape == (K,)
     assert probe.weight.dtype == probe.bias.dtype == torch.float32
 
@@ -93,26 +91,26 @@ def test_logits_are_those_of_the_chosen_model(clip, K):
     train, val = blobs(1, K=K), blobs(2, K=K)
     probe = LinearProbe(clip, NAMES[:K], train, val)
     model = LogisticRegression(C=10**probe.log10_C, max_iter=1000).fit(
-        train.images.double().numpy(), train.labels.numpy()
+        train.image_features.double().numpy(), train.labels.numpy()
     )
-    p = probe.logits(val.images).softmax(dim=1)
+    p = probe.logits(val.image_features).softmax(dim=1)
     assert p.shape == (K * 8, K)
-    np.testing.assert_allclose(p.numpy(), model.predict_proba(val.images.double().numpy()), atol=2e-5)
+    np.testing.assert_allclose(p.numpy(), model.predict_proba(val.image_features.double().numpy()), atol=2e-5)
 
 
 def test_learns(clip):
     probe = LinearProbe(clip, NAMES, blobs(1), blobs(2))
     test = blobs(3, n=50)
-    assert (probe.logits(test.images).argmax(dim=1) == test.labels).float().mean() > 0.9
+    assert (probe.logits(test.image_features).argmax(dim=1) == test.labels).float().mean() > 0.9
 
 
 def test_features_are_not_normalised(clip):
     train, val = blobs(1), blobs(2)
     probe = LinearProbe(clip, NAMES, train, val)
-    scaled = [Features(f.images * 0.01, f.labels, f.classnames) for f in (train, val)]
+    scaled = [Features(f.image_features * 0.01, f.labels, f.classnames) for f in (train, val)]
     assert LinearProbe(clip, NAMES, *scaled).log10_C != probe.log10_C
     assert not torch.allclose(
-        probe.logits(2 * val.images).softmax(1), probe.logits(val.images).softmax(1), atol=1e-3
+        probe.logits(2 * val.image_features).softmax(1), probe.logits(val.image_features).softmax(1), atol=1e-3
     )
 
 
@@ -120,7 +118,7 @@ def test_deterministic_and_its_columns(clip):
     one, two = (LinearProbe(clip, NAMES, blobs(1), blobs(2)) for _ in range(2))
     assert torch.equal(one.weight, two.weight)
     part = one.with_classnames(["eel", "cat"])
-    x = blobs(3).images
+    x = blobs(3).image_features
     assert torch.allclose(part.logits(x), one.logits(x)[:, [2, 0]]) and part.classnames == ("eel", "cat")
     with pytest.raises(ValueError, match=r"'fox'(.|\n)*does not read class names"):
         one.with_classnames(["fox"])
@@ -128,8 +126,8 @@ def test_deterministic_and_its_columns(clip):
 
 def test_columns_of_two_classes_of_one_name(clip):
     names = ("crane", "dog", "crane")
-    train, val = (Features(some.images, some.labels, names) for some in (blobs(1), blobs(2)))
-    probe, x = LinearProbe(clip, names, train, val), blobs(3).images
+    train, val = (Features(some.image_features, some.labels, names) for some in (blobs(1), blobs(2)))
+    probe, x = LinearProbe(clip, names, train, val), blobs(3).image_features
     part = probe.with_classnames(["crane", "crane", "dog"])
     assert torch.allclose(part.logits(x), probe.logits(x)[:, [0, 2, 1]])
     with pytest.raises(ValueError, match="none for 'crane'"):
@@ -147,12 +145,12 @@ def test_what_cannot_be_learned_from(clip):
     good = blobs(1)
     views = Features(torch.zeros(2, 3, 16), torch.tensor([0, 1, 2]), NAMES)
     none = Features(torch.zeros(0, 16), torch.tensor([], dtype=torch.long), NAMES)
-    two = Features(good.images[:16], good.labels[:16], NAMES[:2])
+    two = Features(good.image_features[:16], good.labels[:16], NAMES[:2])
     for names, train, val, message in (
         (NAMES[:1], good, good, "at least two"),
         (NAMES, views, good, "training features"),
         (NAMES, good, none, "validation features"),
-        (NAMES, two, good, "no training picture of 'eel'"),
+        (NAMES, two, good, "no training image of 'eel'"),
         (("cat", "dog", "fox"), good, good, "'eel' in the data and 'fox'"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -81,8 +81,8 @@ def test_kgcoop_is_the_formula_of_its_paper(clip):
     written = ZeroShot(clip, NAMES, "a photo of a {}.").text_features
     plain = PromptLearner(clip, NAMES, n_ctx=2)
     pull = 1 - F.cosine_similarity(plain(), written).mean()
-    expected = plain.loss(data.images, data.labels) + 3 * pull
-    torch.testing.assert_close(learner.loss(data.images, data.labels), expected)
+    expected = plain.loss(data.image_features, data.labels) + 3 * pull
+    torch.testing.assert_close(learner.loss(data.image_features, data.labels), expected)
 
 
 def test_without_its_pull_kgcoop_is_coop_and_with_all_of_it_the_hand_written_prompt(clip):
@@ -101,16 +101,16 @@ def test_without_its_pull_kgcoop_is_coop_and_with_all_of_it_the_hand_written_pro
 
 def test_cocoop_is_coop_on_the_shifted_context_of_each_image(clip):
     learner, data = cocoop(clip), features(n=3)
-    logits = learner.logits(data.images)
+    logits = learner.logits(data.image_features)
     first, _, second = learner.meta_net
     assert (first.in_features, first.out_features, second.out_features) == (16, 1, 32)
     plain = PromptLearner(clip, NAMES, n_ctx=2)
-    for image, row in zip(data.images, logits):
+    for image, row in zip(data.image_features, logits):
         f = image / image.norm()
         shift = second.weight @ (first.weight @ f + first.bias).relu() + second.bias
         text_features = plain(learner.ctx + shift)
         torch.testing.assert_close(row, class_logits(image[None], text_features, clip.logit_scale)[0])
-    assert (logits.softmax(dim=1) - plain.logits(data.images).softmax(dim=1)).abs().max() > 1e-3
+    assert (logits.softmax(dim=1) - plain.logits(data.image_features).softmax(dim=1)).abs().max() > 1e-3
 
 
 def test_the_meta_net_starts_from_the_seed_and_from_nothing_else(clip):
@@ -164,7 +164,7 @@ def test_several_in_one_pass(clip, make):
     data = [features(1), features(2)]
     expected = [fit(learner, some) for learner, some in zip(alone, data)]
     trainers = [Trainer(learner, RECIPE, progress=False) for learner in together]
-    together[0].loss(data[0].images, data[0].labels).backward()  # a gradient left behind counts for nothing
+    together[0].loss(data[0].image_features, data[0].labels).backward()  # a gradient left behind counts for nothing
     for one, other in zip(expected, train_together(trainers, data)):
         assert other.loss == pytest.approx(one.loss, rel=1e-4)
     for one, other in zip(alone, together):
@@ -193,7 +193,7 @@ def test_a_forward_of_ones_own_is_honoured_or_refused(clip):
     with pytest.raises(TypeError, match="OwnForward overrides forward"):
         fit(groups, data)
     with pytest.raises(TypeError, match="OwnForward overrides forward"):
-        groups.backward_in_chunks(data.images, data.labels)
+        groups.backward_in_chunks(data.image_features, data.labels)
     assert torch.equal(groups.ctx, start)
 
 
@@ -224,7 +224,7 @@ def test_evaluation_and_new_classes(clip, make):
     assert set(p) == set(NAMES) and sum(p.values()) == pytest.approx(1)
     new = learner.with_classnames(("eel", "dog"))
     assert type(new) is type(learner) and torch.equal(learned(new), learned(learner))
-    torch.testing.assert_close(new.logits(data.images)[:, 1], learner.logits(data.images)[:, 1])
+    torch.testing.assert_close(new.logits(data.image_features)[:, 1], learner.logits(data.image_features)[:, 1])
 
 
 @METHODS
@@ -234,7 +234,7 @@ def test_what_was_learned_is_saved_and_loaded(clip, make, tmp_path):
     save_prompt(learner, tmp_path / "prompt.safetensors", seed=1)
     back = load_prompt(tmp_path / "prompt.safetensors", clip, method=type(learner))
     assert type(back) is type(learner) and back.options() == learner.options()
-    assert torch.equal(back.logits(data.images), learner.logits(data.images))
+    assert torch.equal(back.logits(data.image_features), learner.logits(data.image_features))
     name = type(learner).__name__
     with pytest.raises(ValueError, match=rf"learned by {name}, not by PromptLearner: .*method={name}"):
         load_prompt(tmp_path / "prompt.safetensors", clip)
@@ -274,7 +274,7 @@ def test_what_is_checked_of_a_context_is_checked_of_a_meta_net_too(clip, tmp_pat
     bias = learner.meta_net[2].bias.data
     bias.fill_(1e30)
     with pytest.raises(FloatingPointError, match="text features are not finite"):
-        trainer.check_usable(0, data.images)
+        trainer.check_usable(0, data.image_features)
     bias.fill_(torch.nan)
     with pytest.raises(FloatingPointError, match=r"meta_net\.2\.bias is not finite"):
         trainer.check_finite(EpochSums(trainer.device), 0, dict(learner.named_parameters()))

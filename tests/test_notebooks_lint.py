@@ -58,9 +58,7 @@ INTRODUCTION = """# 01 · A title
 
 **Time.** 5 minutes on a CPU (mini), 10 minutes on a GPU (paper).
 """
-SOLUTION = (
-    "<details><summary>Solution</summary>\n\n```python\ndef half(x):\n    return x / 2\n```\n</details>"
-)
+SOLUTION = "<details><summary>Solution</summary>\n\n```python\ndef half(x):\n    return x / 2\n```\n</details>"
 
 
 @pytest.fixture
@@ -71,9 +69,7 @@ def good():
         new_markdown_cell(INTRODUCTION),
         new_code_cell(f"{GUARD}\nfrom coop_edu import checks\n\n{DIAL}"),
         new_markdown_cell("Predict first.\n\n<details><summary>Answer</summary>\n\nYes.\n</details>"),
-        new_code_cell(
-            "1 + 1", outputs=[new_output("execute_result", {"text/plain": "2"}, execution_count=2)]
-        ),
+        new_code_cell("1 + 1", outputs=[new_output("execute_result", {"text/plain": "2"}, execution_count=2)]),
         new_markdown_cell("## Summary\n\nIt works."),
         new_markdown_cell("## Exercises"),
         exercise,

@@ -15,7 +15,7 @@ from coop_edu.clip.templates import TEMPLATES
 from coop_edu.data import paper
 from coop_edu.data.datasets import DATASETS, load_dataset
 from coop_edu.data.imagenet import IMAGENET
-from coop_edu.data.paper import PAPER
+from coop_edu.data.paper import PAPER_DATASETS
 from coop_edu.data.paper_splits import build_rows, hold_out
 from coop_edu.data.split_file import SplitFileError, read_split
 from coop_edu.scales import PAPER_TASKS, SCALES
@@ -34,7 +34,7 @@ def real_split(name):
 
 
 def touch(folder, *paths):
-    """Empty files: nobody opens a picture here."""
+    """Empty files: nobody opens an image here."""
     for parent in {os.path.dirname(f"{folder}/{path}") for path in paths}:
         os.makedirs(parent, exist_ok=True)
     for path in paths:
@@ -47,9 +47,7 @@ def write(file, text):
 
 
 def files_in(folder):
-    return sorted(
-        os.path.relpath(f"{where}/{name}", folder) for where, _, names in os.walk(folder) for name in names
-    )
+    return sorted(os.path.relpath(f"{where}/{name}", folder) for where, _, names in os.walk(folder) for name in names)
 
 
 def paths(rows):
@@ -58,11 +56,11 @@ def paths(rows):
 
 # -------------------------------------------------------------------------------------------------- the table
 def test_the_table_has_the_papers_data_sets_with_the_papers_prompts():
-    assert {"ImageNet", *PAPER} == set(PAPER_TASKS) and {"ImageNet", *SCALES["paper"].variants} == set(
+    assert {"ImageNet", *PAPER_DATASETS} == set(PAPER_TASKS) and {"ImageNet", *SCALES["paper"].variants} == set(
         IMAGENET
     )
-    assert {*PAPER, *IMAGENET} <= set(DATASETS)
-    for name, place in {**PAPER, **IMAGENET}.items():
+    assert {*PAPER_DATASETS, *IMAGENET} <= set(DATASETS)
+    for name, place in {**PAPER_DATASETS, **IMAGENET}.items():
         assert place.template == TEMPLATES[name]
         assert place.source.startswith("https://") and "class" in place.published
         said_where = r"see the data set's page|none found|\(.*(README|LICENSE|its page|terms)"
@@ -77,13 +75,13 @@ def counted(rows):
 
 @pytest.mark.parametrize("name", ["Caltech101", "DescribableTextures", "EuroSAT", "OxfordPets"])
 def test_sizes_are_those_of_the_authors_files(name):
-    assert PAPER[name].published == counted(real_split(name))
+    assert PAPER_DATASETS[name].published == counted(real_split(name))
 
 
 # -------------------------------------------------------------------------- with the authors' own split files
 @pytest.mark.parametrize("name", ["Caltech101", "DescribableTextures"])
 def test_an_authors_split_file_and_the_rule_it_was_made_by(tmp_path, name):
-    place, rows = PAPER[name], real_split(name)
+    place, rows = PAPER_DATASETS[name], real_split(name)
     folder = tmp_path / place.folder
     touch(folder / place.images, *(row[0] for split in rows.values() for row in split))
     write(folder / f"split_zhou_{name}.json", json.dumps(rows))
@@ -95,13 +93,9 @@ def test_an_authors_split_file_and_the_rule_it_was_made_by(tmp_path, name):
             [e.image.relative_to(folder / place.images).as_posix(), e.label, e.classname] for e in examples
         ] == rows[split]
 
-    built = build_rows(
-        name, folder, seed=1
-    )  # other pictures, but the same names, labels and numbers of each class
+    built = build_rows(name, folder, seed=1)  # other images, but the same names, labels and numbers of each class
     for split in rows:
-        assert Counter((label, cls) for _, label, cls in built[split]) == Counter(
-            (y, c) for _, y, c in rows[split]
-        )
+        assert Counter((label, cls) for _, label, cls in built[split]) == Counter((y, c) for _, y, c in rows[split])
     assert paths(built["train"]) != paths(rows["train"])
     assert set.union(*map(paths, built.values())) == set.union(*map(paths, rows.values()))
 
@@ -120,16 +114,12 @@ def test_pets_from_the_official_lists(tmp_path):
         write(folder / file, "".join(f"{path[:-4]} {label + 1} 1 1\n" for path, label, _ in some))
     built = build_rows("OxfordPets", tmp_path / "oxford_pets", seed=1)
     for split in rows:
-        assert Counter((y, name) for _, y, name in built[split]) == Counter(
-            (y, name) for _, y, name in rows[split]
-        )
+        assert Counter((y, name) for _, y, name in built[split]) == Counter((y, name) for _, y, name in rows[split])
     assert built["test"] == rows["test"]
 
 
 def test_holding_out_a_fifth_gives_the_authors_numbers():
-    sizes = {
-        name: n for n, name in enumerate(["a", "b", "c", "d"], start=79)
-    }  # 0.2 * 79 = 15.8 -> 16, ... 0.2 * 82
+    sizes = {name: n for n, name in enumerate(["a", "b", "c", "d"], start=79)}  # 0.2 * 79 = 15.8 -> 16, ... 0.2 * 82
     rows = [[f"{name}{i}", label, name] for label, (name, n) in enumerate(sizes.items()) for i in range(n)]
     train, val = hold_out(rows, random.Random(1))
     assert Counter(row[2] for row in val) == {"a": 16, "b": 16, "c": 16, "d": 16}
@@ -173,13 +163,11 @@ def make_flowers(folder):
 
 
 def make_scenes(folder):
-    pictures = [
-        f"/a/{place}/sun_{i}.jpg" for place in ("abbey", "apse/indoor", "art_studio") for i in range(8)
-    ]
+    images = [f"/a/{place}/sun_{i}.jpg" for place in ("abbey", "apse/indoor", "art_studio") for i in range(8)]
     write(folder / "ClassName.txt", "/a/abbey\n/a/apse/indoor\n/a/art_studio\n")
-    write(folder / "Training_01.txt", "\n".join(pictures[::2]))
-    write(folder / "Testing_01.txt", "\n".join(pictures[1::2]))
-    touch(folder / "SUN397", *(picture[1:] for picture in pictures))
+    write(folder / "Training_01.txt", "\n".join(images[::2]))
+    write(folder / "Testing_01.txt", "\n".join(images[1::2]))
+    touch(folder / "SUN397", *(image[1:] for image in images))
     return ("abbey", "indoor apse", "art_studio"), "SUN397/a/abbey/sun_0.jpg"
 
 
@@ -235,8 +223,8 @@ MAKERS = {
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_class_names_and_a_split_of_ones_own(tmp_path, name, capsys):
-    folder = tmp_path / PAPER[name].folder
-    classnames, picture = MAKERS[name](folder)
+    folder = tmp_path / PAPER_DATASETS[name].folder
+    classnames, image = MAKERS[name](folder)
     before = files_in(tmp_path)
     with pytest.raises(FileNotFoundError, match=rf"split_zhou_{name}\.json +MISSING(.|\n)*split_seed=1"):
         load_dataset(name, tmp_path)
@@ -245,9 +233,9 @@ def test_class_names_and_a_split_of_ones_own(tmp_path, name, capsys):
     loaded = load_dataset(name, tmp_path, split_seed=1)
     assert loaded.classnames == classnames
     images = [e.image for split in loaded.splits.values() for e in split]
-    assert folder / picture in images and len(images) == len(set(images))
+    assert folder / image in images and len(images) == len(set(images))
     assert all({e.classname for e in split} == set(classnames) for split in loaded.splits.values())
-    assert sorted(set(files_in(tmp_path)) - set(before)) == [f"{PAPER[name].folder}/split_seed1_{name}.json"]
+    assert sorted(set(files_in(tmp_path)) - set(before)) == [f"{PAPER_DATASETS[name].folder}/split_seed1_{name}.json"]
     loaded.describe()
     assert "NOT the authors'" in capsys.readouterr().out
 
@@ -257,11 +245,7 @@ def test_class_names_and_a_split_of_ones_own(tmp_path, name, capsys):
 
 def test_the_authors_split_file_wins(tmp_path):
     make_food(tmp_path / "food-101")
-    rows = [
-        [f"{name}/{i}.jpg", y, name]
-        for y, name in enumerate(["apple_pie", "baby_back_ribs"])
-        for i in range(3)
-    ]
+    rows = [[f"{name}/{i}.jpg", y, name] for y, name in enumerate(["apple_pie", "baby_back_ribs"]) for i in range(3)]
     write(
         tmp_path / "food-101" / "split_zhou_Food101.json",
         json.dumps({"train": rows[::3], "val": [], "test": rows[1::3]}),
@@ -287,9 +271,7 @@ def test_aircraft_have_official_lists(tmp_path):
 
 # ------------------------------------------------------------------------------------------ what is not there
 def test_nothing_found_says_where_it_looked_and_what_is_expected(tmp_path, monkeypatch):
-    with pytest.raises(
-        FileNotFoundError, match=r"COOP_EDU_DATA(.|\n)*eurosat/(.|\n)*2750/ +MISSING(.|\n)*No root"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"COOP_EDU_DATA(.|\n)*eurosat/(.|\n)*2750/ +MISSING(.|\n)*No root"):
         load_dataset("EuroSAT")
     monkeypatch.setenv("COOP_EDU_DATA", str(tmp_path))
     touch(tmp_path / "eurosat" / "2750" / "Forest", "1.jpg")
@@ -302,7 +284,7 @@ def test_nothing_found_says_where_it_looked_and_what_is_expected(tmp_path, monke
         "found",
         "split_zhou_EuroSAT.json ",
         "MISSING",
-        PAPER["EuroSAT"].source,
+        PAPER_DATASETS["EuroSAT"].source,
         "DATASETS.md",
         "download=True",
     ):
@@ -357,7 +339,7 @@ def test_official_lists_that_are_wrong(tmp_path):
 def test_a_class_too_small_and_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
     make_food(tmp_path / "food-101")
     touch(tmp_path / "food-101" / "images" / "churros", "1.jpg", "2.jpg")
-    with pytest.raises(ValueError, match=r"'churros' has 2 picture\(s\)"):
+    with pytest.raises(ValueError, match=r"'churros' has 2 image\(s\)"):
         load_dataset("Food101", tmp_path, split_seed=1)
     touch(tmp_path / "food-101" / "images" / "churros", "3.jpg", "4.jpg")
 
@@ -389,9 +371,7 @@ def test_download_goes_into_the_authors_layout_once(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torchvision.datasets, "DTD", FakeDownload)
     monkeypatch.setattr(FakeDownload, "calls", 0)
-    with pytest.raises(
-        FileNotFoundError, match=r"images/ +found(.|\n)*split_zhou_DescribableTextures.json +MISSING"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"images/ +found(.|\n)*split_zhou_DescribableTextures.json +MISSING"):
         load_dataset("DescribableTextures", tmp_path, download=True)
     loaded = load_dataset("DescribableTextures", tmp_path, download=True, split_seed=3)
     assert FakeDownload.calls == 1 and loaded.classnames == ("banded", "dotted")
@@ -413,9 +393,7 @@ def test_a_download_that_fails_and_one_that_is_not_possible(tmp_path, monkeypatc
         raise RuntimeError("File not found or corrupted.")
 
     monkeypatch.setattr(torchvision.datasets, "EuroSAT", fails)
-    with pytest.raises(
-        OSError, match=r"EuroSAT could not be downloaded(.|\n)*corrupted(.|\n)*By hand: https://"
-    ):
+    with pytest.raises(OSError, match=r"EuroSAT could not be downloaded(.|\n)*corrupted(.|\n)*By hand: https://"):
         load_dataset("EuroSAT", tmp_path, download=True)
     with pytest.raises(FileNotFoundError, match=r"by hand(.|\n)*cars_test/ +MISSING"):
         load_dataset("StanfordCars", tmp_path, download=True)
@@ -424,6 +402,6 @@ def test_a_download_that_fails_and_one_that_is_not_possible(tmp_path, monkeypatc
 def test_torchvision_has_what_the_table_names():
     import torchvision
 
-    for place in PAPER.values():
+    for place in PAPER_DATASETS.values():
         if place.torchvision:
             assert hasattr(torchvision.datasets, place.torchvision) and place.images in place.moves.values()

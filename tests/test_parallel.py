@@ -26,14 +26,10 @@ def features(seed, n=12, views=None):
 
 def trainers(clip, recipe=Recipe(epochs=3, batch_size=4, views=None), n_ctx=2, **options):  # noqa: B008 (frozen)
     learners = [PromptLearner(clip, NAMES, n_ctx=n_ctx, seed=seed, **options) for seed in SEEDS]
-    return [
-        Trainer(learner, replace(recipe, seed=seed), progress=False) for learner, seed in zip(learners, SEEDS)
-    ]
+    return [Trainer(learner, replace(recipe, seed=seed), progress=False) for learner, seed in zip(learners, SEEDS)]
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"class_specific": True}, {"position": "middle"}, {"position": "front"}]
-)
+@pytest.mark.parametrize("options", [{}, {"class_specific": True}, {"position": "middle"}, {"position": "front"}])
 @pytest.mark.parametrize("views", [None, 2])
 def test_in_one_pass_each_learns_what_it_learns_alone(clip, options, views):
     recipe = Recipe(epochs=3, batch_size=4, views=views, lr=0.1)
@@ -72,13 +68,13 @@ def test_what_cannot_share_a_pass_is_named(clip):
         train_together(three, data)
     with pytest.raises(ValueError, match="differ in recipe"):
         train_together([*trainers(clip)[:2], trainers(clip, Recipe(epochs=4, views=None))[2]], data)
-    with pytest.raises(ValueError, match="differ in number of pictures"):
+    with pytest.raises(ValueError, match="differ in number of images"):
         train_together(trainers(clip), [*data[:2], features(3, n=9)])
 
 
 def test_a_loss_that_is_not_finite_is_not_hidden_by_the_others(clip):
     data = [features(seed) for seed in SEEDS]
-    data[2].images[0] = torch.inf
+    data[2].image_features[0] = torch.inf
     with pytest.raises(FloatingPointError, match="epoch 1"):
         train_together(trainers(clip), data)
 

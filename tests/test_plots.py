@@ -17,26 +17,22 @@ from coop_edu.plots.style import png
 matplotlib.use("Agg")
 
 RNG = np.random.default_rng(0)
-PICTURES = [RNG.integers(0, 256, (16, 16, 3), dtype=np.uint8) for _ in range(5)]
+IMAGES = [RNG.integers(0, 256, (16, 16, 3), dtype=np.uint8) for _ in range(5)]
 CURVES = {"zero-shot": {0: 58.8}, "CoOp": {1: [57, 59, 58], 16: [73, 74, 75]}, "mine": {1: 40.0, 16: 60.0}}
 ROWS = {"zero-shot": {"IconNet": 80.0, "IconNet-R": 50.0}, "CoOp": {"IconNet": 85.0, "IconNet-R": 61.5}}
 HISTORY = SimpleNamespace(loss=[2.0, 1.0, 0.5], accuracy=[10.0, 50.0, 90.0], lr=[1e-5, 0.002, 0.001])
 PATH = torch.tensor(RNG.normal(size=(6, 4, 8)))
 
 FIGURES = {
-    "show_probabilities": lambda m: plots.show_probabilities(
-        PICTURES[0], {"cat": 0.9, "dog": 0.1}, message=m
-    ),
+    "show_probabilities": lambda m: plots.show_probabilities(IMAGES[0], {"cat": 0.9, "dog": 0.1}, message=m),
     "compare_wordings": lambda m: plots.compare_wordings(
-        PICTURES[0],
+        IMAGES[0],
         {"{}": {"cat": 0.9, "dog": 0.1}, "a {}.": {"dog": 0.6, "cat": 0.4}},
         truth="cat",
         message=m,
     ),
-    "show_images": lambda m: plots.show_images(PICTURES, list("abcde"), columns=3, message=m),
-    "similarity_matrix": lambda m: plots.similarity_matrix(
-        torch.rand(5, 3), PICTURES, list("abc"), message=m
-    ),
+    "show_images": lambda m: plots.show_images(IMAGES, list("abcde"), columns=3, message=m),
+    "similarity_matrix": lambda m: plots.similarity_matrix(torch.rand(5, 3), IMAGES, list("abc"), message=m),
     "accuracy_curves": lambda m: plots.accuracy_curves(CURVES, message=m),
     "accuracy_panels": lambda m: plots.accuracy_panels({f"task {i}": CURVES for i in range(5)}, message=m),
     "training_curve": lambda m: plots.training_curve(HISTORY, message=m),
@@ -56,11 +52,11 @@ def texts(figure):
 @pytest.mark.parametrize("name", FIGURES)
 def test_figure_is_closed_readable_and_captioned(name, recwarn):
     before = plt.get_fignums()
-    figure = FIGURES[name]("This is what the picture says.")
+    figure = FIGURES[name]("This is what the figure says.")
     figure.canvas.draw()
     assert isinstance(figure, Figure)
     assert plt.get_fignums() == before
-    assert figure.message == "This is what the picture says."
+    assert figure.message == "This is what the figure says."
     width, height = figure.get_size_inches()
     assert 3 <= width <= 9.3 and 1.5 <= height <= 12
     assert not [warning for warning in recwarn if "layout" in str(warning.message)]
@@ -83,22 +79,20 @@ def shown(figure, monkeypatch):
 
 def test_a_figure_shows_itself_sharp_and_described_and_its_message_as_text(monkeypatch):
     figure = plots.training_curve([2.0, 1.0], message="From “a_{}*” to\n  1.0.")
-    (picture, described), (message, _) = shown(figure, monkeypatch)
-    assert described["image/png"]["alt"] == picture["text/plain"] == "From “a_{}*” to 1.0."
-    pixels = Image.open(io.BytesIO(picture["image/png"]))
+    (image, described), (message, _) = shown(figure, monkeypatch)
+    assert described["image/png"]["alt"] == image["text/plain"] == "From “a_{}*” to 1.0."
+    pixels = Image.open(io.BytesIO(image["image/png"]))
     assert pixels.width == pytest.approx(2 * described["image/png"]["width"], abs=2)
     assert pixels.width == pytest.approx(2 * 96 * figure.get_figwidth(), abs=2)
     assert message["text/markdown"] == r"*Figure.* From “a\_{}\*” to 1.0."  # a class name is not Markdown
 
 
-def test_the_few_colours_of_a_stored_picture_are_enough():
+def test_the_few_colours_of_a_stored_image_are_enough():
     figure = plots.similarity_matrix(np.linspace(-1, 1, 100).reshape(10, 10))
     exact = io.BytesIO()
     figure.savefig(exact, format="png", dpi=100)
     stored = Image.open(io.BytesIO(png(figure, dpi=100)))
-    difference = np.abs(
-        np.asarray(stored.convert("RGB"), float) - np.asarray(Image.open(exact).convert("RGB"), float)
-    )
+    difference = np.abs(np.asarray(stored.convert("RGB"), float) - np.asarray(Image.open(exact).convert("RGB"), float))
     assert difference.mean() < 2 and len(png(figure, dpi=100)) < len(exact.getvalue()) / 1.5
 
 
@@ -109,7 +103,7 @@ def test_no_figure_is_wider_than_a_laptop_shows():
 
 def test_probabilities_are_sorted_cut_and_labelled():
     p = {"a": 0.1, "b": 0.6, "c": 0.3}
-    shown = texts(plots.show_probabilities(PICTURES[0], p, truth="c", top=2))
+    shown = texts(plots.show_probabilities(IMAGES[0], p, truth="c", top=2))
     assert "60 %" in shown and "30 %" in shown and "c (true)" in shown and "a" not in shown
 
 
@@ -158,8 +152,8 @@ def test_map_links_the_notebooks_and_marks_the_place():
     assert all(f"({file}.ipynb)" in nowhere and question in nowhere for file, _, question in plots.NOTEBOOKS)
 
 
-def test_rows_of_pictures_have_names():
-    assert "first" in texts(plots.show_images(PICTURES, rows=["first", "second"], columns=3))
+def test_rows_of_images_have_names():
+    assert "first" in texts(plots.show_images(IMAGES, rows=["first", "second"], columns=3))
 
 
 def test_matrices_side_by_side_share_one_colour_scale():
@@ -172,8 +166,8 @@ def test_matrices_side_by_side_share_one_colour_scale():
     ("call", "words"),
     [
         (lambda: plots.show_images([]), "at least one image"),
-        (lambda: plots.show_images(PICTURES, ["one"]), "one title a picture"),
-        (lambda: plots.show_images(PICTURES, rows=["one"], columns=3), "one name a row"),
+        (lambda: plots.show_images(IMAGES, ["one"]), "one title per image"),
+        (lambda: plots.show_images(IMAGES, rows=["one"], columns=3), "one name per row"),
         (lambda: plots.similarity_matrix([1.0]), "shape"),
         (lambda: plots.similarity_matrix([[1.0]], captions=["a", "b"]), "as many captions"),
         (lambda: plots.context_path(PATH, {"a photo": torch.zeros(2, 8)}), "n_ctx"),
@@ -189,7 +183,7 @@ def test_errors_teach(call, words):
 
 def test_every_wording_has_its_own_bars_and_the_truth_is_marked():
     answers = {"{}": {"cat": 0.9, "dog": 0.1}, "a {}.": {"dog": 0.6, "cat": 0.4}}
-    figure = plots.compare_wordings(PICTURES[0], answers, truth="cat", message="m")
+    figure = plots.compare_wordings(IMAGES[0], answers, truth="cat", message="m")
     _, left, right = figure.axes
     assert [label.get_text() for label in left.get_yticklabels()] == ["cat (true)", "dog"]
     assert [label.get_text() for label in right.get_yticklabels()] == ["dog", "cat (true)"]

@@ -9,7 +9,7 @@ from coop_edu.clip.probability import class_logits, class_probabilities, normali
 
 
 def by_the_book(image, texts, tau):
-    """Eq. 1 for one picture, in plain Python."""
+    """Eq. 1 for one image, in plain Python."""
 
     def cosine(a, b):
         return sum(x * y for x, y in zip(a, b)) / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
@@ -23,9 +23,7 @@ def test_equation_1_equals_a_plain_loop(tau):
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(5, 8, generator=generator, dtype=torch.float64)
     texts = torch.randn(3, 8, generator=generator, dtype=torch.float64) * 7
-    expected = torch.tensor(
-        [by_the_book(f, texts.tolist(), tau) for f in images.tolist()], dtype=torch.float64
-    )
+    expected = torch.tensor([by_the_book(f, texts.tolist(), tau) for f in images.tolist()], dtype=torch.float64)
     got = class_probabilities(images, texts, 1 / tau)
     torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-300)
     torch.testing.assert_close(got.sum(dim=1), torch.ones(5, dtype=torch.float64))

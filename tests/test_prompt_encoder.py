@@ -133,17 +133,13 @@ def test_the_longest_prompt_that_fits_and_the_first_that_does_not(position, clas
     options = {"class_specific": class_specific, "position": position}
     small = clip(context_length=20)  # start, M, "hot air balloon .", end: 4 + 2 + M
     assert_fast_is_slow(PromptLearner(small, ["cat", "hot_air_balloon"], n_ctx=14, **options), 1e-12)
-    with pytest.raises(
-        ValueError, match=r"'hot_air_balloon' needs 21 positions .* has 20: use n_ctx=14 or less"
-    ):
+    with pytest.raises(ValueError, match=r"'hot_air_balloon' needs 21 positions .* has 20: use n_ctx=14 or less"):
         PromptLearner(small, ["cat", "hot_air_balloon"], n_ctx=15, **options)
     with pytest.raises(ValueError, match=r"name of class .* alone is too long"):
         PromptLearner(small, ["balloon " * 30], n_ctx=2, **options)
 
 
-@pytest.mark.parametrize(
-    "texts", [["a photo of a cat.", "a photo of a fire truck."], ["x"], ["a cat", "two dogs", ""]]
-)
+@pytest.mark.parametrize("texts", [["a photo of a cat.", "a photo of a fire truck."], ["x"], ["a cat", "two dogs", ""]])
 def test_whole_texts(texts):
     for model in (
         clip(),
@@ -151,9 +147,7 @@ def test_whole_texts(texts):
         custom_clip(pool_type="eos", eos_id=49407),
         custom_clip(no_causal_mask=True),
     ):
-        torch.testing.assert_close(
-            encode_texts(model, texts), model.encode_text(texts), rtol=1e-12, atol=1e-12
-        )
+        torch.testing.assert_close(encode_texts(model, texts), model.encode_text(texts), rtol=1e-12, atol=1e-12)
 
 
 def test_tokens_computed():
@@ -221,9 +215,7 @@ def test_pooling_at_a_named_end_token():
 def test_the_hook_is_gone_even_after_an_error():
     model = clip().model
     with pytest.raises(RuntimeError):
-        encode_by_hook(
-            model, torch.zeros(2, 77, dtype=torch.long), torch.zeros(3, 5, 32, dtype=torch.float64)
-        )
+        encode_by_hook(model, torch.zeros(2, 77, dtype=torch.long), torch.zeros(3, 5, 32, dtype=torch.float64))
     assert not model.token_embedding._forward_hooks
 
 

@@ -54,9 +54,7 @@ def test_prompts(position, n_ctx, expected):
 )
 def test_words_as_context_equal_the_hand_written_prompt(class_specific, position, template):
     names = [*NAMES, "jack-o'-lantern", "Ram C/V", "café au lait", "C-130"]
-    learner = PromptLearner(
-        clip(), names, init="a photo of a", class_specific=class_specific, position=position
-    )
+    learner = PromptLearner(clip(), names, init="a photo of a", class_specific=class_specific, position=position)
     by_hand = ZeroShot(clip(), names, template)
     torch.testing.assert_close(learner.text_features(), by_hand.text_features, rtol=1e-12, atol=1e-12)
     features, _ = batch()
@@ -220,9 +218,7 @@ def test_a_learner_that_is_moved_leaves_clip_alone_and_says_so():
     shared = tiny_clip()
     moved, other = PromptLearner(shared, NAMES, n_ctx=2).double(), PromptLearner(shared, NAMES, n_ctx=2)
     assert other().dtype == torch.float32, "the CLIP that both share was moved"
-    with pytest.raises(
-        ValueError, match=r"the learner is torch.float64 on cpu, its CLIP torch.float32 on cpu"
-    ):
+    with pytest.raises(ValueError, match=r"the learner is torch.float64 on cpu, its CLIP torch.float32 on cpu"):
         moved()
     shared.model.double()
     assert moved().dtype == torch.float64

@@ -38,9 +38,7 @@ def tracked_files():
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:  # not a clone: a copy of the files
-        return [
-            p for p in ROOT.rglob("*") if p.is_file() and not set(p.parts) & {".venv", ".git", "__pycache__"}
-        ]
+        return [p for p in ROOT.rglob("*") if p.is_file() and not set(p.parts) & {".venv", ".git", "__pycache__"}]
     return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
@@ -194,10 +192,7 @@ start = time.perf_counter()
 import coop_edu
 print(time.perf_counter() - start, sorted({"torch", "open_clip", "torchvision", "matplotlib"} & set(sys.modules)))
 """
-    runs = [
-        subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-        for _ in range(3)
-    ]
+    runs = [subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True) for _ in range(3)]
     seconds, loaded = zip(*(run.stdout.split(maxsplit=1) for run in runs))
     assert min(map(float, seconds)) < 0.3
     assert loaded[0].strip() == "[]"

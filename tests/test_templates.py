@@ -105,9 +105,7 @@ def test_the_names_of_the_paper_are_told_apart(packed):
     assert len(clean_classnames(names)) == len(names)
 
 
-@pytest.mark.parametrize(
-    "mark", ["<start_of_text>", "<END_OF_TEXT>", "&lt;end_of_text&gt;", "\uff1cend_of_text\uff1e"]
-)
+@pytest.mark.parametrize("mark", ["<start_of_text>", "<END_OF_TEXT>", "&lt;end_of_text&gt;", "\uff1cend_of_text\uff1e"])
 def test_clips_own_marks_are_refused_everywhere(clip, mark):
     hidden = mark.replace("_", "&#95;")  # in a name, underscores become spaces
     for make in (
@@ -133,9 +131,7 @@ def test_a_name_too_long_to_be_read_is_refused_at_once(clip):
     ):
         with pytest.raises(ValueError, match=r"too long for CLIP"):
             make()
-    assert (
-        time.process_time() - started < 10
-    )  # a tokenizer's work grows with the square: 40 s for 20,000 letters
+    assert time.process_time() - started < 10  # a tokenizer's work grows with the square: 40 s for 20,000 letters
 
 
 def test_imagenets_two_twins_are_let_through():

@@ -89,9 +89,7 @@ def modules(depth):
     new = named("__torch__", "M") + op("EMPTY_TUPLE", "NEWOBJ", "EMPTY_DICT", "MARK")
     found = new + text("t") + tensor((2, 2), (2, 1)) + op("SETITEMS", "BUILD") + put(0)
     for place in range(depth):
-        found += (
-            new + text("a") + get(place) + text("b") + get(place) + op("SETITEMS", "BUILD") + put(place + 1)
-        )
+        found += new + text("a") + get(place) + text("b") + get(place) + op("SETITEMS", "BUILD") + put(place + 1)
     return found + op("STOP")
 
 
@@ -251,9 +249,7 @@ class OpenAIs(torch.nn.Module):
 
 @pytest.fixture
 def openais(tmp_path, monkeypatch):
-    configs = {
-        name: tiny_config(quick_gelu=name.endswith("quickgelu")) for name in ("RN50", "RN50-quickgelu")
-    }
+    configs = {name: tiny_config(quick_gelu=name.endswith("quickgelu")) for name in ("RN50", "RN50-quickgelu")}
     monkeypatch.setattr("open_clip.factory._MODEL_CONFIGS", configs)
     model = tiny_clip(seed=4, quick_gelu=True).model
     torch.jit.trace(OpenAIs(model), torch.zeros(1, 3, 64, 64)).save(tmp_path / "RN50.pt")

@@ -25,8 +25,8 @@ from coop_edu.data.batches import seeded
 from coop_edu.data.features import Features
 from coop_edu.data.images import load_image
 
-from pictures import make_examples
 from tiny_clip import tiny_clip
+from tiny_images import make_examples
 
 NAMES = ("cat", "dog", "eel")
 
@@ -124,7 +124,7 @@ def test_equals_a_plain_loop_with_sgd_written_out(clip, class_specific):
         order = trainer._order(epoch, 10)
         losses.append([])
         for rows in (order[:4], order[4:8]):  # 8, 9: the remainder is dropped
-            image_features = F.normalize(data.images[rows], dim=1)
+            image_features = F.normalize(data.image_features[rows], dim=1)
             logits = clip.logit_scale * image_features @ F.normalize(plain(), dim=1).T
             loss = -logits.log_softmax(dim=1)[range(4), data.labels[rows]].mean()
             (gradient,) = torch.autograd.grad(loss, plain.ctx)
@@ -141,12 +141,8 @@ def test_equals_a_plain_loop_with_sgd_written_out(clip, class_specific):
 def test_weight_decay_reaches_ctx_even_without_a_gradient_from_the_data(clip):
     learner = PromptLearner(clip, ("cat",), n_ctx=2)  # one class: the loss is 0 whatever the context
     before = learner.ctx.detach().clone()
-    data = Features(
-        torch.randn(4, 16, generator=torch.Generator().manual_seed(0)), torch.zeros(4).long(), ("cat",)
-    )
-    Trainer(learner, make_recipe(epochs=1, warmup_epochs=0, lr=0.1, weight_decay=0.5), progress=False).fit(
-        data
-    )
+    data = Features(torch.randn(4, 16, generator=torch.Generator().manual_seed(0)), torch.zeros(4).long(), ("cat",))
+    Trainer(learner, make_recipe(epochs=1, warmup_epochs=0, lr=0.1, weight_decay=0.5), progress=False).fit(data)
     torch.testing.assert_close(learner.ctx.detach(), before * (1 - 0.1 * 0.5))
 
 
@@ -156,28 +152,26 @@ def test_full_batches_only_unless_there_is_none(clip, n, sizes):
     trainer.fit(make_features(n))
     assert [len(labels) for _, labels in trainer.batches] == sizes * 2
     first = torch.cat([images for images, _ in trainer.batches[: len(sizes)]])
-    assert len({tuple(row.tolist()) for row in first}) == sum(sizes)  # each picture at most once an epoch
+    assert len({tuple(row.tolist()) for row in first}) == sum(sizes)  # each image at most once an epoch
 
 
-def test_every_epoch_has_an_order_of_its_own_and_labels_stay_with_pictures(clip):
+def test_every_epoch_has_an_order_of_its_own_and_labels_stay_with_images(clip):
     data = make_features(8)
     trainer = Recorder(make_learner(clip), make_recipe(), progress=False)
     trainer.fit(data)
     whole = [torch.cat([trainer.batches[2 * e][0], trainer.batches[2 * e + 1][0]]) for e in range(5)]
     assert len({tuple(epoch[:, 0].tolist()) for epoch in whole}) == 5
-    label_of = {tuple(x.tolist()): y for x, y in zip(data.images, data.labels.tolist(), strict=True)}
+    label_of = {tuple(x.tolist()): y for x, y in zip(data.image_features, data.labels.tolist(), strict=True)}
     assert all(
-        label_of[tuple(x.tolist())] == y
-        for xs, ys in trainer.batches
-        for x, y in zip(xs, ys.tolist(), strict=True)
+        label_of[tuple(x.tolist())] == y for xs, ys in trainer.batches for x, y in zip(xs, ys.tolist(), strict=True)
     )
 
 
-def test_fixed_views_one_a_picture_and_epoch(clip):
+def test_fixed_views_one_per_image_and_epoch(clip):
     data = make_features(8, views=3)
     trainer = Recorder(make_learner(clip), make_recipe(views=3, epochs=40), progress=False)
     trainer.fit(data)
-    home = {tuple(x.tolist()): (view, i) for view in range(3) for i, x in enumerate(data.images[view])}
+    home = {tuple(x.tolist()): (view, i) for view in range(3) for i, x in enumerate(data.image_features[view])}
     used = [[home[tuple(x.tolist())] for x in images] for images, _ in trainer.batches]
     for epoch in range(40):
         assert sorted(i for _, i in used[2 * epoch] + used[2 * epoch + 1]) == list(range(8))
@@ -207,9 +201,7 @@ def test_examples_and_their_features_train_alike(clip, tmp_path):
         one, two = make_learner(clip), make_learner(clip)
         recipe = make_recipe(views=views, seed=4)
         Trainer(one, recipe, progress=False).fit(examples)
-        Trainer(two, recipe, progress=False).fit(
-            extract_features(clip, examples, views=views, seed=4, progress=False)
-        )
+        Trainer(two, recipe, progress=False).fit(extract_features(clip, examples, views=views, seed=4, progress=False))
         assert torch.equal(one.ctx, two.ctx)
 
 
@@ -228,9 +220,7 @@ def test_only_ctx_moves_and_no_global_random_state(tmp_path):
 def test_loss_falls_and_accuracy_rises(clip):
     generator = torch.Generator().manual_seed(0)
     learner = make_learner(clip, n_ctx=4, class_specific=True)
-    images = learner.text_features()[torch.arange(12) % 3].roll(1, 0) + 0.02 * torch.randn(
-        12, 16, generator=generator
-    )
+    images = learner.text_features()[torch.arange(12) % 3].roll(1, 0) + 0.02 * torch.randn(12, 16, generator=generator)
     history = Trainer(learner, make_recipe(epochs=30, lr=0.5), progress=False).fit(
         Features(images, torch.arange(12) % 3, NAMES)
     )
@@ -260,12 +250,9 @@ def test_half_precision_stays_near_and_ctx_stays_float32(clip, precision, tolera
 
 @pytest.mark.parametrize("class_specific", [False, True])
 def test_classes_in_chunks_give_the_same_training(clip, class_specific):
-    whole, chunks = (
-        make_learner(clip, class_specific=class_specific, max_classes_at_once=n) for n in (None, 2)
-    )
+    whole, chunks = (make_learner(clip, class_specific=class_specific, max_classes_at_once=n) for n in (None, 2))
     histories = [
-        Trainer(learner, make_recipe(lr=0.05), progress=False).fit(make_features())
-        for learner in (whole, chunks)
+        Trainer(learner, make_recipe(lr=0.05), progress=False).fit(make_features()) for learner in (whole, chunks)
     ]
     torch.testing.assert_close(whole.ctx, chunks.ctx, rtol=1e-4, atol=1e-6)
     assert histories[0].loss == pytest.approx(histories[1].loss, rel=1e-5)
@@ -293,9 +280,7 @@ def test_on_a_gpu_as_on_the_cpu(precision, tmp_path):
     found = {}
     for device in ("cpu", "cuda"):
         learner = make_learner(tiny_clip())
-        Trainer(learner, make_recipe(views="fresh", precision=precision), device=device, progress=False).fit(
-            examples
-        )
+        Trainer(learner, make_recipe(views="fresh", precision=precision), device=device, progress=False).fit(examples)
         assert learner.ctx.device.type == learner.clip.device.type == device
         found[device] = learner.ctx.detach().cpu()
     torch.testing.assert_close(found["cpu"], found["cuda"], rtol=0.05, atol=1e-3)
@@ -308,11 +293,9 @@ def test_a_loss_that_is_not_finite_stops_at_once_and_the_checkpoint_is_of_the_la
 
     def spoil(state):
         if state.epoch == 2:
-            data.images[:] = math.nan
+            data.image_features[:] = math.nan
 
-    trainer = Recorder(
-        learner, make_recipe(), progress=False, checkpoint=tmp_path / "c.safetensors", callback=spoil
-    )
+    trainer = Recorder(learner, make_recipe(), progress=False, checkpoint=tmp_path / "c.safetensors", callback=spoil)
     with pytest.raises(FloatingPointError, match=r"epoch 3, by step 1(.|\n)*learning rate"):
         trainer.fit(data)
     assert len(trainer.batches) == 2 * 2 + 1
@@ -334,9 +317,7 @@ class Ruined(Trainer):
 
 @pytest.mark.parametrize("value, what", [(math.nan, "context vectors"), (math.inf, "context vectors")])
 @pytest.mark.parametrize("epochs", [2, 5])
-def test_after_divergence_the_checkpoint_holds_the_last_good_epoch(
-    clip, tmp_path, monkeypatch, value, what, epochs
-):
+def test_after_divergence_the_checkpoint_holds_the_last_good_epoch(clip, tmp_path, monkeypatch, value, what, epochs):
     monkeypatch.setattr(Ruined, "value", value)
     path = tmp_path / "c.safetensors"
     recipe = make_recipe(epochs=epochs, batch_size=10)  # one step an epoch
@@ -363,9 +344,7 @@ def test_a_last_step_that_ruins_the_context_is_no_success(clip):
         Ruined(make_learner(clip), recipe, progress=False).fit(make_features())
     recipe = replace(recipe, lr=1e38)
     with pytest.raises(FloatingPointError, match="epoch 2"):
-        train_together(
-            [Trainer(make_learner(clip), recipe, progress=False) for _ in range(2)], [make_features()] * 2
-        )
+        train_together([Trainer(make_learner(clip), recipe, progress=False) for _ in range(2)], [make_features()] * 2)
 
 
 def test_a_learning_rate_that_blows_up_is_named(clip):
@@ -387,14 +366,12 @@ def test_data_that_do_not_fit(clip, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_unreadable_pictures_are_all_named_before_long(clip, tmp_path, workers):
+def test_unreadable_images_are_all_named_before_long(clip, tmp_path, workers):
     examples = make_examples(tmp_path, NAMES, each=4)
     for i in (1, 7):
         examples[i].image.write_text("broken")
-    trainer = Recorder(
-        make_learner(clip), make_recipe(views="fresh", epochs=500), progress=False, workers=workers
-    )
-    with pytest.raises(ValueError, match=r"2 picture\(s\)") as caught:
+    trainer = Recorder(make_learner(clip), make_recipe(views="fresh", epochs=500), progress=False, workers=workers)
+    with pytest.raises(ValueError, match=r"2 image\(s\)") as caught:
         trainer.fit(examples)
     assert str(examples[1].image) in str(caught.value) and len(trainer.__dict__.get("batches", [])) <= 3
 
@@ -474,9 +451,9 @@ def test_a_full_disk_leaves_the_last_checkpoint(clip, tmp_path, monkeypatch):
         monkeypatch.setattr(prompt_file, "save_file", full)
 
     with pytest.raises(OSError, match="No space"):
-        Trainer(
-            make_learner(clip), make_recipe(), progress=False, checkpoint=path, callback=full_from_now_on
-        ).fit(make_features())
+        Trainer(make_learner(clip), make_recipe(), progress=False, checkpoint=path, callback=full_from_now_on).fit(
+            make_features()
+        )
     assert list(tmp_path.iterdir()) == [path] and load_prompt(path, clip).classnames == NAMES
 
 
@@ -484,21 +461,17 @@ def test_checkpoint_every_n_epochs_and_after_the_last(clip, tmp_path):
     path, seen = tmp_path / "c.safetensors", []
 
     def look(state):
-        seen.append(
-            len(read_prompt(path)[0]["facts"]["training"]["history"]["loss"]) if path.is_file() else 0
-        )
+        seen.append(len(read_prompt(path)[0]["facts"]["training"]["history"]["loss"]) if path.is_file() else 0)
 
-    Trainer(
-        make_learner(clip), make_recipe(), progress=False, checkpoint=path, checkpoint_every=2, callback=look
-    ).fit(make_features())
+    Trainer(make_learner(clip), make_recipe(), progress=False, checkpoint=path, checkpoint_every=2, callback=look).fit(
+        make_features()
+    )
     assert seen == [0, 2, 2, 4, 5]
 
 
 def test_resume_without_a_checkpoint_starts(clip, tmp_path):
     one, two = make_learner(clip), make_learner(clip)
-    Trainer(one, make_recipe(), progress=False, checkpoint=tmp_path / "c.safetensors").fit(
-        make_features(), resume=True
-    )
+    Trainer(one, make_recipe(), progress=False, checkpoint=tmp_path / "c.safetensors").fit(make_features(), resume=True)
     Trainer(two, make_recipe(), progress=False).fit(make_features())
     assert torch.equal(one.ctx, two.ctx)
 
@@ -510,12 +483,13 @@ def test_resume_refuses_another_training(clip, tmp_path):
     cases = [
         (make_learner(clip), make_recipe(lr=0.1), make_features(), "recipe"),
         (make_learner(clip), make_recipe(), make_features(12), "labels"),
+        # labels are those of every seed
         (
             make_learner(clip),
             make_recipe(),
             make_features(seed=2),
             "pictures",
-        ),  # labels are those of every seed
+        ),
         (make_learner(clip, seed=2), make_recipe(), make_features(), "start"),
         (make_learner(clip, init="a photo"), make_recipe(), make_features(), "start"),
         (make_learner(clip, n_ctx=4), make_recipe(), make_features(), "n_ctx"),
@@ -530,17 +504,13 @@ def test_resume_refuses_another_training(clip, tmp_path):
         assert torch.equal(learner.ctx, before) and path.read_bytes() == whole
     save_prompt(make_learner(clip), path)
     with pytest.raises(ValueError, match="no training to resume"):
-        Trainer(make_learner(clip), make_recipe(), progress=False, checkpoint=path).fit(
-            make_features(), resume=True
-        )
+        Trainer(make_learner(clip), make_recipe(), progress=False, checkpoint=path).fit(make_features(), resume=True)
     path.write_bytes(whole[:-7])
     with pytest.raises(ValueError, match="not a whole prompt file"):
-        Trainer(make_learner(clip), make_recipe(), progress=False, checkpoint=path).fit(
-            make_features(), resume=True
-        )
+        Trainer(make_learner(clip), make_recipe(), progress=False, checkpoint=path).fit(make_features(), resume=True)
 
 
-def test_resume_knows_the_pictures_wherever_they_lie(clip, tmp_path):
+def test_resume_knows_the_images_wherever_they_lie(clip, tmp_path):
     first, moved = (make_examples(tmp_path / name, NAMES, each=3) for name in ("here", "there"))
     path, recipe = tmp_path / "c.safetensors", make_recipe(views=None)
     one = make_learner(clip)
@@ -558,9 +528,7 @@ def test_resume_goes_on_from_the_prompt_of_the_file_and_from_a_learner_that_was_
     Trainer(expected, make_recipe(), progress=False).fit(make_features())
     path = tmp_path / "c.safetensors"
     with pytest.raises(Stop):
-        Trainer(stopped, make_recipe(), progress=False, checkpoint=path, callback=stop_after(2)).fit(
-            make_features()
-        )
+        Trainer(stopped, make_recipe(), progress=False, checkpoint=path, callback=stop_after(2)).fit(make_features())
     whole = path.read_bytes()
     for learner in (load_prompt(path, clip), stopped, make_learner(clip, seed=5)):
         path.write_bytes(whole)
@@ -578,9 +546,9 @@ def test_a_checkpoint_from_before_the_digests_is_resumed(clip, tmp_path, monkeyp
         Trainer, "_depends_on", lambda self, data: {k: real(self, data)[k] for k in ("recipe", "labels")}
     )
     with pytest.raises(Stop):
-        Trainer(
-            make_learner(clip), make_recipe(), progress=False, checkpoint=path, callback=stop_after(2)
-        ).fit(make_features())
+        Trainer(make_learner(clip), make_recipe(), progress=False, checkpoint=path, callback=stop_after(2)).fit(
+            make_features()
+        )
     monkeypatch.undo()
     learner = make_learner(clip)
     Trainer(learner, make_recipe(), progress=False, checkpoint=path).fit(make_features(), resume=True)

@@ -35,9 +35,7 @@ def wheel(tmp_path_factory):
 def installed(wheel, tmp_path_factory):
     """Installed with the very line that the notebooks' guard tells, without its dependencies."""
     target = tmp_path_factory.mktemp("installed")
-    line = (
-        f'"{sys.executable}" -m pip install --quiet --no-deps --no-index --target "{target}" coop_edu-*.whl'
-    )
+    line = f'"{sys.executable}" -m pip install --quiet --no-deps --no-index --target "{target}" coop_edu-*.whl'
     result = subprocess.run(line, shell=True, cwd=wheel.parent, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     return target

@@ -43,9 +43,7 @@ def test_explorer_shows_both_classes_of_one_name(clip):
     explorer = PromptExplorer(clip, {"black": np.zeros((64, 64, 3), dtype=np.uint8)}, names, "{}")
     assert len(explorer.result) == 200 and sum(explorer.result.values()) == pytest.approx(1, abs=1e-5)
     assert "missile" not in explorer.result and "missile (class 199)" in explorer.result
-    explorer.compute = lambda *_: {
-        "missile (class 199)": 1.0
-    }  # where it wins, the sentence has the name alone
+    explorer.compute = lambda *_: {"missile (class 199)": 1.0}  # where it wins, the sentence has the name alone
     explorer.refresh()
     assert "“missile”" in explorer.bars.value
 
@@ -70,7 +68,7 @@ def test_a_browser_need_not_round_the_first_temperature(start):
 def test_every_control_changes_what_is_shown(explorer):
     for control, value in (
         (explorer.template, "{}"),
-        (explorer.picture, "second"),
+        (explorer.image, "second"),
         (explorer.temperature, 5.0),
     ):
         before = dict(explorer.result), explorer.bars.value
@@ -116,8 +114,8 @@ def test_explorer_says_in_words_which_sentence_fits_best(explorer):
     assert f"“a &lt;b&gt;bold&lt;/b&gt; {best}”" in explorer.bars.value
 
 
-def test_explorer_without_pictures_is_refused(clip):
-    with pytest.raises(ValueError, match="at least one picture"):
+def test_explorer_without_images_is_refused(clip):
+    with pytest.raises(ValueError, match="at least one image"):
         PromptExplorer(clip, {}, NAMES)
 
 
@@ -149,7 +147,7 @@ def test_live_training_draws_at_most_twice_a_second_and_at_the_end():
         now[0] += 0.2
     assert live.drawn == 4  # epochs 1, 4, 7, and 10, the last
     assert "epoch 10 of 10" in live.status.value
-    assert bytes(live.picture.value).startswith(b"\x89PNG")
+    assert bytes(live.image.value).startswith(b"\x89PNG")
 
 
 def test_live_training_measures_when_it_draws():

@@ -42,9 +42,7 @@ def tiny_config(
     }
 
 
-def tiny_clip(
-    seed: int = 0, width: int = 32, layers: int = 2, dtype: torch.dtype = torch.float32, **config
-) -> Clip:
+def tiny_clip(seed: int = 0, width: int = 32, layers: int = 2, dtype: torch.dtype = torch.float32, **config) -> Clip:
     """A CLIP with random weights: `width` and `layers` of the text tower, other sizes as in tiny_config."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,13 +1,13 @@
-"""CLIP, loaded the same way at every scale, frozen, and ready to encode pictures and texts.
+"""CLIP, loaded the same way at every scale, frozen, and ready to encode images and texts.
 
-A CLIP is an image encoder and a text encoder that were trained together, so that a picture and its caption land close
+A CLIP is an image encoder and a text encoder that were trained together, so that an image and its caption land close
 to each other (the paper's Section 3.1).  `load_clip("mini")` is the small one that is shipped with this package;
 `load_clip("RN50")`, `"RN101"`, `"ViT-B/32"` and `"ViT-B/16"` are the four that the paper uses, through open_clip.
 
 Prompt learning never changes CLIP: its parameters take no gradient, and it stays in eval() so that the batch norms of
 the ResNets keep their statistics (open_clip hands models out in train mode).
 
-Leaves out: how pictures are read from disk (data/images.py) and features kept (data/features.py), how CLIP is trained
+Leaves out: how images are read from disk (data/images.py) and features kept (data/features.py), how CLIP is trained
 (scripts/pretrain_miniclip.py), weights on disk (weights.py), text encoding at speed (prompt_encoder.py).
 """
 
@@ -31,7 +31,7 @@ from coop_edu.clip.transforms import TrainTransform
 from coop_edu.clip.weights import SCHEMES, model_from_file, model_from_open_clip
 
 ASSETS = Path(__file__).parents[1] / "assets"
-PAPER = {  # the paper's four; OpenAI trained them with QuickGELU, and open_clip gives them that only by this name
+PAPER_MODELS = {  # the paper's four; OpenAI trained them with QuickGELU, and open_clip gives them that only by this name
     "RN50": "RN50-quickgelu",
     "RN101": "RN101-quickgelu",
     "ViT-B/32": "ViT-B-32-quickgelu",
@@ -43,7 +43,7 @@ PAPER = {  # the paper's four; OpenAI trained them with QuickGELU, and open_clip
 class Clip:
     """A frozen CLIP with all that belongs to it.
 
-    preprocess(picture) -> (3, H, W): resize, centre crop, normalise; train_transform(picture, generator) -> (3, H, W):
+    preprocess(image) -> (3, H, W): resize, centre crop, normalise; train_transform(image, generator) -> (3, H, W):
     the paper's augmentation; tokenizer: text -> BPE token numbers.  Nothing in here learns.
     """
 
@@ -69,15 +69,13 @@ class Clip:
 
     @torch.no_grad()
     def encode_image(self, images: torch.Tensor) -> torch.Tensor:
-        """Features of preprocessed pictures: (B, 3, H, W) -> (B, E), not normalised."""
+        """Features of preprocessed images: (B, 3, H, W) -> (B, E), not normalised."""
         return self.model.encode_image(images.to(self.device))
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
         """Features of texts by CLIP's own code: K strings -> (K, E), not normalised; ValueError if one is too long."""
-        return torch.cat(
-            [self.model.encode_text(ids) for ids in self.tokenize(texts).to(self.device).split(256)]
-        )
+        return torch.cat([self.model.encode_text(ids) for ids in self.tokenize(texts).to(self.device).split(256)])
 
     def tokenize(self, texts: Sequence[str]) -> torch.Tensor:
         """Token numbers: K strings -> (K, L) long: start, the text, end, then zeros.
@@ -118,12 +116,12 @@ you mean 'RN50'?
     if name.startswith("local-dir:"):
         name = f"local-dir:{Path(name.removeprefix('local-dir:')).expanduser()}"
     of_hub = name.startswith(SCHEMES)
-    model_name = name if of_hub else PAPER.get(name, name.replace("/", "-"))
+    model_name = name if of_hub else PAPER_MODELS.get(name, name.replace("/", "-"))
     if name != "mini" and not of_hub and open_clip.get_model_config(model_name) is None:
-        close = get_close_matches(name, ["mini", *PAPER, *open_clip.list_models()], n=1)
+        close = get_close_matches(name, ["mini", *PAPER_MODELS, *open_clip.list_models()], n=1)
         raise ValueError(
             f'unknown CLIP {name!r}: choose "mini", '
-            + ", ".join(f'"{known}"' for known in PAPER)
+            + ", ".join(f'"{known}"' for known in PAPER_MODELS)
             + " or an open_clip name"
             + (f"; did you mean {close[0]!r}?" if close else "")
         )
@@ -136,7 +134,7 @@ you mean 'RN50'?
         )
         tokenizer = open_clip.SimpleTokenizer(context_length=model.context_length)
         return frozen_clip(name, model.to(device), tokenizer)
-    if name in PAPER and pretrained is None:
+    if name in PAPER_MODELS and pretrained is None:
         pretrained = "openai"
     model = model_from_open_clip(name, model_name, pretrained)
     return frozen_clip(name, model.to(device), open_clip.get_tokenizer(model_name))

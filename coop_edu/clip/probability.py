@@ -1,10 +1,10 @@
-"""How likely is each class, given a picture?  Cosine similarity, temperature, softmax.
+"""How likely is each class, given an image?  Cosine similarity, temperature, softmax.
 
 The paper's Eq. 1, on which everything else in the package stands:
 
     p(y = i | x) = exp(cos(w_i, f) / tau) / sum_j exp(cos(w_j, f) / tau)
 
-f is the picture's feature, w_i the feature of class i's text, and tau the temperature CLIP learned in its own
+f is the image's feature, w_i the feature of class i's text, and tau the temperature CLIP learned in its own
 training.  CLIP stores 1 / tau and calls it the logit scale (about 100 in OpenAI's models).
 
 Leaves out: where f comes from (models.py), where w comes from (templates.py, coop/prompt_learner.py), and what one
@@ -44,7 +44,7 @@ def class_logits(
     for name, x in (("image_features", image_features), ("text_features", text_features)):
         if x.ndim != 2 and not (by_image and x is text_features):
             hint = (
-                "one row is one picture or one class: add the missing axis with x[None]"
+                "one row is one image or one class: add the missing axis with x[None]"
                 if x.ndim == 1
                 else "several views? average them, or score them one by one"
             )
@@ -54,9 +54,7 @@ def class_logits(
             f"image features are {image_features.shape[1]} wide and text features {text_features.shape[-1]}: they come "
             "from two different CLIPs, or one of them was not projected. Encode both with the same load_clip(...)."
         )
-    on_host = (
-        not isinstance(logit_scale, torch.Tensor) or logit_scale.device.type == "cpu"
-    )  # never wait for a GPU
+    on_host = not isinstance(logit_scale, torch.Tensor) or logit_scale.device.type == "cpu"  # never wait for a GPU
     if on_host and not float(logit_scale) > 0:
         raise ValueError(
             f"expected a positive logit scale (1 / temperature), got {float(logit_scale)}: "
@@ -72,7 +70,7 @@ def class_logits(
 def class_probabilities(
     image_features: torch.Tensor, text_features: torch.Tensor, logit_scale: torch.Tensor | float
 ) -> torch.Tensor:
-    """p(y = i | x), Eq. 1, for each picture and class.
+    """p(y = i | x), Eq. 1, for each image and class.
 
     Takes and checks what `class_logits` does; returns (B, K), each row adds up to one.
 

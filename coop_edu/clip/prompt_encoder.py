@@ -48,7 +48,7 @@ class PromptEncoder(nn.Module):
         P = self.P = int(same.long().cumprod(0).sum())  # length of the shared prefix
         own = lengths - P  # (K,) tokens that each prompt has for itself
         K, S = self.grid_shape = len(slots), int(own.max())
-        inside = torch.arange(S) < own[:, None]  # (K, S) a grid, one row a prompt: which cells hold a token?
+        inside = torch.arange(S) < own[:, None]  # (K, S) a grid, one row per prompt: which cells hold a token?
         cell = inside.flatten().nonzero()[:, 0]  # (T,) own token -> its cell
         token = torch.zeros(K, S, dtype=torch.long)  # (K, S) cell -> own token; empty cells: any, never read
         token[inside] = torch.arange(len(cell))
@@ -93,9 +93,7 @@ class PromptEncoder(nn.Module):
         qkv = F.linear(x, attn.in_proj_weight, attn.in_proj_bias).unflatten(-1, (3, attn.num_heads, -1))
         qkv = qkv.movedim(-3, 0).transpose(-2, -3)  # (3, ..., heads, P + T, d)
         (q_shared, k_shared, v_shared), own = qkv.split([self.P, len(self.cell)], dim=-2)
-        q, k, v = own.index_select(-2, self.token).unflatten(
-            -2, self.grid_shape
-        )  # (..., heads, K, S, d) each
+        q, k, v = own.index_select(-2, self.token).unflatten(-2, self.grid_shape)  # (..., heads, K, S, d) each
         hidden = self.hidden
         if only_eot:  # one question a prompt: (..., heads, K, 1, d)
             q, hidden = qkv[0].index_select(-2, self.eot).unsqueeze(-2), self.hidden_from_eot

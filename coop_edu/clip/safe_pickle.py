@@ -18,9 +18,7 @@ import pickletools
 import re
 from typing import Any, NamedTuple
 
-MOST_INSTRUCTIONS = (
-    1_000_000  # a file of the authors' has about a thousand, a large CLIP with its optimizer 100,000
-)
+MOST_INSTRUCTIONS = 1_000_000  # a file of the authors' has about a thousand, a large CLIP with its optimizer 100,000
 STORAGES = ("Float", "Half", "BFloat16", "Double", "Long", "Int", "Short", "Char", "Byte", "Bool")
 CONTAINERS = {
     ("collections", "OrderedDict"),
@@ -30,9 +28,7 @@ CONTAINERS = {
     ("torch", "Size"),
 }
 TENSOR, PARAMETER = ("torch._utils", "_rebuild_tensor_v2"), ("torch._utils", "_rebuild_parameter")
-UNWANTED = re.compile(
-    r"(torch\.optim|dassl\.optim|torch\.jit\._pickle)(\.\w+)*"
-)  # modules of what is not kept
+UNWANTED = re.compile(r"(torch\.optim|dassl\.optim|torch\.jit\._pickle)(\.\w+)*")  # modules of what is not kept
 TORCHSCRIPT = re.compile(r"__torch__(\.\w+)*")  # the modules of a compiled model
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 NUMBERS_AND_TEXTS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE"}

@@ -61,9 +61,7 @@ def several_names(names: Sequence[str]) -> tuple[str, ...]:
     ('cat', 'dog')
     """
     if isinstance(names, str):
-        raise ValueError(
-            f"expected a list of at least one class name, got {names!r}: for one class, [{names!r}]"
-        )
+        raise ValueError(f"expected a list of at least one class name, got {names!r}: for one class, [{names!r}]")
     return tuple(names)
 
 
@@ -146,27 +144,23 @@ def clean_classnames(names: Sequence[str]) -> tuple[str, ...]:
             raise ValueError(f"class name {name!r} has nothing that CLIP could read")
     twins = [as_read(name) for name in IMAGENET_TWINS] if len(cleaned) >= 200 else []
     count = Counter(readings)
-    repeated = [
-        name for name, tokens in zip(cleaned, readings) if count[tokens] > (2 if tokens in twins else 1)
-    ]
+    repeated = [name for name, tokens in zip(cleaned, readings) if count[tokens] > (2 if tokens in twins else 1)]
     if repeated:
         raise ValueError(
             f"class names appear more than once: {repeated[:5]}. Names that CLIP reads alike (small and capital letters, "
-            "underscores, kinds of quotes and accents aside) make equal prompts, which no picture can tell apart: merge "
+            "underscores, kinds of quotes and accents aside) make equal prompts, which no image can tell apart: merge "
             "the classes, or add a word that distinguishes them."
         )
     return cleaned
 
 
 def fill(template: str, classnames: Sequence[str]) -> list[str]:
-    """One sentence a class.  ValueError unless the template has exactly one {} and none of CLIP's own marks.
+    """One sentence per class.  ValueError unless the template has exactly one {} and none of CLIP's own marks.
 
     >>> fill("a photo of a {}.", ["cat", "hot_air_balloon"])
     ['a photo of a cat.', 'a photo of a hot air balloon.']
     """
     if template.count("{}") != 1:
-        raise ValueError(
-            f'expected a template with exactly one {{}}, such as "a photo of a {{}}.", got {template!r}'
-        )
+        raise ValueError(f'expected a template with exactly one {{}}, such as "a photo of a {{}}.", got {template!r}')
     check_marks(template)
     return [template.replace("{}", name) for name in clean_classnames(classnames)]

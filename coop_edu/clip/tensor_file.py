@@ -64,9 +64,7 @@ def read_tensor_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
 def _read(archive: zipfile.ZipFile, size: int) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     # A compiled model has code in it, too, which is compressed, and not looked at.
     entries = [
-        entry
-        for entry in archive.infolist()
-        if re.fullmatch(r"[^/]+/(data\.pkl|byteorder|data/\d+)", entry.filename)
+        entry for entry in archive.infolist() if re.fullmatch(r"[^/]+/(data\.pkl|byteorder|data/\d+)", entry.filename)
     ]
     stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
     if not stored or sum(entry.file_size for entry in entries) > size:
@@ -97,9 +95,7 @@ def _state_and_facts(content: Any) -> tuple[dict[str, SavedTensor], dict[str, An
     if others:
         raise Refused(f"it has no state_dict of tensors: in it, {others[:5]} are no tensors")
     seen: set[int] = set()
-    return state, {
-        key: value for key, value in content.items() if key != "state_dict" and _is_plain(value, seen)
-    }
+    return state, {key: value for key, value in content.items() if key != "state_dict" and _is_plain(value, seen)}
 
 
 def _attributes(model: SavedObject) -> Iterator[tuple[str, SavedTensor]]:
@@ -128,12 +124,7 @@ def _check_sizes(state: dict[str, SavedTensor], size: int) -> None:
             raise Refused(f"the shape of {name[:100]!r} is none")
         if len(shape) != len(stride) or len(shape) > MOST_DIMENSIONS:
             raise Refused(f"the shape of {name[:100]!r} is none")
-        if (
-            type(kind) is not SavedName
-            or kind.name not in TYPES
-            or type(key) is not str
-            or not key.isdecimal()
-        ):
+        if type(kind) is not SavedName or kind.name not in TYPES or type(key) is not str or not key.isdecimal():
             raise Refused(f"the numbers of {name[:100]!r} have no known type or place")
         last = offset + sum((length - 1) * step for length, step in zip(shape, stride))
         if math.prod(shape) > count or (0 not in shape and last >= count):

@@ -28,9 +28,7 @@ class SlowEncoder(nn.Module):
         self.n_classes = len(slots)
         self.tokens_reference = self.tokens_computed = slots.numel()
         position = torch.arange(slots.shape[1])
-        ids = (
-            position < lengths[:, None]
-        ).long()  # the tower uses token numbers to find the EOT and the padding, 0
+        ids = (position < lengths[:, None]).long()  # the tower uses token numbers to find the EOT and the padding, 0
         ids[position == lengths[:, None] - 1] = end_token(text_tower(model))
         self.register_buffer("slots", slots, persistent=False)
         self.register_buffer("ids", ids, persistent=False)

@@ -1,9 +1,9 @@
-"""The paper's augmentation: a random piece of the picture, half of the time mirrored.
+"""The paper's augmentation: a random piece of the image, half of the time mirrored.
 
 Section 4.1's training details: random resized crop and flip.  torchvision has both, but draws from torch's global
 random state; here every number comes from a generator that is given, so that a seed decides all and nothing else does.
 
-Leaves out: the test transform (open_clip's own, see models.py) and reading pictures (data/images.py).
+Leaves out: the test transform (open_clip's own, see models.py) and reading images (data/images.py).
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ class TrainTransform:
     """The paper's augmentation: a random crop of 8 to 100 % of the area, bicubic, flipped half of the time.
 
     Draws the same numbers in the same order as torchvision's RandomResizedCrop and RandomHorizontalFlip, but from the
-    generator that it is given and never from the global one.  (picture, generator) -> (3, H, W), normalised.
+    generator that it is given and never from the global one.  (image, generator) -> (3, H, W), normalised.
     """
 
     size: int | tuple[int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    def __call__(self, picture: Image.Image, generator: torch.Generator) -> torch.Tensor:
+    def __call__(self, image: Image.Image, generator: torch.Generator) -> torch.Tensor:
         size = [self.size, self.size] if isinstance(self.size, int) else list(self.size)
-        crop = self._crop(*picture.size, generator)
-        picture = pixels.resized_crop(picture.convert("RGB"), *crop, size, pixels.InterpolationMode.BICUBIC)
+        crop = self._crop(*image.size, generator)
+        image = pixels.resized_crop(image.convert("RGB"), *crop, size, pixels.InterpolationMode.BICUBIC)
         if torch.rand(1, generator=generator) < 0.5:
-            picture = pixels.hflip(picture)
-        return pixels.normalize(pixels.to_tensor(picture), self.mean, self.std)
+            image = pixels.hflip(image)
+        return pixels.normalize(pixels.to_tensor(image), self.mean, self.std)
 
     @staticmethod
     def _crop(width: int, height: int, generator: torch.Generator) -> tuple[int, int, int, int]:
-        """Top, left, height, width of a crop: area 0.08 to 1 of the picture, aspect ratio 3/4 to 4/3."""
+        """Top, left, height, width of a crop: area 0.08 to 1 of the image, aspect ratio 3/4 to 4/3."""
         for _ in range(10):
             area = width * height * torch.empty(1).uniform_(0.08, 1.0, generator=generator).item()
             log_ratio = torch.empty(1).uniform_(math.log(3 / 4), math.log(4 / 3), generator=generator)
@@ -48,8 +48,9 @@ class TrainTransform:
                 top = int(torch.randint(0, height - h + 1, (1,), generator=generator))
                 left = int(torch.randint(0, width - w + 1, (1,), generator=generator))
                 return top, left, h, w
+        # the largest crop in the middle
         w, h = (
             min(width, round(height * 4 / 3)),
             min(height, round(width * 4 / 3)),
-        )  # the largest crop in the middle
+        )
         return (height - h) // 2, (width - w) // 2, h, w

@@ -52,9 +52,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"cannot read weights from {path}: it is damaged, or no safetensors file ({error})"
-        ) from error
+        raise ValueError(f"cannot read weights from {path}: it is damaged, or no safetensors file ({error})") from error
 
 
 def model_from_open_clip(name: str, model_name: str, pretrained: str | Path | None) -> torch.nn.Module:
@@ -81,11 +79,7 @@ def model_from_open_clip(name: str, model_name: str, pretrained: str | Path | No
         raise ValueError(_wrong_activation(name, model_name, pretrained)) from mismatch
     except Exception as error:
         known = open_clip.get_pretrained_cfg(model_name, str(pretrained))
-        source = (
-            f"https://huggingface.co/{known['hf_hub'].strip('/')}"
-            if known.get("hf_hub")
-            else known.get("url")
-        )
+        source = f"https://huggingface.co/{known['hf_hub'].strip('/')}" if known.get("hf_hub") else known.get("url")
         raise FileNotFoundError(
             f"no weights for {name!r}: they are not in this machine's cache and could not be downloaded. On a machine "
             f"with a network, get open_clip_model.safetensors from {source}, copy it here and call "
@@ -135,11 +129,7 @@ def _from_scheme(name: str, pretrained: str | Path | None) -> torch.nn.Module:
 
 
 def _wrong_activation(name: str, model_name: str, pretrained: str | Path) -> str:
-    other = (
-        model_name.removesuffix("-quickgelu")
-        if model_name.endswith("-quickgelu")
-        else f"{model_name}-quickgelu"
-    )
+    other = model_name.removesuffix("-quickgelu") if model_name.endswith("-quickgelu") else f"{model_name}-quickgelu"
     return (
         f"{name!r} with the weights {str(pretrained)!r} would compute wrong features in silence: they were trained with "
         f"the other activation function. Use load_clip({other!r}, pretrained={str(pretrained)!r})."

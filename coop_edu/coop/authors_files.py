@@ -101,9 +101,7 @@ def import_authors(
     state, header = content["state_dict"], None
     if "coop_edu" in content:
         header = _header(path, content["coop_edu"])
-    learned = {
-        OUR_NAMES.get(name, name): tensor.float() for name, tensor in state.items() if name not in FIXED
-    }
+    learned = {OUR_NAMES.get(name, name): tensor.float() for name, tensor in state.items() if name not in FIXED}
     _check_method(path, learned, method)
     position = _position(path, header, position)
     ctx = learned["ctx"]
@@ -126,9 +124,7 @@ def export_authors(learner: PromptLearner, folder: str | Path, epoch: int) -> Pa
     """
     more = [name for name, _ in learner.named_parameters() if name != "ctx"]
     if more:
-        raise ValueError(
-            f"the authors' CoOp reads a context and nothing else, and this learner has {more} too"
-        )
+        raise ValueError(f"the authors' CoOp reads a context and nothing else, and this learner has {more} too")
     epoch = whole_number(epoch, "epoch", at_least=0)
     path = user_path(folder) / "prompt_learner" / f"model.pth.tar-{epoch}"
     content = {

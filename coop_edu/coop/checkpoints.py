@@ -35,7 +35,7 @@ class Training:
     labels: list[int]
     scaler: dict[str, Any]
     history: dict[str, list[float]]
-    pictures: str | None = None  # older files have neither
+    pictures: str | None = None  # the word of the files; older ones have neither
     start: str | None = None
 
 
@@ -93,10 +93,11 @@ def load_prompt(
     try:
         learner = method(clip, header["classnames"], **options)
         copy_parameters(learner, tensors)
+    # options that there are not, names that cannot stand, other shapes
     except (
         TypeError,
         ValueError,
-    ) as error:  # options that there are not, names that cannot stand, other shapes
+    ) as error:
         raise ValueError(f"the prompt in {path} does not make a {method.__name__}: {error}") from error
     return learner if classnames is None else learner.with_classnames(classnames)
 
@@ -111,7 +112,7 @@ def save_training(
 ) -> None:
     """Save a learner in the midst of its training, with all that is needed to go on; `load_prompt` reads it too.
 
-    training: what must be the same when it is resumed (recipe, labels, pictures, start); history: what happened so far.
+    training: what must be the same when it is resumed (recipe, labels, images, start); history: what happened so far.
     """
     momenta = {
         _momentum_of(name): optimizer.state[parameter]["momentum_buffer"]
@@ -138,15 +139,11 @@ def resume_training(
     header, tensors = read_prompt(path)
     saved = header["facts"].get("training")
     if saved is None:
-        raise ValueError(
-            f"{path} holds a prompt but no training to resume: save_prompt wrote it, not a Trainer"
-        )
+        raise ValueError(f"{path} holds a prompt but no training to resume: save_prompt wrote it, not a Trainer")
     state = record(Training, saved, f"{path}, its training", more=True)
     lengths = {name: len(values) for name, values in state.history.items()}
     if set(lengths) != set(HISTORY) or len(set(lengths.values())) > 1:
-        raise ValueError(
-            f"{path}: expected a history of {HISTORY}, each with one number an epoch, got {lengths}"
-        )
+        raise ValueError(f"{path}: expected a history of {HISTORY}, each with one number an epoch, got {lengths}")
     plain = {"method": PromptLearner.__name__, "options": {}}
     here = {**plain, **json.loads(json.dumps({**layout(learner), **training}))}
     there = {**plain, **header, **saved}
@@ -177,9 +174,7 @@ def resume_training(
         try:
             scaler.load_state_dict(state.scaler)
         except (KeyError, TypeError, RuntimeError) as error:
-            raise ValueError(
-                f"{path}: its scaler of gradients is none ({type(error).__name__}: {error})"
-            ) from error
+            raise ValueError(f"{path}: its scaler of gradients is none ({type(error).__name__}: {error})") from error
     copy_parameters(learner, tensors)
     learner.start = learner.start if state.start is None else state.start
     for parameter, momentum in momenta.items():

@@ -1,7 +1,7 @@
 """One training on several GPUs, with Hugging Face Accelerate; the result is that of one process.
 
-A step of CoOp has two dear parts: the batch's pictures go through the image encoder, and the K prompts of Eq. 3 through
-the text encoder, there and back.  Here each of n processes takes its share of both: an n-th of the pictures, an n-th of
+A step of CoOp has two dear parts: the batch's images go through the image encoder, and the K prompts of Eq. 3 through
+the text encoder, there and back.  Here each of n processes takes its share of both: an n-th of the images, an n-th of
 the classes.  The features, which are small, are sent round, so that every process has the same logits and the same loss
 of the whole batch, and the gradients of ctx are added up.  All take the same step; nothing has to be averaged that one
 process would not have.
@@ -69,13 +69,13 @@ class DistributedTrainer(Trainer):
         )
 
     def fit(self, data: Sequence[Example] | Features, *, resume: bool = False) -> History:
-        """As Trainer.fit, in every process; ValueError if there are more processes than classes or pictures a batch."""
+        """As Trainer.fit, in every process; ValueError if there are more processes than classes or images per batch."""
         learner, n = self.learner, self.accelerator.num_processes
         learner.check_groups()
         K, B = len(learner.classnames), min(len(data), self.recipe.batch_size)
         if n > min(K, B):
             raise ValueError(
-                f"{n} processes cannot share {K} classes and batches of {B} pictures: start at most {min(K, B)}"
+                f"{n} processes cannot share {K} classes and batches of {B} images: start at most {min(K, B)}"
             )
         at_once = min(K // n, learner.max_classes_at_once or K)
         options = {**learner.options(), "max_classes_at_once": at_once}
@@ -116,9 +116,7 @@ class DistributedTrainer(Trainer):
         self.scaler.update()
         return loss.detach(), logits.detach()
 
-    def _encode(
-        self, examples: Sequence[Example], plan: Sequence[Sequence[tuple[int, int]]]
-    ) -> Iterator[torch.Tensor]:
+    def _encode(self, examples: Sequence[Example], plan: Sequence[Sequence[tuple[int, int]]]) -> Iterator[torch.Tensor]:
         """As Trainer._encode: this process reads and encodes its share of each batch."""
         n = self.accelerator.num_processes
         own = super()._encode(examples, [self._share(batch) for batch in plan])

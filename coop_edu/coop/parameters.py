@@ -21,9 +21,7 @@ def copy_parameters(learner: PromptLearner, tensors: Mapping[str, torch.Tensor])
     for name, parameter in others.items():
         if name not in tensors or tensors[name].shape != parameter.shape:
             got = tuple(tensors[name].shape) if name in tensors else "none"
-            raise ValueError(
-                f"expected {name} of shape {tuple(parameter.shape)}, got {got}: another method's?"
-            )
+            raise ValueError(f"expected {name} of shape {tuple(parameter.shape)}, got {got}: another method's?")
         _check_finite(name, tensors[name].to(parameter.dtype))
     copy_ctx(learner, tensors["ctx"])
     with torch.no_grad():

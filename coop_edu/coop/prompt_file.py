@@ -51,9 +51,7 @@ class HeaderOfMethod(Header):
     options: dict[str, Any]
 
 
-def write_prompt_file(
-    path: str | Path, header: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]
-) -> None:
+def write_prompt_file(path: str | Path, header: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
     """Write header and tensors in one step.
 
     Raises TypeError for a header that JSON cannot hold, ValueError for values that are no numbers, OSError, naming the

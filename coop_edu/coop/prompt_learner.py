@@ -40,7 +40,7 @@ POSITIONS = ("end", "middle", "front")
 class PromptLearner(nn.Module):
     """A classifier with a learned context (paper's Section 3.2).
 
-    clip: from load_clip, stays frozen; classnames: K names; n_ctx: M; class_specific: one context a class;
+    clip: from load_clip, stays frozen; classnames: K names; n_ctx: M; class_specific: one context per class;
     position: of the class name; init: words to start from, such as "a photo of a", whose number of BPE tokens then is
     M, or None for random vectors N(0, 0.02^2) drawn with `seed`; max_classes_at_once: encode in groups, so that
     backward_in_chunks needs memory for one group only; None is all at once, "auto" is None if that fits into half of
@@ -90,9 +90,7 @@ class PromptLearner(nn.Module):
         self.mark_start()
 
         layout = self._layout()
-        used = torch.tensor(
-            sorted({0} | {token for prompt in layout for token in prompt if token >= 0})
-        )  # (W,)
+        used = torch.tensor(sorted({0} | {token for prompt in layout for token in prompt if token >= 0}))  # (W,)
         self.register_buffer("words", embedding[used.to(embedding.device)], persistent=False)  # (W, D)
         slots, lengths = self._slots(layout, used)
         encoders = [text_encoder(clip.model, slots, lengths)]
@@ -155,9 +153,7 @@ class PromptLearner(nn.Module):
         first_word = self.ctx.numel() // self.ctx.shape[-1]
         row_of = {token: first_word + row for row, token in enumerate(used.tolist())}
         L = self.clip.tokenizer.context_length
-        slots = torch.full(
-            (len(layout), L), row_of[0]
-        )  # after the EOT stands token 0, as in CLIP's own texts
+        slots = torch.full((len(layout), L), row_of[0])  # after the EOT stands token 0, as in CLIP's own texts
         for k, prompt in enumerate(layout):
             own = self.n_ctx * k if self.class_specific else 0
             slots[k, : len(prompt)] = torch.tensor([row_of[t] if t >= 0 else own - 1 - t for t in prompt])
@@ -303,9 +299,7 @@ class PromptLearner(nn.Module):
         words = tower.token_embedding.weight.to(vectors)
         found = []
         for some in vectors.split(64):
-            distance = torch.cdist(
-                some, words, compute_mode="donot_use_mm_for_euclid_dist"
-            )  # (64, vocabulary)
+            distance = torch.cdist(some, words, compute_mode="donot_use_mm_for_euclid_dist")  # (64, vocabulary)
             nearest = distance.topk(k, largest=False)
             for distances, tokens in zip(nearest.values.tolist(), nearest.indices.tolist()):
                 found.append([(tokenizer.decode([t]).strip(), d) for t, d in zip(tokens, distances)])
@@ -339,16 +333,13 @@ def _initial_context(
             raise ValueError(f'expected init to hold words, such as "a photo of a", got {init!r}')
         return embedding[tokens].repeat(contexts, 1, 1)
     if isinstance(n_ctx, int) and n_ctx < 1:
-        raise ValueError(
-            f"expected n_ctx of at least 1, got {n_ctx}: for prompts without context see ZeroShot"
-        )
+        raise ValueError(f"expected n_ctx of at least 1, got {n_ctx}: for prompts without context see ZeroShot")
     n_ctx = whole_number(n_ctx, "n_ctx", at_least=1)
     positions = getattr(clip.tokenizer, "context_length", n_ctx)
     if n_ctx > positions:  # before any memory is taken; what else does not fit, the prompts will show
         raise ValueError(
             f"n_ctx={n_ctx:,} is more than the {positions} positions of {clip.name!r}: the paper has 4 and 16"
         )
-    generator = torch.Generator().manual_seed(
-        whole_number(seed, "seed")
-    )  # on the CPU: a seed means the same on every device
+    # on the CPU: a seed means the same on every device
+    generator = torch.Generator().manual_seed(whole_number(seed, "seed"))
     return 0.02 * torch.randn(contexts, n_ctx, embedding.shape[1], generator=generator).to(embedding)

@@ -44,21 +44,15 @@ class Recipe:
 
     def __post_init__(self) -> None:
         at_least = {"epochs": 1, "min_steps": 0, "batch_size": 1, "warmup_epochs": 0, "seed": None}
-        checked = {
-            name: whole_number(getattr(self, name), name, at_least=low) for name, low in at_least.items()
-        }
+        checked = {name: whole_number(getattr(self, name), name, at_least=low) for name, low in at_least.items()}
         for name in ("lr", "momentum", "weight_decay", "warmup_lr"):
             checked[name] = real_number(getattr(self, name), name, at_least=0)
         for name, value in checked.items():  # plain numbers, which go into files
             object.__setattr__(self, name, value)
         if self.precision not in PRECISIONS:
-            raise ValueError(
-                f"expected precision {' or '.join(map(repr, PRECISIONS))}, got {self.precision!r}"
-            )
+            raise ValueError(f"expected precision {' or '.join(map(repr, PRECISIONS))}, got {self.precision!r}")
         if not (self.views is None or self.views == "fresh"):
-            name = (
-                "views='fresh' (a new crop at every step, as in the paper), None (the plain image), or views"
-            )
+            name = "views='fresh' (a new crop at every step, as in the paper), None (the plain image), or views"
             object.__setattr__(self, "views", whole_number(self.views, name, at_least=1))
 
     @classmethod
@@ -72,10 +66,10 @@ class Recipe:
 
     @classmethod
     def mini(cls) -> Recipe:
-        """For a laptop: the paper's settings with fewer epochs, on the plain pictures, which are encoded once.
+        """For a laptop: the paper's settings with fewer epochs, on the plain images, which are encoded once.
 
         Counted in steps, because an epoch of one shot of twenty classes is a single step: 150 steps at least, 10 epochs
-        at least.  The number was chosen on validation pictures (assets/MINICLIP.md).
+        at least.  The number was chosen on validation images (assets/MINICLIP.md).
 
         >>> [Recipe.mini().for_images(20 * shots).epochs for shots in (1, 2, 4, 8, 16)]
         [150, 150, 75, 30, 15]
@@ -83,7 +77,7 @@ class Recipe:
         return cls(epochs=10, min_steps=150, views=None)
 
     def for_images(self, n: int) -> Recipe:
-        """The same recipe with the epochs that n training pictures take: more than `epochs` if `min_steps` asks for it.
+        """The same recipe with the epochs that n training images take: more than `epochs` if `min_steps` asks for it.
 
         >>> Recipe.mini().for_images(16 * 79).epochs
         10
@@ -108,7 +102,7 @@ class Recipe:
         return self.lr * (1 + math.cos(math.pi * (epoch - self.warmup_epochs) / self.epochs)) / 2
 
     def steps_per_epoch(self, n: int) -> int:
-        """Full batches only, unless n pictures do not fill a single one: then one step with all of them.
+        """Full batches only, unless n images do not fill a single one: then one step with all of them.
 
         >>> Recipe().steps_per_epoch(1600), Recipe().steps_per_epoch(20)
         (50, 1)

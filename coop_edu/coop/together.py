@@ -1,7 +1,7 @@
 """Several small trainings at once, packed into one pass.
 
 A step of a small prompt is hundreds of small matrix products, and most of its time goes into starting them.  Trainings
-that differ in their seed only (in the start of the context, in the pictures, in the order of the batches) can share
+that differ in their seed only (in the start of the context, in the images, in the order of the batches) can share
 them: their contexts are stacked, the text encoder runs once over all of them, and each has a loss of its own.  Nothing
 of one reaches another, so each learns what it would have learned alone, up to the rounding of the products.
 
@@ -22,13 +22,11 @@ from coop_edu.data.dataset import Example
 from coop_edu.data.features import Features
 
 
-def train_together(
-    trainers: Sequence[Trainer], data: Sequence[Sequence[Example] | Features]
-) -> list[History]:
+def train_together(trainers: Sequence[Trainer], data: Sequence[Sequence[Example] | Features]) -> list[History]:
     """[trainer.fit(some) for trainer, some in zip(trainers, data)], in one pass over all of them.
 
     The learners must share method, CLIP, class names and layout, the recipes all but the seed, the data their number of
-    pictures: else ValueError.  Checkpoints, callbacks and progress bars of the trainers are left aside.  Where one
+    images: else ValueError.  Checkpoints, callbacks and progress bars of the trainers are left aside.  Where one
     training fills the machine already (fresh views, groups of classes), scales its gradients (float16), learns more
     than ctx or makes its text features in its own way, they are fitted one by one after all.
 
@@ -42,9 +40,7 @@ def train_together(
     big = recipe.views == "fresh" or first.learner.max_classes_at_once is not None
     if big or recipe.precision == "float16" or not all(map(_can_be_stacked, trainers)):
         return [trainer.fit(some) for trainer, some in zip(trainers, data)]
-    ctx = nn.Parameter(
-        torch.stack([trainer.learner.ctx.detach() for trainer in trainers])
-    )  # (S, M, D) or (S, K, M, D)
+    ctx = nn.Parameter(torch.stack([trainer.learner.ctx.detach() for trainer in trainers]))  # (S, M, D) or (S, K, M, D)
     optimizer = recipe.optimizer([ctx])
     batches = zip(*(trainer.batches(some) for trainer, some in zip(trainers, data)))
     histories = [History() for _ in trainers]
@@ -81,9 +77,7 @@ def train_together(
 def _can_be_stacked(trainer: Trainer) -> bool:
     """Is ctx all that is learned, and are text features made of it as in CoOp, so that contexts can be stacked?"""
     kind = type(trainer.learner)
-    as_in_coop = all(
-        getattr(kind, name) is getattr(PromptLearner, name) for name in ("context", "table", "forward")
-    )
+    as_in_coop = all(getattr(kind, name) is getattr(PromptLearner, name) for name in ("context", "table", "forward"))
     learned = [name for name, _ in trainer.learner.named_parameters()]
     return type(trainer) is Trainer and as_in_coop and learned == ["ctx"]
 
@@ -101,7 +95,7 @@ def _check(trainers: Sequence[Trainer], data: Sequence[Sequence[Example] | Featu
             "class_specific": a.class_specific == b.class_specific,
             "position": a.position == b.position,
             "recipe": replace(first.recipe, seed=0) == replace(trainer.recipe, seed=0),
-            "number of pictures": len(data[0]) == len(some),
+            "number of images": len(data[0]) == len(some),
         }
         if not all(same.values()):
             raise ValueError(

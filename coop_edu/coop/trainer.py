@@ -50,7 +50,7 @@ class History:
     def add(self, epoch: EpochSums, lr: float) -> None:
         """Close an epoch."""
         self.loss.append(epoch.loss.item() / epoch.steps)
-        self.accuracy.append(100 * epoch.correct.item() / epoch.pictures)
+        self.accuracy.append(100 * epoch.correct.item() / epoch.n_images)
         self.lr.append(lr)
         self.seconds.append(time.perf_counter() - epoch.start)
 
@@ -59,7 +59,7 @@ class EpochSums:
     """Loss and right answers, summed over the steps of an epoch, on the device: so that a GPU need not wait."""
 
     def __init__(self, device: torch.device) -> None:
-        self.start, self.steps, self.pictures = time.perf_counter(), 0, 0
+        self.start, self.steps, self.n_images = time.perf_counter(), 0, 0
         self.loss = torch.zeros((), device=device)
         self.correct = torch.zeros((), device=device, dtype=torch.long)
 
@@ -67,7 +67,7 @@ class EpochSums:
         """One step: loss (), logits (B, K), both detached, labels (B,)."""
         self.loss += loss
         self.correct += (logits.argmax(dim=1) == labels).sum()
-        self.pictures += len(labels)
+        self.n_images += len(labels)
         self.steps += 1
 
 
@@ -87,7 +87,7 @@ class Trainer:
     device: "auto" trains where the learner's CLIP is (load_clip chose cuda, mps or cpu); any other moves both there, and
     with the CLIP from under any other learner on it, which then says so.  What is minimised is `learner.objective`.
     callback(state) is called once per epoch with a TrainerState.  checkpoint: a file, also readable by `load_prompt`,
-    replaced in one step every `checkpoint_every` epochs and after the last.  workers: processes that read pictures.
+    replaced in one step every `checkpoint_every` epochs and after the last.  workers: processes that read images.
 
     Raises TypeError for a callback that is no function, and where a method overrides what no training calls; OSError for
     a checkpoint that could not be written.
@@ -121,11 +121,11 @@ class Trainer:
         learner.to(self.device)
 
     def fit(self, data: Sequence[Example] | Features, *, resume: bool = False) -> History:
-        """Train for all the recipe's epochs, on examples (pictures) or on features computed before.
+        """Train for all the recipe's epochs, on examples (images) or on features computed before.
 
         resume=True goes on from the checkpoint as if nothing had happened; without a file yet, it starts. Raises
         ValueError if data and learner disagree on the classes, features and recipe on the views, or checkpoint and
-        this training on anything, the pictures and the start of the context too; FloatingPointError as soon as the loss
+        this training on anything, the images and the start of the context too; FloatingPointError as soon as the loss
         or the context is seen not to be finite.
         """
         self.check(data)
@@ -146,9 +146,7 @@ class Trainer:
         for epoch in tqdm(epochs, desc="learning the prompt", disable=not self.progress, delay=2):
             images = self._run_epoch(epoch, batches, recipe.steps_per_epoch(len(data)), history)
             done = epoch + 1
-            save = self.checkpoint is not None and (
-                done % self.checkpoint_every == 0 or done == recipe.epochs
-            )
+            save = self.checkpoint is not None and (done % self.checkpoint_every == 0 or done == recipe.epochs)
             if save or done == recipe.epochs:
                 self.check_usable(epoch, images)
             if save:
@@ -202,7 +200,7 @@ class Trainer:
         return loss.detach(), logits.detach()
 
     def count_epochs(self, n: int) -> Recipe:
-        """Make `recipe` the one that n training pictures take: a recipe may be counted in steps."""
+        """Make `recipe` the one that n training images take: a recipe may be counted in steps."""
         self.recipe = self._wanted.for_images(n)
         return self.recipe
 
@@ -255,7 +253,7 @@ class Trainer:
                 workers=self.workers,
                 progress=self.progress,
             )
-        return self._feature_batches(data.images.to(self.device), labels, epochs)
+        return self._feature_batches(data.image_features.to(self.device), labels, epochs)
 
     def _fresh_batches(
         self, examples: Sequence[Example], labels: torch.Tensor, epochs: range
@@ -268,9 +266,7 @@ class Trainer:
         for features, batch in zip(self._encode(examples, plan), plan, strict=True):
             yield features, labels[[position for position, _ in batch]]
 
-    def _encode(
-        self, examples: Sequence[Example], plan: Sequence[Sequence[tuple[int, int]]]
-    ) -> Iterator[torch.Tensor]:
+    def _encode(self, examples: Sequence[Example], plan: Sequence[Sequence[tuple[int, int]]]) -> Iterator[torch.Tensor]:
         """Image features (B, E) of each batch of pairs (position, view)."""
         clip = self.learner.clip
         for images in read_batches(clip, examples, plan, seed=self.recipe.seed, workers=self.workers):
@@ -281,7 +277,7 @@ class Trainer:
     def _feature_batches(
         self, images: torch.Tensor, labels: torch.Tensor, epochs: range
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Features computed before, (N, E), or (V, N, E): then each picture has one of its V views in an epoch."""
+        """Features computed before, (N, E), or (V, N, E): then each image has one of its V views in an epoch."""
         for epoch in epochs:
             order = self._order(epoch, len(labels))
             if images.ndim == 3:
@@ -294,7 +290,7 @@ class Trainer:
             yield from zip(shuffled.split(size), sorted_labels.split(size), strict=True)
 
     def _order(self, epoch: int, n: int) -> torch.Tensor:
-        """The pictures of one epoch in random order, without the remainder that fills no batch."""
+        """The images of one epoch in random order, without the remainder that fills no batch."""
         order = torch.randperm(n, generator=seeded(self.recipe.seed, epoch, 0))
         return order[: self.recipe.steps_per_epoch(n) * self.recipe.batch_size]
 
@@ -304,11 +300,11 @@ class Trainer:
         if self.learner.max_classes_at_once is not None:
             self.learner.check_groups()
         if not len(data):
-            raise ValueError("no training pictures: is this the empty training list of a test-only data set?")
+            raise ValueError("no training images: is this the empty training list of a test-only data set?")
         is_features = isinstance(data, Features)
         check_same_classes(data.classnames if is_features else label_names(data), self.learner.classnames)
         if is_features:
-            views = len(data.images) if data.images.ndim == 3 else None
+            views = len(data.image_features) if data.image_features.ndim == 3 else None
             if views != self.recipe.views:
                 raise ValueError(
                     f"the recipe wants views={self.recipe.views!r}, and the features have views={views!r}: "
@@ -318,9 +314,9 @@ class Trainer:
 
 
 def _digest(data: Sequence[Example] | Features) -> str:
-    """A checksum of the features, bit for bit, or of the contents of the picture files, wherever they lie."""
+    """A checksum of the features, bit for bit, or of the contents of the image files, wherever they lie."""
     if isinstance(data, Features):
-        return tensor_digest(data.images)
+        return tensor_digest(data.image_features)
     contents = (sha256(example.image) if Path(example.image).is_file() else "" for example in data)
     return hashlib.sha256(" ".join(contents).encode()).hexdigest()[:16]
 

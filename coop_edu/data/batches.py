@@ -1,9 +1,9 @@
-"""From a list of pictures to batches of tensors: read, cropped and stacked, in this process or in several.
+"""From a list of images to batches of tensors: read, cropped and stacked, in this process or in several.
 
 Every random crop has a generator of its own, made from (seed, view, position in the list): the same crop comes out
 whatever the batch size and the number of processes, and no global state is touched.
 
-Leaves out: one picture (images.py), the transforms (clip/transforms.py), what is done with the tensors (features.py,
+Leaves out: one image (images.py), the transforms (clip/transforms.py), what is done with the tensors (features.py,
 coop/trainer.py).
 """
 
@@ -42,15 +42,15 @@ def read_batches(
     seed: int,
     workers: int | None = None,
 ) -> Iterator[torch.Tensor]:
-    """For each batch of pairs (position in `examples`, view or None), the pictures (B, 3, H, W) on clip's device.
+    """For each batch of pairs (position in `examples`, view or None), the images (B, 3, H, W) on clip's device.
 
-    view: the number of a random crop, or None for the plain picture.  workers: processes that read ahead; None is as
-    many as help.  Raises ValueError, listing every unreadable picture among the examples, as soon as there is one.
+    view: the number of a random crop, or None for the plain image.  workers: processes that read ahead; None is as
+    many as help.  Raises ValueError, listing every unreadable image among the examples, as soon as there is one.
     """
     if workers is None:
         workers = worker_count(clip.device, sum(map(len, batches)))
     loader = DataLoader(
-        Pictures(clip, examples, seed),
+        Images(clip, examples, seed),
         batch_sampler=batches,
         collate_fn=stack_or_none,
         num_workers=workers,
@@ -63,8 +63,8 @@ def read_batches(
         yield images.to(clip.device, non_blocking=True)
 
 
-def worker_count(device: torch.device, pictures: int) -> int:
-    """How many processes to read with: some, where a GPU would wait for thousands of pictures; else none.
+def worker_count(device: torch.device, images: int) -> int:
+    """How many processes to read with: some, where a GPU would wait for thousands of images; else none.
 
     On a CPU the encoder keeps all cores busy by itself.  Where a process cannot be forked (Windows, macOS), a new one
     runs the main script again, which only a notebook takes well, as it has none.
@@ -74,16 +74,16 @@ def worker_count(device: torch.device, pictures: int) -> int:
     """
     forked = multiprocessing.get_start_method() == "fork"
     in_script = hasattr(sys.modules["__main__"], "__file__")
-    if device.type == "cpu" or pictures < 2000 or (in_script and not forked):
+    if device.type == "cpu" or images < 2000 or (in_script and not forked):
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(8, max(1, cores - 1))
 
 
-class Pictures(torch.utils.data.Dataset):
-    """(position, view) -> (3, H, W), or None if the picture cannot be read; can be sent to a worker process.
+class Images(torch.utils.data.Dataset):
+    """(position, view) -> (3, H, W), or None if the image cannot be read; can be sent to a worker process.
 
-    A picture whose views are asked for one after the other is read once.
+    An image whose views are asked for one after the other is read once.
     """
 
     def __init__(self, clip: Clip, examples: Sequence[Example], seed: int) -> None:
@@ -98,21 +98,21 @@ class Pictures(torch.utils.data.Dataset):
                 self.last = position, load_image(self.paths[position])
             except (ValueError, OSError):
                 self.last = position, None
-        picture = self.last[1]
-        if picture is None:
+        image = self.last[1]
+        if image is None:
             return None
         if view is None:
-            return self.plain(picture)
-        return self.augmented(picture, seeded(self.seed, view, position))
+            return self.plain(image)
+        return self.augmented(image, seeded(self.seed, view, position))
 
 
 def stack_or_none(images: list[torch.Tensor | None]) -> torch.Tensor | None:
-    """(B, 3, H, W), or None if one of the pictures could not be read."""
+    """(B, 3, H, W), or None if one of the images could not be read."""
     return None if any(image is None for image in images) else torch.stack(images)
 
 
 def _unreadable(examples: Sequence[Example]) -> ValueError:
-    """Look at every picture, so that one error names all that cannot be read."""
+    """Look at every image, so that one error names all that cannot be read."""
     reasons: dict[str, None] = {}  # in order, each once
     for example in examples:
         try:
@@ -120,6 +120,4 @@ def _unreadable(examples: Sequence[Example]) -> ValueError:
         except (ValueError, OSError) as error:
             reasons[str(error)] = None
     listed = "\n  ".join(reasons)
-    return ValueError(
-        f"{len(reasons)} picture(s) cannot be read; copy them again or take them out:\n  {listed}"
-    )
+    return ValueError(f"{len(reasons)} image(s) cannot be read; copy them again or take them out:\n  {listed}")

@@ -1,4 +1,4 @@
-"""What a data set is: a list of pictures with class names, split into train, validation and test.
+"""What a data set is: a list of images with class names, split into train, validation and test.
 
 Leaves out: where data sets come from (datasets.py).
 """
@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One picture: where it is, its label y (a row number of the K classes), and its class name.
+    """One image: where it is, its label y (a row number of the K classes), and its class name.
 
     >>> Example(Path("cat/1.png"), label=0, classname="cat").classname
     'cat'
@@ -34,7 +34,7 @@ class Dataset:
 
     >>> Dataset("Pets", ("cat", "dog"), (), (), (Example(Path("1.png"), 1, "dog"),), card={"licence": "CC0"}).describe()
     Pets: 2 classes (cat, dog)
-    pictures   0 train, 0 val, 1 test
+    images   0 train, 0 val, 1 test
     a class    1 to 1 test
     prompt     a photo of a {}.
     licence    CC0
@@ -56,12 +56,10 @@ class Dataset:
     def describe(self) -> None:
         """Print the data set's card: classes, sizes, prompt, and what the card knows of role, licence and source."""
         shown = ", ".join(self.classnames[:6]) + (", ..." if len(self.classnames) > 6 else "")
-        sizes = {
-            split: Counter(example.label for example in examples) for split, examples in self.splits.items()
-        }
+        sizes = {split: Counter(example.label for example in examples) for split, examples in self.splits.items()}
         ranges = [f"{min(n.values())} to {max(n.values())} {split}" for split, n in sizes.items() if n]
         lines = {
-            "pictures": ", ".join(f"{n.total():,} {split}" for split, n in sizes.items()),
+            "images": ", ".join(f"{n.total():,} {split}" for split, n in sizes.items()),
             "a class": ", ".join(ranges),
             "prompt": self.template,
             **self.card,

@@ -49,11 +49,9 @@ def cache_key(clip: Clip, examples: Sequence[Example], views: int | None, seed: 
 
 
 def _transform(clip: Clip, views: int | None) -> list[str]:
-    """What the transform says it is, and what it makes of a picture: functions of one name can differ."""
+    """What the transform says it is, and what it makes of an image: functions of one name can differ."""
     transform = clip.preprocess if views is None else clip.train_transform
-    name = re.sub(
-        r" at 0x[0-9a-f]+", "", repr(transform)
-    )  # where a function lies in memory is not its meaning
+    name = re.sub(r" at 0x[0-9a-f]+", "", repr(transform))  # where a function lies in memory is not its meaning
     probe = load_image((np.arange(97 * 61 * 4) % 251).astype(np.uint8).reshape(97, 61, 4))
     made = transform(probe) if views is None else transform(probe, seeded(0))
     return [name, hashlib.sha256(made.contiguous().numpy()).hexdigest()]
@@ -62,7 +60,7 @@ def _transform(clip: Clip, views: int | None) -> list[str]:
 def _size_and_time(path: Path) -> tuple[int, int]:
     try:
         stat = os.stat(path)
-    except OSError:  # reported, with all others, when pictures are read
+    except OSError:  # reported, with all others, when images are read
         return -1, -1
     return stat.st_size, stat.st_mtime_ns
 

@@ -1,14 +1,14 @@
 """Image features of the frozen encoder, computed once.
 
 In prompt learning only the text side learns (paper's Section 3.2): CLIP's image encoder never changes, so the feature
-f of a picture can be computed before training starts.  The paper trains on a new random crop at every step; `views`
+f of an image can be computed before training starts.  The paper trains on a new random crop at every step; `views`
 says how near to that one stays:
 
-    views=None     the plain picture, once                (cheapest; no augmentation)
-    views=n        n random crops of each picture         (n times the work, n times the memory)
+    views=None     the plain image, once                (cheapest; no augmentation)
+    views=n        n random crops of each image         (n times the work, n times the memory)
     views="fresh"  a new crop every epoch; coop/trainer.py     (the paper's recipe; the image encoder runs at every step)
 
-Leaves out: reading pictures (batches.py), the disk cache (feature_cache.py), what is learned from features
+Leaves out: reading images (batches.py), the disk cache (feature_cache.py), what is learned from features
 (coop/trainer.py, evaluate/linear_probe.py).
 """
 
@@ -32,18 +32,18 @@ from coop_edu.records import whole_number
 
 @dataclass(frozen=True)
 class Features:
-    """images: (N, E) float32, unnormalised, or (V, N, E) for V augmented views; labels: (N,) long; on the CPU.
+    """image_features: (N, E) float32, unnormalised, or (V, N, E) for V augmented views; labels: (N,) long; on the CPU.
 
     classnames: the name of each label; "" for a label that no image has.
     Raises ValueError for values that are no numbers, and for labels that are not one class for each image.
     """
 
-    images: torch.Tensor
+    image_features: torch.Tensor
     labels: torch.Tensor
     classnames: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        images, labels = self.images, self.labels
+        images, labels = self.image_features, self.labels
         if not (isinstance(images, torch.Tensor) and isinstance(labels, torch.Tensor)):
             raise ValueError(
                 f"expected images and labels as tensors, got {type(images).__name__} and {type(labels).__name__}"
@@ -63,9 +63,7 @@ class Features:
                 f"{labels.min()} to {labels.max()}"
             )
         if not images.isfinite().all():
-            raise ValueError(
-                "the features have values that are no numbers: were the weights or the images damaged?"
-            )
+            raise ValueError("the features have values that are no numbers: were the weights or the images damaged?")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -82,12 +80,12 @@ def extract_features(
     workers: int | None = None,
     progress: bool = True,
 ) -> Features:
-    """Encode N pictures once: the plain ones (views=None), or `views` random crops of each, drawn from `seed`.
+    """Encode N images once: the plain ones (views=None), or `views` random crops of each, drawn from `seed`.
 
-    cache: a folder to keep the features in; what is found there is used if model, weights, transform, pictures, views
-    and seed are all the same and the file is whole, else recomputed.  workers: processes that read pictures; None is
+    cache: a folder to keep the features in; what is found there is used if model, weights, transform, images, views
+    and seed are all the same and the file is whole, else recomputed.  workers: processes that read images; None is
     as many as help (batches.worker_count).
-    Raises ValueError for an empty list, and listing every picture that cannot be read.
+    Raises ValueError for an empty list, and listing every image that cannot be read.
 
         test = extract_features(clip, iconnet.test)                         # (N, E)
         train = extract_features(clip, shots, views=8, seed=1)              # (8, N, E)
@@ -115,25 +113,25 @@ def extract_features(
 
 
 class FeatureBank:
-    """Features of many pictures, encoded once, to draw from: `bank(examples)` are the features of some of them.
+    """Features of many images, encoded once, to draw from: `bank(examples)` are the features of some of them.
 
     What several samples share, as different seeds and numbers of shots do, is computed once. Takes what
-    `extract_features` does; the pictures are plain. KeyError for a picture that is not in the bank.
+    `extract_features` does; the images are plain. KeyError for an image that is not in the bank.
 
         bank = FeatureBank(clip, iconnet.train)
         shots = bank(sample_few_shot(iconnet.train, k=4, seed=1))                     # Features, (4 * K, E)
     """
 
     def __init__(self, clip: Clip, examples: Sequence[Example], **options: object) -> None:
-        pictures = list({example.image: example for example in examples}.values())
-        self.images = extract_features(clip, pictures, **options).images  # (N, E)
-        self.row = {example.image: row for row, example in enumerate(pictures)}
+        images = list({example.image: example for example in examples}.values())
+        self.image_features = extract_features(clip, images, **options).image_features  # (N, E)
+        self.row = {example.image: row for row, example in enumerate(images)}
 
     def __call__(self, examples: Sequence[Example]) -> Features:
-        """Features of these pictures, in their order, with the labels that they have here."""
+        """Features of these images, in their order, with the labels that they have here."""
         rows = [self.row[example.image] for example in examples]
         labels = torch.tensor([example.label for example in examples])
-        return Features(self.images[rows], labels, label_names(examples))
+        return Features(self.image_features[rows], labels, label_names(examples))
 
 
 def _check_memory(clip: Clip, rows: int) -> None:
@@ -159,7 +157,7 @@ def _encode(
     parts = []
     with (
         torch.autocast(clip.device.type, enabled=False),
-        tqdm(total=len(wanted), desc="encoding pictures", disable=not progress, delay=2, leave=False) as bar,
+        tqdm(total=len(wanted), desc="encoding images", disable=not progress, delay=2, leave=False) as bar,
     ):
         for images in read_batches(clip, examples, batches, seed=seed, workers=workers):
             parts.append(clip.encode_image(images))  # (B, E); stays on the device, so that it need not wait

@@ -1,7 +1,7 @@
-"""The k-shot sampler: the same pictures, in the same order, as the authors' code draws (paper's Section 4.1).
+"""The k-shot sampler: the same images, in the same order, as the authors' code draws (paper's Section 4.1).
 
-Classes are taken in the order in which they first appear in the list, and `random.sample` draws k pictures of each.
-Training and validation share one stream of random numbers: training first, then min(k, 4) pictures a class.
+Classes are taken in the order in which they first appear in the list, and `random.sample` draws k images of each.
+Training and validation share one stream of random numbers: training first, then min(k, 4) images per class.
 
 Leaves out: where the lists come from (see data/), the linear probe's own sampling in the authors' `lpclip`.
 """
@@ -38,7 +38,7 @@ def sample_few_shot(examples: Sequence[Example], k: int, seed: int) -> list[Exam
 
 
 def sample_train_val(dataset: Dataset, k: int, seed: int) -> tuple[list[Example], list[Example]]:
-    """Few-shot training and validation data: k and min(k, 4) examples a class, drawn one after the other.
+    """Few-shot training and validation data: k and min(k, 4) examples per class, drawn one after the other.
 
     The training half equals `sample_few_shot(dataset.train, k, seed)`.  Raises ValueError as that does.
 
@@ -83,7 +83,7 @@ def _warn(short: dict[str, tuple[int, dict[str, int]]]) -> None:
     for purpose, (k, classes) in short.items():
         if classes:
             warnings.warn(
-                f"asked for {k} {purpose} examples a class, but these classes have fewer, and give all they "
+                f"asked for {k} {purpose} examples per class, but these classes have fewer, and give all they "
                 f"have: {', '.join(f'{name} ({count})' for name, count in classes.items())}",
                 stacklevel=3,
             )

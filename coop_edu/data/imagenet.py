@@ -1,12 +1,12 @@
 """ImageNet and the four variants that prompts learned on it are tested on (Section 4.2): V2, Sketch, A and R.
 
 Here a label is the rank of a class folder ("n01440764") in sorted order, and its name stands in classnames.txt.
-ImageNet's validation pictures are its test pictures, as everybody reports it; nothing is selected on them.  A and R
+ImageNet's validation images are its test images, as everybody reports it; nothing is selected on them.  A and R
 have 200 of the 1000 classes each, not the same ones, and are scored over their own.
 
 The authors' few-shot samples of ImageNet depend on the order in which their disk listed the files, and were never
-published: pictures are sorted here, so a seed always means the same pictures, but not theirs.  The list of the 1.28
-million training pictures takes about half a gigabyte of memory.
+published: images are sorted here, so a seed always means the same images, but not theirs.  The list of the 1.28
+million training images takes about half a gigabyte of memory.
 
 Leaves out: the ten other data sets, and the messages that both share (paper.py).
 """
@@ -20,12 +20,12 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from coop_edu.data.dataset import PICTURE_SUFFIXES, Dataset, Example
+from coop_edu.data.dataset import IMAGE_SUFFIXES, Dataset, Example
 from coop_edu.data.paper import GUIDE, Place, card_of, data_root, find
 from coop_edu.files import read_lines
 
-SAME_PICTURES = "sorted by name; the authors' own 16-shot sample of ImageNet cannot be reproduced"
-REPOSITORY_ONLY = "MIT (the LICENSE file of its repository; of the pictures it does not speak)"
+SAME_ORDER = "sorted by name; the authors' own 16-shot sample of ImageNet cannot be reproduced"
+REPOSITORY_ONLY = "MIT (the LICENSE file of its repository; of the images it does not speak)"
 IMAGENET: dict[str, Place] = {
     "ImageNet": Place(
         folder="imagenet",
@@ -76,7 +76,7 @@ def load_imagenet(name: str, root: str | Path | None = None) -> Dataset:
 
     Without images/train, ImageNet is for testing only too.  None of them can be downloaded through torchvision.
     Raises FileNotFoundError with the tree that is expected; ValueError for a flat val/ folder, for class folders that
-    no name is known of, that hold no picture, or that differ between train/ and val/.
+    no name is known of, that hold no image, or that differ between train/ and val/.
     """
     place, root = IMAGENET[name], data_root(root)
     folder = find(name, place, root)
@@ -88,9 +88,7 @@ def load_imagenet(name: str, root: str | Path | None = None) -> Dataset:
         classes = _class_folders(folder / place.images, names)
         return _dataset(name, _names(classes, names), test=_examples(classes, names))
     val = _class_folders(folder / "images" / "val", names)
-    train = (
-        _class_folders(folder / "images" / "train", names) if (folder / "images" / "train").is_dir() else {}
-    )
+    train = _class_folders(folder / "images" / "train", names) if (folder / "images" / "train").is_dir() else {}
     if train and set(train) != set(val):
         differ = sorted(set(train) ^ set(val))
         raise ValueError(
@@ -107,16 +105,12 @@ def read_classnames(folder: Path, root: Path) -> dict[str, str]:
     The authors' classnames.txt is CLIP's list; a UserWarning says which names of another file differ from it.
     Raises ValueError for a file that is not lines of "n01440764 tench", or has numbers in the place of the names.
     """
-    file = next(
-        (f for f in (folder / "classnames.txt", root / "imagenet" / "classnames.txt") if f.is_file()), None
-    )
+    file = next((f for f in (folder / "classnames.txt", root / "imagenet" / "classnames.txt") if f.is_file()), None)
     if file is None:
         return _clips_names()
     lines = [line.split(maxsplit=1) for line in read_lines(file)]
     wrong = [
-        " ".join(line)
-        for line in lines
-        if not (len(line) == 2 and line[0].startswith("n") and line[0][1:].isdigit())
+        " ".join(line) for line in lines if not (len(line) == 2 and line[0].startswith("n") and line[0][1:].isdigit())
     ]
     names = {line[0]: line[-1] for line in lines}
     numbered = bool(lines) and all(re.match(r"\d+(\s|$)", line[-1]) for line in lines)
@@ -148,17 +142,17 @@ def _clips_names() -> dict[str, str]:
 
 # ---------------------------------------------------------------------------------------------------- folders to lists
 def _class_folders(images: Path, names: dict[str, str]) -> dict[str, list[Path]]:
-    """{class folder: its pictures}, both sorted."""
+    """{class folder: its images}, both sorted."""
     folders = [entry for entry in sorted(images.iterdir()) if _is_class(entry)]
     bar = tqdm(folders, desc=f"listing {images.name}", unit="class", leave=False, delay=2)
-    classes = {folder.name: _pictures(folder) for folder in bar}
+    classes = {folder.name: _images_in(folder) for folder in bar}
     if not classes:
         raise ValueError(_explain_flat(images))
     unknown = sorted(set(classes) - set(names))
-    empty = [wnid for wnid, pictures in classes.items() if not pictures]
+    empty = [wnid for wnid, found in classes.items() if not found]
     if unknown or empty:
         raise ValueError(
-            f"{images} has folders that are no class of ImageNet: {unknown[:10]}, and class folders without a picture: "
+            f"{images} has folders that are no class of ImageNet: {unknown[:10]}, and class folders without an image: "
             f"{empty[:10]}. Labels are ranks of folders, so one that is wrong shifts all that follow: remove those."
         )
     return classes
@@ -167,9 +161,7 @@ def _class_folders(images: Path, names: dict[str, str]) -> dict[str, list[Path]]
 def _by_number(images: Path, names: dict[str, str]) -> tuple[Example, ...]:
     """ImageNetV2's folders are called 0 ... 999, and that is the label."""
     classnames = tuple(names.values())
-    folders = {
-        int(entry.name): entry for entry in images.iterdir() if _is_class(entry) and entry.name.isdigit()
-    }
+    folders = {int(entry.name): entry for entry in images.iterdir() if _is_class(entry) and entry.name.isdigit()}
     absent = sorted(set(range(len(classnames))) ^ set(folders))
     if absent:
         raise ValueError(
@@ -177,9 +169,7 @@ def _by_number(images: Path, names: dict[str, str]) -> tuple[Example, ...]:
             f"{len(absent)} are missing or too many: {absent[:10]}. Unpack the archive again."
         )
     return tuple(
-        Example(picture, label, classnames[label])
-        for label in sorted(folders)
-        for picture in _pictures(folders[label])
+        Example(image, label, classnames[label]) for label in sorted(folders) for image in _images_in(folders[label])
     )
 
 
@@ -187,21 +177,19 @@ def _is_class(entry: Path) -> bool:
     return entry.is_dir() and not entry.name.startswith(".")
 
 
-def _pictures(folder: Path) -> list[Path]:
+def _images_in(folder: Path) -> list[Path]:
     names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    return [folder / name for name in names if os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES]
+    return [folder / name for name in names if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES]
 
 
 def _explain_flat(images: Path) -> str:
-    pictures = len(_pictures(images))
-    if not pictures:
-        return (
-            f"{images} is empty: expected one folder for each class, as in {images}/n01440764/. See {GUIDE}"
-        )
+    number = len(_images_in(images))
+    if not number:
+        return f"{images} is empty: expected one folder for each class, as in {images}/n01440764/. See {GUIDE}"
     return (
-        f"{images} is flat: it holds {pictures:,} pictures side by side, and should hold one folder for each class, "
+        f"{images} is flat: it holds {number:,} images side by side, and should hold one folder for each class, "
         f"as in {images}/n01440764/. The archive ILSVRC2012_img_val.tar unpacks like that, and without the folders "
-        "nothing says which class a picture is of. Move them with valprep.sh, the script that PyTorch's ImageNet "
+        "nothing says which class an image is of. Move them with valprep.sh, the script that PyTorch's ImageNet "
         "example points to, or let torchvision do it, which needs the archive and ILSVRC2012_devkit_t12.tar.gz: "
         'torchvision.datasets.ImageNet(<folder of the archives>, split="val").'
     )
@@ -213,9 +201,7 @@ def _names(classes: dict[str, list[Path]], names: dict[str, str]) -> tuple[str, 
 
 def _examples(classes: dict[str, list[Path]], names: dict[str, str]) -> tuple[Example, ...]:
     return tuple(
-        Example(picture, label, names[wnid])
-        for label, (wnid, pictures) in enumerate(classes.items())
-        for picture in pictures
+        Example(image, label, names[wnid]) for label, (wnid, images) in enumerate(classes.items()) for image in images
     )
 
 
@@ -229,5 +215,5 @@ def _dataset(
     place = IMAGENET[name]
     card = card_of(place)
     if train:
-        card["samples"] = SAME_PICTURES
+        card["samples"] = SAME_ORDER
     return Dataset(name, classnames, train, val, test, template=place.template, card=card)

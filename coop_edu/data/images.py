@@ -1,6 +1,6 @@
-"""One picture, from wherever it is, as an RGB image.
+"""One image, from wherever it is, as an RGB image.
 
-Leaves out: many pictures as tensors (batches.py).
+Leaves out: many images as tensors (batches.py).
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-Picture = str | Path | bytes | memoryview | Image.Image | np.ndarray
-LONGEST = (
-    100  # times the short side: the transform enlarges an image until that fits, and the long one with it
-)
+ImageLike = str | Path | bytes | memoryview | Image.Image | np.ndarray
+LONGEST = 100  # times the short side: the transform enlarges an image until that fits, and the long one with it
 
 
-def load_image(picture: Picture) -> Image.Image:
+def load_image(image: ImageLike) -> Image.Image:
     """An image as RGB, from a path, the bytes of a file, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4).
 
     Arrays hold 0..255 (uint8) or 0..1 (floats).  The image stands upright, as its EXIF orientation says, and transparent
@@ -29,23 +27,21 @@ def load_image(picture: Picture) -> Image.Image:
     >>> load_image(np.zeros((2, 3), dtype=np.uint8)).size
     (3, 2)
     """
-    name = str(picture) if isinstance(picture, str | Path) else f"<{type(picture).__name__}>"
-    if isinstance(picture, str | Path) and not Path(picture).is_file():
-        raise FileNotFoundError(f"no picture at {name}")
-    if isinstance(picture, np.ndarray):
-        picture = _from_array(picture)
+    name = str(image) if isinstance(image, str | Path) else f"<{type(image).__name__}>"
+    if isinstance(image, str | Path) and not Path(image).is_file():
+        raise FileNotFoundError(f"no image at {name}")
+    if isinstance(image, np.ndarray):
+        image = _from_array(image)
     try:
-        if isinstance(picture, Image.Image):
-            return _to_rgb(picture)
-        file = io.BytesIO(picture) if isinstance(picture, bytes | bytearray | memoryview) else picture
-        with Image.open(file) as image:
+        if isinstance(image, Image.Image):
             return _to_rgb(image)
+        file = io.BytesIO(image) if isinstance(image, bytes | bytearray | memoryview) else image
+        with Image.open(file) as opened:
+            return _to_rgb(opened)
     except _Unsuitable as error:
         raise ValueError(f"cannot take the image {name}: {error}") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises
-        raise ValueError(
-            f"cannot read the image {name}: {error}. Is it cut short, or not an image?"
-        ) from error
+        raise ValueError(f"cannot read the image {name}: {error}. Is it cut short, or not an image?") from error
 
 
 class _Unsuitable(Exception):
@@ -98,8 +94,8 @@ def _from_array(array: np.ndarray) -> Image.Image:
     is_float = np.issubdtype(array.dtype, np.floating)
     if is_float and array.size and array.min() >= 0 and array.max() <= 1:
         array = (array * 255).round().astype(np.uint8)
-    is_picture = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
-    if array.dtype != np.uint8 or not is_picture or not array.size:
+    is_image = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if array.dtype != np.uint8 or not is_image or not array.size:
         numbers = array.size and array.dtype.kind in "fiub"
         values = f", values {array.min():g} to {array.max():g}" if numbers else ""
         raise ValueError(

@@ -1,6 +1,6 @@
 """Do labels and class names agree?  Within a list of examples, and between data and a classifier.
 
-Leaves out: which class a picture belongs to (the split files: split_file.py).
+Leaves out: which class an image belongs to (the split files: split_file.py).
 """
 
 from __future__ import annotations
@@ -40,21 +40,17 @@ def check_labels(labels: Iterable[int]) -> None:
     """ValueError for a label that is no whole number from 0 on, or larger than any number of classes."""
     for label in labels:
         if whole_number(label, "a label", at_least=0) >= MOST_CLASSES:
-            raise ValueError(
-                f"expected labels from 0 to K - 1, got {label}: more than {MOST_CLASSES:,} classes?"
-            )
+            raise ValueError(f"expected labels from 0 to K - 1, got {label}: more than {MOST_CLASSES:,} classes?")
 
 
 def distinct_names(classnames: Sequence[str]) -> tuple[str, ...]:
-    """The names as keys, one a class: a name that several classes have, as two of ImageNet's do, is given its label.
+    """The names as keys, one per class: a name that several classes have, as two of ImageNet's do, is given its label.
 
     >>> distinct_names(["crane", "cat", "crane"])
     ('crane (class 0)', 'cat', 'crane (class 2)')
     """
     count = Counter(classnames)
-    return tuple(
-        f"{name} (class {label})" if count[name] > 1 else name for label, name in enumerate(classnames)
-    )
+    return tuple(f"{name} (class {label})" if count[name] > 1 else name for label, name in enumerate(classnames))
 
 
 def check_same_classes(names: Sequence[str], classnames: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 One table says where each of them is and what must be there; one function reads them all.  The layout is that of the
 CoOp repository's DATASETS.md: every data set is a folder below one root, with the authors' `split_zhou_<name>.json`
-in it, which fixes the same pictures for everybody.
+in it, which fixes the same images for everybody.
 
 Leaves out: ImageNet and its variants (imagenet.py), class names and splits without a split file (paper_splits.py),
 what can be wrong with a split file (split_file.py).
@@ -48,7 +48,7 @@ class Place:
     moves: dict[str, str] = field(default_factory=dict)
 
 
-PAPER: dict[str, Place] = {
+PAPER_DATASETS: dict[str, Place] = {
     "Caltech101": Place(
         folder="caltech-101",
         images="101_ObjectCategories",
@@ -100,7 +100,7 @@ PAPER: dict[str, Place] = {
         images="images",
         template="a photo of {}, a type of food.",
         published="101 classes, as usually given: 50,500 train, 20,200 val, 30,300 test",
-        licence="scientific fair use; for more, ask the pictures' owners (its README, as copies quote it)",
+        licence="scientific fair use; for more, ask the images' owners (its README, as copies quote it)",
         source="https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101/",
         torchvision="Food101",
         moves={"food-101/images": "images", "food-101/meta": "meta"},
@@ -154,9 +154,7 @@ PAPER: dict[str, Place] = {
         published="101 classes: 7,639 train, 1,898 val, 3,783 test",
         licence=SEE_PAGE,
         source=f"https://www.crcv.ucf.edu/data/UCF101.php; the middle frames: {GUIDE}",
-        builds_from=tuple(
-            f"ucfTrainTestlist/{file}.txt" for file in ("classInd", "trainlist01", "testlist01")
-        ),
+        builds_from=tuple(f"ucfTrainTestlist/{file}.txt" for file in ("classInd", "trainlist01", "testlist01")),
     ),
 }
 
@@ -167,9 +165,9 @@ def load_paper(
     """One of the ten data sets beside ImageNet; see `load_dataset` for root, download and split_seed.
 
     Raises FileNotFoundError, with what was looked for and the tree that is expected; SplitFileError for a split that
-    does not fit the pictures; OSError for a download that failed.
+    does not fit the images; OSError for a download that failed.
     """
-    place, root = PAPER[name], data_root(root)
+    place, root = PAPER_DATASETS[name], data_root(root)
     if download and root is not None and not is_whole(place, root):
         fetch(name, place, root)
     if name == "FGVCAircraft":
@@ -194,7 +192,7 @@ def _read_or_build(
     images = folder / place.images
     if not (folder / own).is_file():
         write_split(folder / own, check_rows(build_rows(name, folder, seed), images, folder), images)
-    made = f"NOT the authors': made by their rule from seed {seed}, with other pictures than theirs ({own})"
+    made = f"NOT the authors': made by their rule from seed {seed}, with other images than theirs ({own})"
     return read_split(folder / own, images), made
 
 
@@ -242,21 +240,21 @@ def not_found(name: str, place: Place, root: Path | None, *more: str) -> str:
         lines.append(f"There is no folder {root}.")
     elif root.name == place.folder:
         lines.append(f"root is to be the folder that holds {place.folder}/: root={str(root.parent)!r}.")
-    lines.append(f"The pictures: {place.source}")
+    lines.append(f"The images: {place.source}")
     if place.torchvision:
         lines.append("  or download=True, which fetches them through torchvision into this tree")
     lines.append(f"The authors' steps, and links to their files: {GUIDE}")
     if split_name(name) in more:
         lines.append(
             f"Without {split_name(name)}, split_seed=1 makes a split by the authors' rule and writes it beside the "
-            "pictures. It is not theirs: figures differ from the paper's for that alone."
+            "images. It is not theirs: figures differ from the paper's for that alone."
         )
     return "\n".join(lines)
 
 
 # --------------------------------------------------------------------------------------------------------- downloading
 def fetch(name: str, place: Place, root: Path) -> None:
-    """Download the pictures through torchvision, and move them into the authors' layout; what is there stays.
+    """Download the images through torchvision, and move them into the authors' layout; what is there stays.
 
     Raises FileNotFoundError, with the steps by hand, where torchvision cannot; OSError where it failed.
     """

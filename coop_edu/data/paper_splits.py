@@ -1,10 +1,10 @@
 """How each of the paper's data sets names its classes, and how a split is made of it where the split file is missing.
 
-A split file says everything: pictures, labels, names.  The authors made theirs once, from what each data set
-publishes, by one of two rules: what is official stays ("test"), and a fifth of the official training pictures of a
+A split file says everything: images, labels, names.  The authors made theirs once, from what each data set
+publishes, by one of two rules: what is official stays ("test"), and a fifth of the official training images of a
 class is held out for validation; or, where nothing is official, 50 % of a class trains, 20 % validates, 30 % tests.
 The rules are repeated here from an explicit seed.  The authors shuffled with an unrecorded state, so a split made
-here has other pictures than theirs.
+here has other images than theirs.
 
 Leaves out: where things are and what to do when they are not (paper.py), ImageNet (imagenet.py).
 """
@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from coop_edu.data.dataset import PICTURE_SUFFIXES
+from coop_edu.data.dataset import IMAGE_SUFFIXES
 from coop_edu.files import read_lines
 
 Rows = list[list]  # [path below the image folder, label, class name], as in a split file
@@ -84,14 +84,14 @@ def fifty_twenty_thirty(classes: Classes, generator: random.Random) -> dict[str,
 def _check_size(name: str, found: int, at_least: int) -> None:
     if found < at_least:
         raise ValueError(
-            f"class {name!r} has {found} picture(s), too few to be split: at least {at_least} are needed. Is the "
+            f"class {name!r} has {found} image(s), too few to be split: at least {at_least} are needed. Is the "
             "data set complete?"
         )
 
 
 # ------------------------------------------------------------------------------------- nothing official: by class
 def class_folders(images: Path, names: dict[str, str] | None = None, ignored: Iterable[str] = ()) -> Classes:
-    """One folder a class, in ASCII order ("Faces" before "accordion"); a folder's name is the class's, or names[it]."""
+    """One folder per class, in ASCII order ("Faces" before "accordion"); a folder's name is the class's, or names[it]."""
     folders = sorted(
         entry.name
         for entry in images.iterdir()
@@ -104,7 +104,7 @@ def class_folders(images: Path, names: dict[str, str] | None = None, ignored: It
             sorted(
                 f"{folder}/{file.name}"
                 for file in (images / folder).iterdir()
-                if file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith(".")
+                if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
             ),
         )
         for label, folder in enumerate(folders)
@@ -112,7 +112,7 @@ def class_folders(images: Path, names: dict[str, str] | None = None, ignored: It
 
 
 def flowers(folder: Path) -> Classes:
-    """imagelabels.mat has the label of picture 1, 2, ..., from 1; cat_to_name.json has the label's name."""
+    """imagelabels.mat has the label of image 1, 2, ..., from 1; cat_to_name.json has the label's name."""
     names = json.loads((folder / "cat_to_name.json").read_text(encoding="utf-8"))
     paths: dict[int, list[str]] = {}
     for number, label in enumerate(_mat(folder / "imagelabels.mat")["labels"].ravel().tolist(), start=1):
@@ -121,9 +121,7 @@ def flowers(folder: Path) -> Classes:
 
 
 NOTHING_OFFICIAL: dict[str, Callable[[Path], Classes]] = {
-    "Caltech101": lambda folder: class_folders(
-        folder / "101_ObjectCategories", CALTECH_NAMES, CALTECH_IGNORED
-    ),
+    "Caltech101": lambda folder: class_folders(folder / "101_ObjectCategories", CALTECH_NAMES, CALTECH_IGNORED),
     "DescribableTextures": lambda folder: class_folders(folder / "images"),
     "EuroSAT": lambda folder: class_folders(folder / "2750", EUROSAT_NAMES),
     "Food101": lambda folder: class_folders(folder / "images"),
@@ -196,8 +194,8 @@ def aircraft(folder: Path) -> dict[str, Rows]:
     labels = {name: label for label, name in enumerate(read_lines(folder / "variants.txt"))}
 
     def row(line: str) -> list:
-        picture, name = line.split(" ", 1)
-        return [f"{picture}.jpg", labels[name], name]
+        image, name = line.split(" ", 1)
+        return [f"{image}.jpg", labels[name], name]
 
     return {split: _rows(folder / f"images_variant_{split}.txt", row) for split in ("train", "val", "test")}
 

@@ -1,9 +1,9 @@
 """Split files in the authors' JSON schema: {"train": [[path, label, class name], ...], "val": [...], "test": [...]}.
 
 Paths are relative to the image folder, labels count from 0, and the order of the lists matters: the few-shot sampler
-draws by position.  Everything that is wrong with a file is listed at once, before any picture is opened.
+draws by position.  Everything that is wrong with a file is listed at once, before any image is opened.
 
-Leaves out: the contents of the pictures (see features.load_image, which names every unreadable one).
+Leaves out: the contents of the images (see images.load_image, which names every unreadable one).
 """
 
 from __future__ import annotations
@@ -25,11 +25,7 @@ class SplitFileError(ValueError):
 
     def __init__(self, path: Path, problems: Sequence[str], advice: str) -> None:
         self.problems = tuple(problems)
-        more = (
-            [f"... and {len(problems) - 30} more (all in the error's .problems)"]
-            if len(problems) > 30
-            else []
-        )
+        more = [f"... and {len(problems) - 30} more (all in the error's .problems)"] if len(problems) > 30 else []
         lines = "\n  ".join([*problems[:30], *more])
         super().__init__(f"{path} has {len(problems)} problem(s):\n  {lines}\n{advice}")
 
@@ -40,15 +36,13 @@ def read_split(path: str | Path, image_dir: str | Path) -> dict[str, tuple[Examp
     path: the JSON file; image_dir: the folder that its paths are relative to.
     Raises FileNotFoundError without the file, and SplitFileError (a ValueError) listing all of: a file cut short,
     entries of another form, paths that climb out of the image folder, labels that contradict class names, missing
-    pictures.
+    images.
     """
     path = Path(path)
     return check_rows(_read_rows(path), image_dir, path)
 
 
-def check_rows(
-    rows: Mapping[str, list], image_dir: str | Path, origin: Path
-) -> dict[str, tuple[Example, ...]]:
+def check_rows(rows: Mapping[str, list], image_dir: str | Path, origin: Path) -> dict[str, tuple[Example, ...]]:
     """The Examples of {"train": [[path, label, class name], ...], "val": ..., "test": ...}, if nothing is wrong.
 
     origin: the file or folder that the rows come from, for the errors.  Raises SplitFileError as `read_split` does.
@@ -61,15 +55,12 @@ def check_rows(
         )
     problems = _contradictions(rows)
     if problems:
-        raise SplitFileError(
-            origin, problems, "Each label must have one class name, and each class name one label."
-        )
+        raise SplitFileError(origin, problems, "Each label must have one class name, and each class name one label.")
     splits = {
-        split: tuple(Example(image_dir / image, label, name) for image, label, name in rows[split])
-        for split in SPLITS
+        split: tuple(Example(image_dir / image, label, name) for image, label, name in rows[split]) for split in SPLITS
     }
     missing = dict.fromkeys(
-        f"missing picture {example.image}"
+        f"missing image {example.image}"
         for examples in splits.values()
         for example in examples
         if not _is_file(example.image)
@@ -82,7 +73,7 @@ def check_rows(
 def write_split(path: str | Path, splits: Mapping[str, Iterable[Example]], image_dir: str | Path) -> None:
     """Write a split file that `read_split` and the authors' code read.  A split that is not given is empty.
 
-    Raises ValueError for a picture that is not inside `image_dir`.
+    Raises ValueError for an image that is not inside `image_dir`.
     """
     rows = {
         split: [
@@ -104,24 +95,14 @@ def classnames_of(splits: Mapping[str, Iterable[Example]]) -> tuple[str, ...]:
 # ------------------------------------------------------------------------------------------------- the checks
 def _read_rows(path: Path) -> dict[str, list]:
     if not path.is_file():
-        raise FileNotFoundError(
-            f"no split file {path}: expected the authors' {path.name} beside the image folder"
-        )
+        raise FileNotFoundError(f"no split file {path}: expected the authors' {path.name} beside the image folder")
     try:
         rows = parse_json(path.read_bytes(), "the text")
     except ValueError as error:  # not JSON, or not UTF-8
-        raise SplitFileError(
-            path, [str(error)], "The file is damaged or cut short: copy it again."
-        ) from error
-    if (
-        not isinstance(rows, dict)
-        or set(rows) != set(SPLITS)
-        or not all(isinstance(r, list) for r in rows.values())
-    ):
+        raise SplitFileError(path, [str(error)], "The file is damaged or cut short: copy it again.") from error
+    if not isinstance(rows, dict) or set(rows) != set(SPLITS) or not all(isinstance(r, list) for r in rows.values()):
         got = sorted(rows) if isinstance(rows, dict) else type(rows).__name__
-        raise SplitFileError(
-            path, [f"expected three lists {list(SPLITS)}, got {got}"], "Is this a split file?"
-        )
+        raise SplitFileError(path, [f"expected three lists {list(SPLITS)}, got {got}"], "Is this a split file?")
     return rows
 
 
@@ -158,15 +139,11 @@ def _contradictions(rows: Mapping[str, list]) -> list[str]:
         if name not in names.setdefault(label, []):
             names[label].append(name)
             labels.setdefault(name, []).append(label)
-    problems = [
-        f"label {label} has several class names: {found}" for label, found in names.items() if len(found) > 1
-    ]
-    problems += [
-        f"class name {name!r} has several labels: {found}" for name, found in labels.items() if len(found) > 1
-    ]
+    problems = [f"label {label} has several class names: {found}" for label, found in names.items() if len(found) > 1]
+    problems += [f"class name {name!r} has several labels: {found}" for name, found in labels.items() if len(found) > 1]
     missing = max(names, default=-1) + 1 - len(names)
     if missing:
         absent = list(islice((label for label in count() if label not in names), min(missing, 10)))
         more = f" and {missing - 10:,} more" if missing > 10 else ""
         problems.append(f"labels must be 0 to K-1 without gaps; absent: {absent}{more}")
-    return problems if names else ["the file lists no pictures at all"]
+    return problems if names else ["the file lists no images at all"]

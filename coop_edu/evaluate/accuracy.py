@@ -1,7 +1,7 @@
-"""How good is a classifier?  Top-1 accuracy, per class, and the answer to one picture (Section 4.1).
+"""How good is a classifier?  Top-1 accuracy, per class, and the answer to one image (Section 4.1).
 
 A classifier is anything with `.clip`, `.classnames`, `.logits(image_features)` and `.with_classnames(names)`:
-ZeroShot, PromptLearner and LinearProbe.  The text features are computed once for all pictures.
+ZeroShot, PromptLearner and LinearProbe.  The text features are computed once for all images.
 
 Leaves out: other domains (domains.py), means over seeds (seeds.py), figures (plots/).
 """
@@ -17,7 +17,7 @@ import torch
 from coop_edu.clip.models import Clip
 from coop_edu.data.dataset import Example
 from coop_edu.data.features import Features, extract_features
-from coop_edu.data.images import Picture, load_image
+from coop_edu.data.images import ImageLike, load_image
 from coop_edu.data.labels import check_same_classes, distinct_names
 
 
@@ -41,9 +41,9 @@ def accuracy(
     cache: str | Path | None = None,
     progress: bool = True,
 ) -> float:
-    """Top-1 accuracy in percent: the share of pictures whose most probable class is the right one.
+    """Top-1 accuracy in percent: the share of images whose most probable class is the right one.
 
-    data: examples (their features are computed, or taken from the folder `cache`), or features of plain pictures.
+    data: examples (their features are computed, or taken from the folder `cache`), or features of plain images.
     Raises ValueError if data and classifier disagree on the classes, or if the features are of augmented views.
     """
     return 100 * _correct(classifier, data, cache, progress)[0].double().mean().item()
@@ -56,16 +56,17 @@ def per_class_accuracy(
     cache: str | Path | None = None,
     progress: bool = True,
 ) -> dict[str, float]:
-    """Accuracy in percent of each class that has pictures: {class name: percent}, in the order of the classes.
+    """Accuracy in percent of each class that has images: {class name: percent}, in the order of the classes.
 
     Classes of one name are told apart by their labels: "crane (class 134)" and "crane (class 517)".
     """
     correct, labels = _correct(classifier, data, cache, progress)
     K = len(classifier.classnames)
+    # (K,) each
     right, total = (
         torch.bincount(labels[correct], minlength=K),
         torch.bincount(labels, minlength=K),
-    )  # (K,) each
+    )
     return {
         name: 100 * r / n
         for name, r, n in zip(distinct_names(classifier.classnames), right.tolist(), total.tolist())
@@ -74,15 +75,15 @@ def per_class_accuracy(
 
 
 @torch.no_grad()
-def predict(classifier: Classifier, picture: Picture) -> dict[str, float]:
-    """p(y | x) of one picture, Eq. 1: {class name: probability}, the most probable first.
+def predict(classifier: Classifier, image: ImageLike) -> dict[str, float]:
+    """p(y | x) of one image, Eq. 1: {class name: probability}, the most probable first.
 
     Classes of one name are told apart by their labels: "crane (class 134)" and "crane (class 517)".
-    picture: a path, the bytes of a file, a PIL image or an array.  Raises ValueError, naming it, if it cannot be
+    image: a path, the bytes of a file, a PIL image or an array.  Raises ValueError, naming it, if it cannot be
     read.
     """
     clip = classifier.clip
-    image = clip.preprocess(load_image(picture))[None]  # (1, 3, H, W)
+    pixels = clip.preprocess(load_image(image))[None]  # (1, 3, H, W)
     probabilities = classifier.logits(clip.encode_image(image.to(clip.device))).softmax(dim=1)[0]  # (K,)
     order = probabilities.argsort(descending=True, stable=True).tolist()
     names = distinct_names(classifier.classnames)
@@ -93,17 +94,15 @@ def predict(classifier: Classifier, picture: Picture) -> dict[str, float]:
 def _correct(
     classifier: Classifier, data: Sequence[Example] | Features, cache: str | Path | None, progress: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """For each picture, whether the most probable class is the right one (N,), and its label (N,)."""
+    """For each image, whether the most probable class is the right one (N,), and its label (N,)."""
     features = (
-        data
-        if isinstance(data, Features)
-        else extract_features(classifier.clip, data, cache=cache, progress=progress)
+        data if isinstance(data, Features) else extract_features(classifier.clip, data, cache=cache, progress=progress)
     )
     check_same_classes(features.classnames, classifier.classnames)
-    if features.images.ndim != 2:
+    if features.image_features.ndim != 2:
         raise ValueError(
-            f"expected features (N, E) of plain pictures, got {tuple(features.images.shape)}: augmented "
+            f"expected features (N, E) of plain images, got {tuple(features.image_features.shape)}: augmented "
             "views are for training; evaluate on extract_features(clip, examples, views=None)"
         )
-    logits = classifier.logits(features.images.to(classifier.clip.device))  # (N, K)
+    logits = classifier.logits(features.image_features.to(classifier.clip.device))  # (N, K)
     return logits.argmax(dim=1).cpu() == features.labels, features.labels

@@ -1,4 +1,4 @@
-"""Domain generalisation: accuracy where the pictures change and the classes stay (Section 4.2).
+"""Domain generalisation: accuracy where the images change and the classes stay (Section 4.2).
 
 Leaves out: where the variants come from (data/imagenet.py, data/iconnet.py).
 """

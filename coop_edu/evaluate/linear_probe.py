@@ -1,10 +1,10 @@
 """The linear probe: logistic regression on frozen image features, the paper's few-shot baseline (section 4.1).
 
-It sees the same few pictures as CoOp but not the class names: what it lacks is CLIP's text encoder.  Features are not
-normalised, and C, the inverse strength of the L2 penalty, is searched for on validation pictures, as in the CLIP
+It sees the same few images as CoOp but not the class names: what it lacks is CLIP's text encoder.  Features are not
+normalised, and C, the inverse strength of the L2 penalty, is searched for on validation images, as in the CLIP
 paper.
 
-Leaves out: the authors' own sampling of the probe's pictures; here probe and prompt learn from the same shots.
+Leaves out: the authors' own sampling of the probe's images; here probe and prompt learn from the same shots.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ BISECTIONS = 8
 
 
 class LinearProbe:
-    """A classifier trained on features (N, E) of plain pictures; `log10_C` is what the search found.
+    """A classifier trained on features (N, E) of plain images; `log10_C` is what the search found.
 
-    Raises ValueError if a class has no training picture, without validation pictures, with augmented views, with
+    Raises ValueError if a class has no training image, without validation images, with augmented views, with
     fewer than two classes, or if features and classnames disagree.
 
         probe = LinearProbe(clip, iconnet.classnames, extract_features(clip, train), extract_features(clip, val))
@@ -72,20 +72,18 @@ class LinearProbe:
 
     def _check(self, train: Features, val: Features) -> None:
         if len(self.classnames) < 2:
-            raise ValueError(
-                f"expected at least two classes, got {self.classnames}: there is nothing to tell apart"
-            )
+            raise ValueError(f"expected at least two classes, got {self.classnames}: there is nothing to tell apart")
         for name, features in (("training", train), ("validation", val)):
             check_same_classes(features.classnames, self.classnames)
-            if features.images.ndim != 2 or not len(features):
+            if features.image_features.ndim != 2 or not len(features):
                 raise ValueError(
-                    f"expected {name} features (N, E) of at least one plain picture, got "
-                    f"{tuple(features.images.shape)}: extract_features(clip, examples, views=None)"
+                    f"expected {name} features (N, E) of at least one plain image, got "
+                    f"{tuple(features.image_features.shape)}: extract_features(clip, examples, views=None)"
                 )
         empty = sorted(set(range(len(self.classnames))) - set(train.labels.tolist()))
         if empty:
             raise ValueError(
-                "no training picture of "
+                "no training image of "
                 f"{', '.join(repr(self.classnames[label]) for label in empty[:10])}: a probe needs every "
                 "class"
             )
@@ -103,8 +101,8 @@ def search_C(train: Features, val: Features) -> tuple[float, LogisticRegression]
     path: centred features, their span, or a start from a neighbour's weights save some steps, but may change what
     the search finds.
     """
-    x, y = train.images.double().numpy(), train.labels.numpy()  # (N, E), (N,)
-    val_x, val_y = val.images.double().numpy(), val.labels.numpy()
+    x, y = train.image_features.double().numpy(), train.labels.numpy()  # (N, E), (N,)
+    val_x, val_y = val.image_features.double().numpy(), val.labels.numpy()
     fitted: dict[float, tuple[float, LogisticRegression]] = {}  # an end that stays need not be trained again
 
     def score(log10_C: float) -> float:

@@ -197,16 +197,14 @@ class Measured:
         self.scale, self.figures = SCALES[scale], {}
         results = {cell: line for cell, line in results.items() if cell.scale == scale}
         if len(clips := sorted({cell.clip for cell in results})) > 1:
-            raise ValueError(
-                f"the results are of several CLIPs ({', '.join(clips)}): choose the cells of one"
-            )
+            raise ValueError(f"the results are of several CLIPs ({', '.join(clips)}): choose the cells of one")
         self.seeds: dict[str, set[int]] = {}  # of what is trained, by protocol
         for cell in results:
             if cell.shots:
                 self.seeds.setdefault(cell.protocol, set()).add(cell.seed)
         for cell, line in results.items():
             for name, percent in line["figures"].items():
-                key = cell.protocol, cell.dataset, cell.variant, cell.shots, name
+                key = cell.protocol, cell.dataset, cell.method, cell.shots, name
                 self.figures.setdefault(key, {})[cell.seed] = percent
 
     def values(self, protocol: str, dataset: str, method: str, shots: int, figure: str) -> np.ndarray:
@@ -249,9 +247,7 @@ class Measured:
     def _written_and_learned(self, half: str) -> np.ndarray:
         """(data sets, 2): accuracy on a half of the test images, hand-written and CoOp's with 16 shots."""
         methods = (WRITTEN, 0), (UC, 16)
-        rows = [
-            [self.values("few-shot", name, *m, half).mean() for m in methods] for name in self.scale.tasks
-        ]
+        rows = [[self.values("few-shot", name, *m, half).mean() for m in methods] for name in self.scale.tasks]
         return np.array(rows)
 
 

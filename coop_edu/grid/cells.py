@@ -56,14 +56,12 @@ def _figures(
 ) -> dict[str, float]:
     if cell.protocol == "domains":
         variants = [workspace.get_dataset(name, root) for name in SCALES[cell.scale].variants]
-        return domain_generalisation(
-            classifier, dataset, variants, cache=workspace.features_folder(), progress=False
-        )
+        return domain_generalisation(classifier, dataset, variants, cache=workspace.features_folder(), progress=False)
     test = workspace.get_features(cell, root, "test", relabel(dataset.test, 0, half))
     if cell.protocol == "few-shot":
         figures = {"accuracy": accuracy(classifier, test)}
         for first, name in enumerate(HALVES[: len(test)]):
-            half = replace(test, images=test.images[first::2], labels=test.labels[first::2])
+            half = replace(test, image_features=test.image_features[first::2], labels=test.labels[first::2])
             figures[name] = accuracy(classifier, half)
         return figures
     base = accuracy(classifier, test)

@@ -35,9 +35,7 @@ def parser() -> argparse.ArgumentParser:
         help="run one experiment or a grid; what is in the results already is not run again",
         epilog="Example: python -m coop_edu run --datasets IconFood --shots 1 4 16 --results runs/food.jsonl",
     )
-    run.add_argument(
-        "--results", type=Path, required=True, help="a file, one JSON line for each finished cell"
-    )
+    run.add_argument("--results", type=Path, required=True, help="a file, one JSON line for each finished cell")
     run.add_argument("--scale", default="mini", help="mini (default) or paper")
     run.add_argument("--clip", help="another CLIP than the scale's, such as RN101 or ViT-B/16")
     run.add_argument("--protocol", default="few-shot", help="few-shot (default), domains or base-to-new")
@@ -45,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--shots", nargs="+", type=int, default=[1, 2, 4, 8, 16])
     run.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     run.add_argument(
-        "--variants",
+        "--methods",
         nargs="+",
         default=["zero_shot", "M16_end"],
         help="zero_shot ensemble_7 ensemble_80 linear_probe M16_end M4_mid M16_end_CSC init_end ...",
@@ -70,7 +68,7 @@ def run(chosen: argparse.Namespace) -> int:
         datasets=chosen.datasets,
         shots=chosen.shots,
         seeds=chosen.seeds,
-        variants=chosen.variants,
+        methods=chosen.methods,
         protocol=chosen.protocol,
         clip=chosen.clip,
     )
@@ -97,9 +95,7 @@ def report(chosen: argparse.Namespace) -> int:
 
     for file in chosen.results:
         if not file.is_file():
-            raise FileNotFoundError(
-                f"no results file {file}: python -m coop_edu run --results {file} makes one"
-            )
+            raise FileNotFoundError(f"no results file {file}: python -m coop_edu run --results {file} makes one")
     results = read_results(*chosen.results)
     if not results:
         raise ValueError(f"no finished cell in {', '.join(map(str, chosen.results))}")

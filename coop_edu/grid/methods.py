@@ -30,9 +30,7 @@ from coop_edu.grid.results import Cell
 from coop_edu.scales import SCALES
 
 WITHOUT_TRAINING = ("zero_shot", "ensemble_7", "ensemble_80")
-LEARNED = re.compile(
-    r"(?:M(\d+)|(init))_(end|mid|front)(_CSC)?"
-)  # M16_end, M4_mid_CSC; init: the scale's words
+LEARNED = re.compile(r"(?:M(\d+)|(init))_(end|mid|front)(_CSC)?")  # M16_end, M4_mid_CSC; init: the scale's words
 POSITIONS = {"end": "end", "mid": "middle", "front": "front"}
 
 
@@ -41,12 +39,10 @@ def make_classifiers(
 ) -> Sequence[Classifier]:
     """Classifiers of the first `half` classes, which are all of them unless the rest is to be new."""
     first, clip, names = cells[0], workspace.get_clip(cells[0].clip), dataset.classnames[:half]
-    if first.variant in WITHOUT_TRAINING:
-        return [ZeroShot(clip, names, _templates(first.variant, dataset))]
-    drawn = [
-        [relabel(part, 0, half) for part in draw_train_val(dataset, cell.shots, cell.seed)] for cell in cells
-    ]
-    if first.variant == "linear_probe":
+    if first.method in WITHOUT_TRAINING:
+        return [ZeroShot(clip, names, _templates(first.method, dataset))]
+    drawn = [[relabel(part, 0, half) for part in draw_train_val(dataset, cell.shots, cell.seed)] for cell in cells]
+    if first.method == "linear_probe":
         return [
             LinearProbe(
                 clip,
@@ -56,7 +52,7 @@ def make_classifiers(
             )
             for shots, val in drawn
         ]
-    n_ctx, init, position, specific = LEARNED.fullmatch(first.variant).groups()
+    n_ctx, init, position, specific = LEARNED.fullmatch(first.method).groups()
     learners = [
         PromptLearner(
             clip,
@@ -69,9 +65,7 @@ def make_classifiers(
         )
         for cell in cells
     ]
-    trainers = [
-        Trainer(learner, recipe_of(cell, epochs), progress=False) for learner, cell in zip(learners, cells)
-    ]
+    trainers = [Trainer(learner, recipe_of(cell, epochs), progress=False) for learner, cell in zip(learners, cells)]
     plain = trainers[0].recipe.views is None
     train_together(
         trainers, [workspace.get_features(first, root, "train", some) if plain else some for some, _ in drawn]
@@ -79,19 +73,19 @@ def make_classifiers(
     return learners
 
 
-def _templates(variant: str, dataset: Dataset) -> list[str]:
+def _templates(method: str, dataset: Dataset) -> list[str]:
     """Hand-written prompts: the data set's own; the seven of the paper's ensemble and that; CLIP's eighty."""
-    if variant == "ensemble_80":
+    if method == "ensemble_80":
         return templates.OPENAI_TEMPLATES_80
     own = [dataset.template]
-    if variant == "zero_shot":
+    if method == "zero_shot":
         return own
     return templates.IMAGENET_TEMPLATES_7 + (own if dataset.name != "ImageNet" else [])
 
 
 def recipe_of(cell: Cell, epochs: int | None = None) -> Recipe | None:
     """The recipe of the cell's scale, shots and data set, with the cell's seed; None where no prompt is trained."""
-    if not LEARNED.fullmatch(cell.variant):
+    if not LEARNED.fullmatch(cell.method):
         return None
     recipe = replace(SCALES[cell.scale].recipe(cell.shots, cell.dataset), seed=cell.seed)
     return recipe if epochs is None else replace(recipe, epochs=epochs, min_steps=0)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-Curves = dict[str, dict[str, dict[int, list[float]]]]  # data set -> method -> shots -> one figure a seed
+Curves = dict[str, dict[str, dict[int, list[float]]]]  # data set -> method -> shots -> one figure per seed
 
 LABELS = {
     "zero_shot": "zero-shot",
@@ -28,10 +28,11 @@ LABELS = {
     "M4_end": "CoOp, M=4",
     "init_end": "CoOp, M=4 from words",
 }
+# in assets/paper_results.json
 PUBLISHED_NAMES = {
     "OxfordFlowers": "Flowers102",
     "DescribableTextures": "DTD",
-}  # in assets/paper_results.json
+}
 
 
 def curves(results: Mapping[Cell, dict]) -> Curves:
@@ -44,7 +45,7 @@ def curves(results: Mapping[Cell, dict]) -> Curves:
     found: Curves = {}
     for cell in sorted(results, key=_order):
         if cell.protocol == "few-shot":
-            method = LABELS.get(cell.variant, cell.variant)
+            method = LABELS.get(cell.method, cell.method)
             points = found.setdefault(cell.dataset, {}).setdefault(method, {})
             points.setdefault(cell.shots, []).append(results[cell]["figures"]["accuracy"])
     return found
@@ -55,7 +56,7 @@ def few_shot_frame(results: Mapping[Cell, dict]) -> pd.DataFrame:
     import pandas as pd
 
     rows = [
-        (c.dataset, c.variant, LABELS.get(c.variant, c.variant), c.shots, c.seed, line["figures"]["accuracy"])
+        (c.dataset, c.method, LABELS.get(c.method, c.method), c.shots, c.seed, line["figures"]["accuracy"])
         for c, line in results.items()
         if c.protocol == "few-shot"
     ]
@@ -76,15 +77,13 @@ def published(dataset: str, variants: Iterable[str]) -> dict[str, dict[int, list
         if variant == "zero_shot" and name in few_shot["zero_shot"]:
             found[label] = {0: [few_shot["zero_shot"][name]]}
         elif variant in few_shot and variant != "zero_shot":
-            points = {
-                int(k): [row[name]] for k, row in few_shot[variant].items() if k.isdigit() and name in row
-            }
+            points = {int(k): [row[name]] for k, row in few_shot[variant].items() if k.isdigit() and name in row}
             found |= {label: points} if points else {}
     return found
 
 
 def average(panels: Curves) -> dict[str, dict[int, list[float]]]:
-    """Mean over data sets, one figure a seed, of the methods and numbers of shots that every data set has.
+    """Mean over data sets, one figure per seed, of the methods and numbers of shots that every data set has.
 
     >>> average({"A": {"CoOp": {1: [50.0, 52.0], 2: [60.0, 60.0]}}, "B": {"CoOp": {1: [70.0, 70.0]}}})
     {'CoOp': {1: [60.0, 61.0]}}
@@ -109,13 +108,11 @@ def table(results: Mapping[Cell, dict]) -> str:
         raise ValueError("there is no result to show: run a grid first")
     groups: dict[str, dict[str, dict[str, list[float]]]] = {}
     for cell in sorted(results, key=_order):
-        row = f"{LABELS.get(cell.variant, cell.variant)}{f', {cell.shots} shots' if cell.shots else ''}"
+        row = f"{LABELS.get(cell.method, cell.method)}{f', {cell.shots} shots' if cell.shots else ''}"
         for name, figure in results[cell]["figures"].items():
             if name in HALVES:
                 continue
-            column = {"few-shot": cell.dataset, "base-to-new": f"{cell.dataset}: {name}"}.get(
-                cell.protocol, name
-            )
+            column = {"few-shot": cell.dataset, "base-to-new": f"{cell.dataset}: {name}"}.get(cell.protocol, name)
             rows = groups.setdefault(f"{cell.protocol}, CLIP {cell.clip}", {})
             rows.setdefault(row, {}).setdefault(column, []).append(figure)
     return "\n\n".join(
@@ -135,9 +132,7 @@ def _aligned(rows: Mapping[str, Mapping[str, list[float]]], *, average: bool) ->
         cells.append([name, *texts])
     widths = [max(map(len, column)) for column in zip(*cells)]
     return "\n".join(
-        "  ".join(
-            text.rjust(width) if i else text.ljust(width) for i, (text, width) in enumerate(zip(line, widths))
-        )
+        "  ".join(text.rjust(width) if i else text.ljust(width) for i, (text, width) in enumerate(zip(line, widths)))
         for line in cells
     )
 
@@ -153,9 +148,7 @@ def figure(results: Mapping[Cell, dict]) -> Figure:
     own = curves(results)
     if not own:
         raise ValueError("there is no few-shot result to draw: run the protocol 'few-shot' first")
-    variants = list(
-        dict.fromkeys(cell.variant for cell in sorted(results, key=_order) if cell.protocol == "few-shot")
-    )
+    variants = list(dict.fromkeys(cell.method for cell in sorted(results, key=_order) if cell.protocol == "few-shot"))
     panels = {name: {**methods, **published(name, variants)} for name, methods in own.items()}
     if len(panels) > 1 and (mean := average(panels)):
         panels = {f"Average of {len(panels)}": mean, **panels}
@@ -164,7 +157,7 @@ def figure(results: Mapping[Cell, dict]) -> Figure:
 
 def _order(cell: Cell) -> tuple:
     """By protocol; what needs no training first; by method and shots."""
-    return cell.protocol, cell.shots > 0, cell.variant, cell.shots, cell
+    return cell.protocol, cell.shots > 0, cell.method, cell.shots, cell
 
 
 def _models() -> dict[str, str]:

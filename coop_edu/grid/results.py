@@ -30,10 +30,11 @@ PARTS = {  # of a line, with their types
     "versions": dict[str, Any],
     "too few": dict[str, dict[str, int]],
 }
+# what tables and curves are made of
 FIGURES = {
     "few-shot": ("accuracy",),
     "base-to-new": ("base", "new", "H"),
-}  # what tables and curves are made of
+}
 HALVES = ("even", "odd")  # test images by their place: two accuracies without common noise (agreement.py)
 BEGINNING = b'{"cell": {'  # of every line
 
@@ -42,14 +43,14 @@ BEGINNING = b'{"cell": {'  # of every line
 class Cell:
     """One experiment.  shots and seed are 0 where nothing is trained.
 
-    variant: "zero_shot", "ensemble_7", "ensemble_80", "linear_probe", or a prompt: "M16_end", "M4_mid_CSC", "init_end".
+    method: "zero_shot", "ensemble_7", "ensemble_80", "linear_probe", or a prompt: "M16_end", "M4_mid_CSC", "init_end".
     """
 
     scale: str
     clip: str
     protocol: str
     dataset: str
-    variant: str
+    method: str
     shots: int = 0
     seed: int = 0
 
@@ -143,9 +144,7 @@ def append(path: Path, line: dict) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise OSError(
-            error.errno, error.strerror, str(path)
-        ) from error  # a full disk names no file of its own
+        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk names no file of its own
 
 
 def add(results: str | Path, lines: Mapping[Cell, dict]) -> dict[Cell, dict]:

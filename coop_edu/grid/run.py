@@ -42,13 +42,13 @@ def make_grid(
     datasets: Sequence[str] | None = None,
     shots: Sequence[int] = (1, 2, 4, 8, 16),
     seeds: Sequence[int] = (1, 2, 3),
-    variants: Sequence[str] = ("zero_shot", "M16_end"),
+    methods: Sequence[str] = ("zero_shot", "M16_end"),
     protocol: str = "few-shot",
     clip: str | None = None,
 ) -> list[Cell]:
     """All cells of a grid, sorted.  datasets=None: the eleven tasks, or, for protocol "domains", the source.
 
-    Raises ValueError for a scale, protocol or variant that there is not, and for a variant that the protocol cannot
+    Raises ValueError for a scale, protocol or method that there is not, and for a method that the protocol cannot
     have.
 
     >>> len(make_grid("mini", datasets=["IconFood", "IconArrows"], shots=[1, 16], seeds=[1, 2, 3]))
@@ -58,35 +58,31 @@ def make_grid(
         raise ValueError(
             f"expected a scale of {list(SCALES)} and a protocol of {PROTOCOLS}, got {scale!r} and {protocol!r}"
         )
-    for option, value in (("datasets", datasets), ("variants", variants)):
+    for option, value in (("datasets", datasets), ("methods", methods)):
         if isinstance(value, str):
             raise ValueError(f"expected {option} as a list, got the text {value!r}: for one, [{value!r}]")
     shots = [whole_number(k, "shots", at_least=1) for k in shots]
     seeds = [whole_number(seed, "seeds", at_least=1) for seed in seeds]
-    if not (shots and seeds and variants) or (datasets is not None and not len(datasets)):
-        raise ValueError("expected at least one of each of datasets, shots, seeds and variants")
+    if not (shots and seeds and methods) or (datasets is not None and not len(datasets)):
+        raise ValueError("expected at least one of each of datasets, shots, seeds and methods")
     dial = SCALES[scale]
-    for variant in variants:
-        learned = LEARNED.fullmatch(variant)
-        if not learned and variant not in (*WITHOUT_TRAINING, "linear_probe"):
+    for method in methods:
+        learned = LEARNED.fullmatch(method)
+        if not learned and method not in (*WITHOUT_TRAINING, "linear_probe"):
             raise ValueError(
-                f"unknown variant {variant!r}: expected {', '.join(WITHOUT_TRAINING)}, linear_probe, or a prompt such "
+                f"unknown method {method!r}: expected {', '.join(WITHOUT_TRAINING)}, linear_probe, or a prompt such "
                 "as M16_end, M4_mid, M16_end_CSC, init_end"
             )
-        if protocol == "base-to-new" and (variant == "linear_probe" or (learned and learned[4])):
-            raise ValueError(
-                f"{variant!r} cannot be tested on new classes: it has no weights, or no context, for them"
-            )
+        if protocol == "base-to-new" and (method == "linear_probe" or (learned and learned[4])):
+            raise ValueError(f"{method!r} cannot be tested on new classes: it has no weights, or no context, for them")
     tasks = datasets or ([dial.source] if protocol == "domains" else dial.tasks)
     if protocol == "domains" and list(tasks) != [dial.source]:
         raise ValueError(f"the variants are those of {dial.source}: protocol 'domains' has no other data set")
     return sorted(
-        Cell(scale, clip or dial.clip, protocol, task, variant, k, seed)
+        Cell(scale, clip or dial.clip, protocol, task, method, k, seed)
         for task in tasks
-        for variant in variants
-        for k, seed in (
-            [(0, 0)] if variant in WITHOUT_TRAINING else [(k, seed) for k in shots for seed in seeds]
-        )
+        for method in methods
+        for k, seed in ([(0, 0)] if method in WITHOUT_TRAINING else [(k, seed) for k in shots for seed in seeds])
     )
 
 

@@ -1,4 +1,4 @@
-"""What all cells of a process share: the CLIP, the data sets, and the features of their pictures, each computed once.
+"""What all cells of a process share: the CLIP, the data sets, and the features of their images, each computed once.
 
 Features are kept in the cache folder for the next process, too.
 
@@ -19,7 +19,7 @@ from coop_edu.data.features import FeatureBank, Features, extract_features
 from coop_edu.files import cache_folder
 from coop_edu.grid.results import Cell
 
-WHOLE = 20_000  # of a list of training pictures up to this long, all are encoded once; of a longer one, what is drawn
+WHOLE = 20_000  # of a list of training images up to this long, all are encoded once; of a longer one, what is drawn
 
 _loading = threading.RLock()  # of two threads that need the same, the second waits for what the first loads
 
@@ -35,7 +35,7 @@ def get_dataset(name: str, root: str | Path | None) -> Dataset:
 
 
 def get_features(cell: Cell, root: str | Path | None, part: str, examples: Sequence[Example]) -> Features:
-    """Features of some plain pictures of a data set's train, val or test list, with the labels that they have here."""
+    """Features of some plain images of a data set's train, val or test list, with the labels that they have here."""
     if len(getattr(get_dataset(cell.dataset, root), part)) > WHOLE and part != "test":
         return extract_features(get_clip(cell.clip), examples, progress=False)
     with _loading:

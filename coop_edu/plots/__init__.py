@@ -1,10 +1,10 @@
-"""Every figure: one function, one picture, one message under it. Nothing is computed in here.
+"""Every figure: one function, one figure, one message under it. Nothing is computed in here.
 
 A function takes plain numbers (or what the package returns) and gives a matplotlib Figure that is already closed: as
 the last expression of a cell it is shown once (anywhere else: `display(figure)`), and a long notebook keeps no open
-figures. `message` is the sentence that reads the picture; it is drawn under it, and so travels with it.
+figures. `message` is the sentence that reads the figure; it is drawn under it, and so travels with it.
 
-curves draws accuracies and trainings, diagrams how prompts are built, pictures images and similarities; style is what all
+curves draws accuracies and trainings, diagrams how prompts are built, predictions images and what CLIP makes of them; style is what all
 of them share.
 
 Leaves out: the numbers (evaluate/, coop/trainer.py), what moves (teaching/widgets.py).
@@ -26,7 +26,7 @@ from coop_edu.plots.diagrams import (
     positions_to_scale,
     prompt_layout,
 )
-from coop_edu.plots.pictures import compare_wordings, show_images, show_probabilities, similarity_matrix
+from coop_edu.plots.predictions import compare_wordings, show_images, show_probabilities, similarity_matrix
 from coop_edu.plots.style import OKABE_ITO, STYLES, caption, new_figure
 
 __all__ = [

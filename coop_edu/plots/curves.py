@@ -31,7 +31,7 @@ def accuracy_curves(
 ) -> Figure:
     """Accuracy against the number of shots, a line a method (paper's Fig. 3): mean over seeds, band of one std.
 
-    `curves`: method -> {shots: accuracies in percent, one a seed, or a single number}. Zero shots (`{0: 58.8}`) is
+    `curves`: method -> {shots: accuracies in percent, one per seed, or a single number}. Zero shots (`{0: 58.8}`) is
     drawn as a star and continued as a dashed line.
 
     >>> figure = accuracy_curves({"zero-shot": {0: 60.0}, "CoOp": {1: [55.0, 57.0], 2: [62.0, 61.0]}})
@@ -64,9 +64,7 @@ def accuracy_panels(
     for axis, (name, curves) in zip(axes.flat, tasks.items(), strict=False):
         _draw_curves(axis, curves, label_lines=False)
         axis.set_title(name, fontsize=10)
-    entries = {
-        label: handle for axis in axes.flat for handle, label in zip(*axis.get_legend_handles_labels())
-    }
+    entries = {label: handle for axis in axes.flat for handle, label in zip(*axis.get_legend_handles_labels())}
     figure.supxlabel("labelled images per class (shots)", fontsize=10)
     figure.supylabel("accuracy, %", fontsize=10)
     figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=4, frameon=False)
@@ -102,9 +100,7 @@ def domain_table(rows: Mapping[str, Mapping[str, float]], *, source: str = "", m
     some(datasets, "data set")
     for method, row in rows.items():
         if list(row) != datasets:
-            raise ValueError(
-                f"expected the data sets {datasets} in every row, got {list(row)} for {method!r}"
-            )
+            raise ValueError(f"expected the data sets {datasets} in every row, got {list(row)} for {method!r}")
     width = 0.84 / len(rows)
     figure, axis = new_figure(min(9.3, max(6.0, 1.0 + 0.45 * len(rows) * len(datasets))), 3.5)
     for number, (method, row) in enumerate(rows.items()):

@@ -34,9 +34,9 @@ NOTEBOOKS = (  # file, title, the question it answers
     ("01_clip_probability", "The CLIP probability", "How does CLIP turn words into a classifier?"),
     ("02_prompt_engineering", "Prompt engineering", "How far do hand-written prompts get?"),
     ("03_prompt_learner", "The prompt learner", "Can the words be learned instead?"),
-    ("04_few_shot_training", "Few-shot training", "How many pictures does that take?"),
+    ("04_few_shot_training", "Few-shot training", "How many images does that take?"),
     ("05_class_specific_context", "Class-specific context", "One context for all, or one for each class?"),
-    ("06_domain_generalisation", "Domain generalisation", "Does it hold where the pictures change?"),
+    ("06_domain_generalisation", "Domain generalisation", "Does it hold where the images change?"),
     ("07_eleven_tasks", "Eleven tasks", "Does one recipe work for eleven subjects?"),
     ("08_miniature_to_real", "From the miniature to the real thing", "What does the paper's own scale take?"),
 )
@@ -52,9 +52,9 @@ def prompt_layout(
 ) -> Figure:
     """What stands at each position of a prompt, and how often the text encoder has to compute it (Eqs. 2-4).
 
-    One row a class: SOS, the context v1..vM, the words of the name, the full stop, EOT, padding. Learned vectors have a
+    One row per class: SOS, the context v1..vM, the words of the name, the full stop, EOT, padding. Learned vectors have a
     thick frame. While everything up to a position is the same it is computed once for all classes, and drawn as one box
-    across them; from there on once a class; and never after EOT, because nothing behind it can change the feature.
+    across them; from there on once per class; and never after EOT, because nothing behind it can change the feature.
     """
     some(classnames, "class")
     rows = [_positions(name, n_ctx, position, class_specific, row) for row, name in enumerate(classnames)]
@@ -62,7 +62,7 @@ def prompt_layout(
     shared = next((i for i, column in enumerate(zip(*rows)) if len(set(column)) > 1), min(map(len, rows)))
     shared = shared if len(rows) > 1 else 0
     figure, axis = new_figure(min(9.3, 0.75 * length + 0.4), 0.55 * len(rows) + 0.5)
-    fill = {"once for all classes": (SKY, ""), "once a class": (ORANGE, ""), "never": ("white", "....")}
+    fill = {"once for all classes": (SKY, ""), "once per class": (ORANGE, ""), "never": ("white", "....")}
 
     def draw(place: int, top: int, height: int, token: str, when: str) -> None:
         colour, hatch = fill[when]
@@ -79,7 +79,7 @@ def prompt_layout(
     for row, tokens in enumerate(rows):
         for place in range(shared, length):
             token = tokens[place] if place < len(tokens) else ""
-            draw(place, row, 1, token, "once a class" if token else "never")
+            draw(place, row, 1, token, "once per class" if token else "never")
     handles = [Rectangle((0, 0), 1, 1, facecolor=colour, edgecolor="#aaaaaa", hatch=hatch)
                for colour, hatch in fill.values()]  # fmt: skip
     handles.append(Rectangle((0, 0), 1, 1, facecolor="white", edgecolor=BLACK, linewidth=2.2))
@@ -91,7 +91,7 @@ def prompt_layout(
 
 
 def positions_to_scale(lengths: Sequence[int], shared: int, total: int, *, message: str = "") -> Figure:
-    """All positions of all prompts, a dot each and a row a class: what stands there, and what has to be computed.
+    """All positions of all prompts, a dot each and a row per class: what stands there, and what has to be computed.
 
     `lengths`: positions of each class up to EOT; `shared`: how many of them are the same for all classes, counted from
     SOS; `total`: the positions a prompt is padded to.
@@ -107,8 +107,8 @@ def positions_to_scale(lengths: Sequence[int], shared: int, total: int, *, messa
     computed = shared + sum(lengths) - shared * classes
     figure, axes = new_figure(6.4, min(4.2, 3.0 * classes / total + 1.2), 1, 2)
     titles = (f"every position: {classes * total:,}", f"what is needed: {computed:,}")
-    for axis, picture, title in zip(axes, (naive, needed), titles, strict=True):
-        axis.imshow(picture, aspect="equal", interpolation="nearest")
+    for axis, image, title in zip(axes, (naive, needed), titles, strict=True):
+        axis.imshow(image, aspect="equal", interpolation="nearest")
         axis.set_xticks(np.arange(-0.5, total), minor=True)
         axis.set_yticks(np.arange(-0.5, classes), minor=True)
         axis.grid(which="minor", color="white", linewidth=0.6)
@@ -141,17 +141,15 @@ def context_path(path: Any, landmarks: Mapping[str, Any], *, message: str = "") 
     figure, axis = new_figure(6.4, 4.6)
     walked = plane[: len(steps)]
     axis.plot(*walked.T, color=GREY, linewidth=1, zorder=1)
-    picture = axis.scatter(*walked.T, c=range(len(steps)), cmap="cividis", s=22, zorder=2)
-    figure.colorbar(picture, ax=axis, label="epoch")
+    points = axis.scatter(*walked.T, c=range(len(steps)), cmap="cividis", s=22, zorder=2)
+    figure.colorbar(points, ax=axis, label="epoch")
     for text, point in (("start", walked[0]), ("end", walked[-1])):
         axis.annotate(text, point, xytext=(6, 6), textcoords="offset points", fontweight="bold")
     for name, point in zip(fixed, plane[len(steps) :], strict=True):
         axis.plot(*point, marker="D", color=VERMILION, linestyle="none")
         axis.annotate(name, point, xytext=(6, -11), textcoords="offset points", fontsize=9)
     axis.margins(0.15)
-    axis.set(
-        xlabel=f"1st direction ({share[0]:.0f} % of the variance)", ylabel=f"2nd direction ({share[1]:.0f} %)"
-    )
+    axis.set(xlabel=f"1st direction ({share[0]:.0f} % of the variance)", ylabel=f"2nd direction ({share[1]:.0f} %)")
     tidy(axis)
     return caption(figure, message)
 
@@ -166,9 +164,7 @@ def map_of_notebooks(here: str = "") -> Markdown:
 
     marked = [file for file, _, _ in NOTEBOOKS if here and file.startswith(here)]
     if here and not marked:
-        raise ValueError(
-            f"no notebook starts with {here!r}; there are {', '.join(f for f, _, _ in NOTEBOOKS)}"
-        )
+        raise ValueError(f"no notebook starts with {here!r}; there are {', '.join(f for f, _, _ in NOTEBOOKS)}")
     lines = ["| Notebook | The question it answers |", "|:---|:---|"]
     for file, title, question in NOTEBOOKS:
         name = f"{file[:2]} · {title}"

@@ -1,12 +1,12 @@
-"""What all figures share: colours, the style of each method, the message under the picture, small drawing helpers.
+"""What all figures share: colours, the style of each method, the message under the figure, small drawing helpers.
 
-A figure of the package shows itself as a sharp picture, and its message under it as text, not as pixels: it can be
-searched, enlarged and read aloud, and it is the picture's description for programs that look for one.
+A figure of the package shows itself as a sharp image, and its message under it as text, not as pixels: it can be
+searched, enlarged and read aloud, and it is the image's description for programs that look for one.
 
 Colours are Okabe and Ito's, which colour-blind readers can tell apart, and never stand alone: markers, hatches or
 direct labels say the same.
 
-Leaves out: the figures (pictures.py, curves.py, diagrams.py).
+Leaves out: the figures (predictions.py, curves.py, diagrams.py).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = OKABE_ITO = (
 )  # fmt: skip
 GREY = "#767676"
 SCREEN = 96  # pixels an inch, as a browser counts them
-ENOUGH = 1400  # pixels across: up to here a picture has twice as many as it is shown with, for a fine screen
+ENOUGH = 1400  # pixels across: up to here an image has twice as many as it is shown with, for a fine screen
 STYLES = {  # method: (colour, marker, hatch), the same in every figure
     "zero-shot": (BLACK, "*", ""),
     "linear probe": (GREY, "s", "//"),
@@ -39,7 +39,7 @@ STYLES = {  # method: (colour, marker, hatch), the same in every figure
 
 
 def caption(figure: Figure, message: str) -> Figure:
-    """Give `figure` its message: the sentence that reads the picture, and that a notebook shows as text under it.
+    """Give `figure` its message: the sentence that reads the figure, and that a notebook shows as text under it.
 
     >>> figure, axes = new_figure(4.0, 3.0)
     >>> caption(figure, "The loss halves.").message
@@ -71,9 +71,7 @@ def png(figure: Figure, dpi: float) -> bytes:
     return small.getvalue()
 
 
-def new_figure(
-    width: float, height: float, rows: int = 1, columns: int = 1, **options: Any
-) -> tuple[Figure, Any]:
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
     figure, axes = plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)
     plt.close(figure)  # it stays usable; only pyplot forgets it
     return figure, axes
@@ -91,7 +89,7 @@ def some(values: Sized, what: str) -> None:
         raise ValueError(f"expected at least one {what} to show, got none")
 
 
-def draw_picture(axis: Axes, image: Any, title: str = "") -> None:
+def draw_image(axis: Axes, image: Any, title: str = "") -> None:
     axis.imshow(load_image(getattr(image, "image", image)))
     axis.set_xticks([])
     axis.set_yticks([])

@@ -25,11 +25,11 @@ from coop_edu.teaching.verdicts import Verdict, Wrong, answer_of, checker, compa
 
 @checker
 def check_prompts(solution: Callable) -> Verdict:
-    """Sentences from a template: `solution(template, classnames) -> list[str]`, one a class, no underscores."""
+    """Sentences from a template: `solution(template, classnames) -> list[str]`, one per class, no underscores."""
     template, names = "a drawing of a {}, on white.", ["cat", "hot_air_balloon"]
     given = answer_of(solution, template, list(names))
     if isinstance(given, str) or not isinstance(given, list | tuple):
-        raise Wrong(f"a list with one sentence a class was expected, and it returned {type(given).__name__}")
+        raise Wrong(f"a list with one sentence per class was expected, and it returned {type(given).__name__}")
     spaced = [name.replace("_", " ") for name in names]
     mistakes = {
         "the underscores are still there; the text encoder was trained on words with spaces":
@@ -47,7 +47,7 @@ def check_prompts(solution: Callable) -> Verdict:
         raise Wrong(f"{len(names)} classes need {len(names)} sentences, and it returned {len(given)}")
     if list(given) != right:
         raise Wrong(f"for {template!r} and {names} it should be {right}, and is {list(given)}")
-    return "one sentence a class, in plain words."
+    return "one sentence per class, in plain words."
 
 
 @checker
@@ -68,25 +68,17 @@ def check_class_probabilities(solution: Callable) -> Verdict:
         answer_of(solution, f, w, tau),
         scaled.softmax(dim=-1),
         {
-            "the temperature is missing: divide the similarities by it before the softmax": cosine.softmax(
-                -1
-            ),
-            "the similarities are multiplied by the temperature; Eq. 1 divides by it": (cosine * tau).softmax(
-                -1
-            ),
-            "the softmax runs over the pictures (dim=0); it must run over the classes (dim=-1)": scaled.softmax(
-                0
-            ),
-            "the features are not normalised: a cosine needs vectors of length one": (f @ w.T / tau).softmax(
-                -1
-            ),
+            "the temperature is missing: divide the similarities by it before the softmax": cosine.softmax(-1),
+            "the similarities are multiplied by the temperature; Eq. 1 divides by it": (cosine * tau).softmax(-1),
+            "the softmax runs over the images (dim=0); it must run over the classes (dim=-1)": scaled.softmax(0),
+            "the features are not normalised: a cosine needs vectors of length one": (f @ w.T / tau).softmax(-1),
             "the text features are normalised, the image features are not": half[0].softmax(-1),
             "the image features are normalised, the text features are not": half[1].softmax(-1),
             "both features and temperature are used raw: normalise, and divide by tau": (f @ w.T).softmax(-1),
             "these are the similarities over tau; the softmax is still missing": scaled,
             "these are the cosine similarities; temperature and softmax are still missing": cosine,
             "these are logarithms of probabilities; use softmax, not log_softmax": scaled.log_softmax(-1),
-            "rows and columns are swapped: pictures go down, classes across": scaled.softmax(-1).T,
+            "rows and columns are swapped: images go down, classes across": scaled.softmax(-1).T,
         },
     )
     return "rows add up to one, and every number is Eq. 1's."
@@ -146,7 +138,7 @@ def check_prompt_assembly(solution: Callable) -> Verdict:
 def check_sampler(solution: Callable) -> Verdict:
     """The k-shot sampler: `solution(labels: list[int], k, seed) -> list[int]`, positions in `labels`, k of each class.
 
-    A class with fewer than k pictures gives all of them. The order is free.
+    A class with fewer than k images gives all of them. The order is free.
     """
     labels = [label for label in (2, 0, 1) for _ in range(12)] + [3, 3]
     state = random.getstate(), torch.get_rng_state()
@@ -156,33 +148,29 @@ def check_sampler(solution: Callable) -> Verdict:
     except (TypeError, ValueError):
         raise Wrong(f"a list of positions was expected, and it returned {type(drawn).__name__}") from None
     if len(drawn) == 4:
-        raise Wrong("it draws 4 pictures in all; k shots means k pictures of every class")
+        raise Wrong("it draws 4 images in all; k shots means k images of every class")
     if len(drawn) == 14 and set(drawn) <= {0, 1, 2, 3}:
-        raise Wrong("these are labels; return the positions of the pictures in the list")
+        raise Wrong("these are labels; return the positions of the images in the list")
     if any(not 0 <= i < len(labels) for i in drawn):
         raise Wrong(f"positions must lie between 0 and {len(labels) - 1}, and it returned {drawn}")
     if len(set(drawn)) < len(drawn):
-        raise Wrong("a picture is drawn twice; draw without putting back (random.sample, not random.choices)")
+        raise Wrong("an image is drawn twice; draw without putting back (random.sample, not random.choices)")
     count = Counter(labels[i] for i in drawn)
     if count[3] != 2:
-        raise Wrong(f"class 3 has only 2 pictures, and both should be taken; it took {count[3]}")
+        raise Wrong(f"class 3 has only 2 images, and both should be taken; it took {count[3]}")
     if any(count[label] != 4 for label in (0, 1, 2)):
-        raise Wrong(f"each class should give 4 pictures, and they give {dict(sorted(count.items()))}")
+        raise Wrong(f"each class should give 4 images, and they give {dict(sorted(count.items()))}")
     again = [[int(i) for i in solution(list(labels), 4, seed)] for seed in (1, 2, 3, 4)]
     if all(set(other) == set(drawn) for other in again):
         first = {i for label in range(4) for i in [n for n, y in enumerate(labels) if y == label][:4]}
         if set(drawn) == first:
             raise Wrong("it takes the first k of each class; the draw must be random, and depend on the seed")
-        raise Wrong("every seed gives the same pictures: the seed is not used")
+        raise Wrong("every seed gives the same images: the seed is not used")
     if again[0] != drawn:
-        raise Wrong(
-            "the same seed gives other pictures the second time: make a generator, random.Random(seed)"
-        )
+        raise Wrong("the same seed gives other images the second time: make a generator, random.Random(seed)")
     if random.getstate() != state[0] or not torch.equal(torch.get_rng_state(), state[1]):
-        raise Wrong(
-            "it draws from, or seeds, the global generator, and so disturbs everyone; use random.Random(seed)"
-        )
-    return "k of each class, none twice, and the same seed gives the same pictures."
+        raise Wrong("it draws from, or seeds, the global generator, and so disturbs everyone; use random.Random(seed)")
+    return "k of each class, none twice, and the same seed gives the same images."
 
 
 @checker
@@ -224,29 +212,29 @@ def check_learning_rate(solution: Callable) -> Verdict:
 @checker
 def check_training_steps(solution: Callable) -> Verdict:
     """Steps of a whole training: `solution(n_classes, shots, epochs, batch_size) -> int` (the authors' drop_last rule)."""
-    classes, shots, epochs, batch = case = 37, 15, 200, 32  # 555 pictures: 17 full batches and a part
+    classes, shots, epochs, batch = case = 37, 15, 200, 32  # 555 images: 17 full batches and a part
     given = answer_of(solution, *case)
     mistakes = {
         epochs * -(-classes * shots // batch): "the last batch is not full, and is left out; round down",
         epochs * classes * shots / batch: "a part of a step is counted; full batches only, so use //",
-        epochs * classes * shots: "that counts pictures; a step takes a whole batch of them",
+        epochs * classes * shots: "that counts images; a step takes a whole batch of them",
         classes * shots // batch: "that is one epoch; the training has `epochs` of them",
-        epochs * (classes // batch): "each class has `shots` pictures, not one",
+        epochs * (classes // batch): "each class has `shots` images, not one",
         epochs * classes * shots // batch: "the remainder is dropped in every epoch, not once in the end",
     }
     right = epochs * (classes * shots // batch)
     if given != right:
         raise Wrong(mistakes.get(given, f"for {case} it should be {right:,}, and is {given!r}"))
     if (given := answer_of(solution, 10, 1, 50, 32)) != 50:
-        none = "10 pictures do not fill a batch of 32, and are trained on all the same: one step an epoch"
-        raise Wrong(
-            none if given == 0 else f"for 10 classes, 1 shot and 50 epochs it should be 50, and is {given!r}"
-        )
+        none = "10 images do not fill a batch of 32, and are trained on all the same: one step an epoch"
+        raise Wrong(none if given == 0 else f"for 10 classes, 1 shot and 50 epochs it should be 50, and is {given!r}")
     if (given := answer_of(solution, 100, 8, 200, 16)) != 10_000:
         raise Wrong(
             f"for 100 classes, 8 shots, 200 epochs and batches of 16 it is not {given!r}: is the size typed in?"
         )
-    return f"{right:,} steps for {classes} classes and {shots} shots, and one an epoch where there is less than a batch."
+    return (
+        f"{right:,} steps for {classes} classes and {shots} shots, and one an epoch where there is less than a batch."
+    )
 
 
 @checker
@@ -255,9 +243,8 @@ def check_parameter_count(solution: Callable) -> Verdict:
     n_classes, n_ctx, width = 100, 16, 512
     given = answer_of(solution, n_classes, n_ctx, width)
     mistakes = {
-        n_ctx
-        * width: "that is the unified context, which all classes share; class-specific has one for each class",
-        n_classes * width: "that is one vector a class; each context has n_ctx of them",
+        n_ctx * width: "that is the unified context, which all classes share; class-specific has one for each class",
+        n_classes * width: "that is one vector per class; each context has n_ctx of them",
         n_classes * n_ctx: "that counts the vectors; each has `width` numbers",
         n_classes * (n_ctx + 1) * width: "the class name is counted too, but its tokens are frozen",
         (n_classes + n_ctx) * width: "classes and context vectors are added; every class has its own context",
@@ -277,12 +264,12 @@ def check_subset_accuracy(solution: Callable) -> Verdict:
     """Scoring a variant that has only some classes: `solution(logits (B, K), labels (B,), classes) -> percent`.
 
     `classes` lists the variant's classes as columns of `logits`; `labels` count within that list (label 0 is
-    classes[0]). A picture is right if the largest logit *among those classes* is its own, as the paper scores
+    classes[0]). An image is right if the largest logit *among those classes* is its own, as the paper scores
     ImageNet-A and -R.
     """
     logits, classes = _random(4, 40, 9), [7, 2, 5, 3]
     labels = torch.arange(40) % 4
-    for row in range(24):  # most pictures are right within the subset, some of them only there
+    for row in range(24):  # most images are right within the subset, some of them only there
         logits[row, classes[int(labels[row])]] = 5.0
         if row % 3 == 0:
             logits[row, 0] = 6.0
@@ -318,9 +305,7 @@ def check_average(solution: Callable) -> Verdict:
     table = torch.tensor(list(accuracies.values()))  # (tasks, seeds)
     given = answer_of(solution, {task: list(values) for task, values in accuracies.items()})
     if not isinstance(given, tuple | list) or len(given) != 2:
-        raise Wrong(
-            f"two numbers were expected, the mean and the standard deviation, and it returned {given!r}"
-        )
+        raise Wrong(f"two numbers were expected, the mean and the standard deviation, and it returned {given!r}")
     mean, by_seed, by_task = table.mean(), table.mean(dim=0), table.mean(dim=1)
     spreads = {
         "the spread is that of the tasks; average over the tasks first, then take the spread over the seeds":

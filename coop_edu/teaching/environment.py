@@ -70,11 +70,7 @@ class Report:
 
     def __str__(self) -> str:
         bad = sum(not check.ok for check in self.checks)
-        close = (
-            "Everything is ready."
-            if self.ok
-            else f"{bad} of {len(self.checks)} checks failed: see the arrows."
-        )
+        close = "Everything is ready." if self.ok else f"{bad} of {len(self.checks)} checks failed: see the arrows."
         return "\n".join([*map(str, self.checks), close])
 
     __repr__ = __str__
@@ -140,9 +136,7 @@ def _check_cache_folder() -> Check:
 
 
 def _check_assets() -> Iterator[Check]:
-    remedy = (
-        "install coop_edu again, or in a clone: git status, then git restore what is not a change of yours"
-    )
+    remedy = "install coop_edu again, or in a clone: git status, then git restore what is not a change of yours"
     folder = ASSETS
     try:
         expected = json.loads((folder / "checksums.json").read_text(encoding="utf-8"))

@@ -38,15 +38,11 @@ def checker(check: Callable[[Callable], str]) -> Callable[[Callable], Verdict]:
         try:
             verdict = Verdict(RIGHT, check(solution))
         except NotImplementedError:
-            verdict = Verdict(
-                NOT_ATTEMPTED, f"{_name(solution)} is still empty. Write it, then run this cell again."
-            )
+            verdict = Verdict(NOT_ATTEMPTED, f"{_name(solution)} is still empty. Write it, then run this cell again.")
         except Wrong as wrong:
             verdict = Verdict(WRONG, f"because {wrong}")
         except Exception as error:
-            verdict = Verdict(
-                WRONG, f"because {_name(solution)} stopped with {type(error).__name__}: {error}"
-            )
+            verdict = Verdict(WRONG, f"because {_name(solution)} stopped with {type(error).__name__}: {error}")
         if os.environ.get("COOP_EDU_STRICT") == "1" and verdict.status != RIGHT:
             raise AssertionError(repr(verdict))
         return verdict
@@ -68,9 +64,7 @@ def answer_of(solution: Callable, *arguments: Any) -> Any:
     return answer
 
 
-def compare(
-    got: Any, right: torch.Tensor, mistakes: Mapping[str, torch.Tensor], relative: float = 1e-4
-) -> None:
+def compare(got: Any, right: torch.Tensor, mistakes: Mapping[str, torch.Tensor], relative: float = 1e-4) -> None:
     """Pass if `got` is `right`; else raise Wrong with the mistake whose answer it is, or with what differs."""
     try:
         got = torch.as_tensor(got).detach().to(right.dtype)
@@ -79,9 +73,7 @@ def compare(
     if _same(got, right, relative):
         return
     for reason, answer in mistakes.items():
-        if _same(got, answer.to(right.dtype), relative) and not _same(
-            answer.to(right.dtype), right, relative
-        ):
+        if _same(got, answer.to(right.dtype), relative) and not _same(answer.to(right.dtype), right, relative):
             raise Wrong(reason)
     if got.shape != right.shape:
         raise Wrong(f"the shape should be {tuple(right.shape)} and is {tuple(got.shape)}")
@@ -89,9 +81,7 @@ def compare(
         raise Wrong("some numbers are not finite (nan or inf)")
     worst = int((got - right).abs().argmax())
     place = tuple(int(i) for i in torch.unravel_index(torch.tensor(worst), right.shape))
-    raise Wrong(
-        f"at {list(place)} it should be {right.flatten()[worst]:.4g} and is {got.flatten()[worst]:.4g}"
-    )
+    raise Wrong(f"at {list(place)} it should be {right.flatten()[worst]:.4g} and is {got.flatten()[worst]:.4g}")
 
 
 def _same(a: torch.Tensor, b: torch.Tensor, relative: float) -> bool:

@@ -37,12 +37,12 @@ WIDE = {"layout": widgets.Layout(width="30em"), "style": {"description_width": "
 
 
 class PromptExplorer:
-    """Type a template, move the temperature, choose a picture: class -> probability (Eq. 1).
+    """Type a template, move the temperature, choose an image: class -> probability (Eq. 1).
 
-    `clip`: from load_clip; `images`: name -> picture (path, PIL image, array, bytes or Example), under the
+    `clip`: from load_clip; `images`: name -> image (path, PIL image, array, bytes or Example), under the
     name of its class if it has one of the `classnames`, of which there are K.
     The temperature tau starts where CLIP's own training left it, at 1 / logit_scale. In code, set the values of
-    `.template`, `.temperature` and `.picture`, and read `.result`, class -> probability.
+    `.template`, `.temperature` and `.image`, and read `.result`, class -> probability.
     A template without exactly one {} is explained in place of the bars, and `.result` is empty.
     """
 
@@ -54,42 +54,42 @@ class PromptExplorer:
         template: str = "a photo of a {}.",
     ) -> None:
         if not images:
-            raise ValueError('expected at least one picture to explore, as {"my cat": "cat.png"}; got none')
+            raise ValueError('expected at least one image to explore, as {"my cat": "cat.png"}; got none')
         self.clip, self.classnames = clip, several_names(classnames)
         self.images = {name: load_image(getattr(image, "image", image)) for name, image in images.items()}
         self._features = {name: _encode(clip, image) for name, image in self.images.items()}
         self._texts: dict[str, torch.Tensor] = {}
         self.template = widgets.Text(value=template, description="prompt", continuous_update=False, **WIDE)
         self.temperature = _temperature_slider(1 / float(clip.logit_scale))
-        self.picture = widgets.Dropdown(options=list(images), description="picture", **WIDE)
+        self.image = widgets.Dropdown(options=list(images), description="image", **WIDE)
         self.preview, self.bars = widgets.Image(format="png", width=128), widgets.HTML()
-        controls = widgets.VBox([self.template, self.temperature, self.picture])
+        controls = widgets.VBox([self.template, self.temperature, self.image])
         self.view = widgets.VBox(
             [controls, widgets.HBox([self.preview, self.bars], layout={"align_items": "flex-start"})]
         )
-        for control in (self.template, self.temperature, self.picture):
+        for control in (self.template, self.temperature, self.image):
             control.observe(self.refresh, names="value")
         self.refresh()
 
-    def compute(self, template: str, temperature: float, picture: str) -> dict[str, float]:
-        """Class -> probability of one picture, most probable first; ValueError for a template that cannot be filled.
+    def compute(self, template: str, temperature: float, image: str) -> dict[str, float]:
+        """Class -> probability of one image, most probable first; ValueError for a template that cannot be filled.
 
         Classes of one name are told apart by their labels, as in `predict`.
         """
         if template not in self._texts:
             self._texts[template] = self.clip.encode_text(fill(template, self.classnames))  # (K, E)
-        p = class_probabilities(self._features[picture], self._texts[template], 1 / temperature)[0]  # (K,)
+        p = class_probabilities(self._features[image], self._texts[template], 1 / temperature)[0]  # (K,)
         return _sorted(self.classnames, p)
 
     def refresh(self, change: object = None) -> None:
         """Compute again from the controls and show what comes out."""
-        self.preview.value = _png(self.images[self.picture.value])
+        self.preview.value = _png(self.images[self.image.value])
         try:
-            self.result = self.compute(self.template.value, self.temperature.value, self.picture.value)
+            self.result = self.compute(self.template.value, self.temperature.value, self.image.value)
             best = distinct_names(self.classnames).index(next(iter(self.result)))
             (sentence,) = fill(self.template.value, [self.classnames[best]])
             self.bars.value = (
-                f"<p>Of {len(self.classnames)} sentences, one a class, CLIP finds that this one fits best:<br>"
+                f"<p>Of {len(self.classnames)} sentences, one per class, CLIP finds that this one fits best:<br>"
                 f"<b>“{html.escape(sentence)}”</b></p>{bars_html(self.result)}"
             )
         except ValueError as error:  # a template in the making: say what is missing, where the reader looks
@@ -98,7 +98,7 @@ class PromptExplorer:
 
     def figure(self, message: str = "") -> Figure:
         """What is shown now, as a still figure that stays in a stored notebook."""
-        name = self.picture.value
+        name = self.image.value
         truth = name if name in self.classnames else ""
         return plots.show_probabilities(self.images[name], self.result, truth=truth, message=message)
 
@@ -109,7 +109,7 @@ class PromptExplorer:
 class TemperatureExplorer:
     """Slide the temperature tau: the same similarities, other probabilities, always the same order.
 
-    `similarities`: class -> cosine similarity to one picture. Read `.result`, or call `compute(tau)`.
+    `similarities`: class -> cosine similarity to one image. Read `.result`, or call `compute(tau)`.
 
     >>> explorer = TemperatureExplorer({"cat": 0.30, "dog": 0.25})
     >>> explorer.temperature.value = 0.01
@@ -141,7 +141,7 @@ class TemperatureExplorer:
 class LiveTraining:
     """A training that draws its own curve: `live = LiveTraining(); Trainer(learner, callback=live).fit(shots)`.
 
-    Shown in the cell before the training starts. The picture is drawn again at most every `pause` seconds, and always
+    Shown in the cell before the training starts. The figure is drawn again at most every `pause` seconds, and always
     after the last epoch; drawing costs about 0.1 s. `measure(learner)`, if given, is called at every drawing, and its
     numbers are kept in `.measured` as (epoch, number).
     """
@@ -158,11 +158,11 @@ class LiveTraining:
         self.measured: list[tuple[int, float]] = []
         self.drawn = 0
         self._last = float("-inf")
-        self.picture, self.status = (
+        self.image, self.status = (
             widgets.Image(format="png", width=720),
             widgets.HTML("waiting for the first epoch"),
         )
-        self.view = widgets.VBox([self.status, self.picture])
+        self.view = widgets.VBox([self.status, self.image])
 
     def __call__(self, state: TrainerState) -> None:
         """The Trainer's callback, once an epoch."""
@@ -175,10 +175,8 @@ class LiveTraining:
         if self.measure is not None:
             self.measured.append((state.epoch, self.measure(state.learner)))
             measured = f", measured {self.measured[-1][1]:.1f}"
-        self.status.value = (
-            f"epoch {state.epoch} of {state.epochs}, loss {state.history.loss[-1]:.3f}{measured}"
-        )
-        self.picture.value = png(plots.training_curve(state.history, title=self.title), dpi=120)
+        self.status.value = f"epoch {state.epoch} of {state.epochs}, loss {state.history.loss[-1]:.3f}{measured}"
+        self.image.value = png(plots.training_curve(state.history, title=self.title), dpi=120)
 
     def _ipython_display_(self) -> None:
         _display(self.view)
@@ -193,9 +191,7 @@ def bars_html(probabilities: Mapping[str, float], top: int = 8) -> str:
     rows = []
     for name, p in sorted(probabilities.items(), key=lambda item: -item[1])[:top]:
         bar = f'<div style="background:{plots.OKABE_ITO[5]};height:0.8em;width:{15 * p:.2f}em"></div>'
-        rows.append(
-            f'<tr><td>{html.escape(name)}</td><td style="width:15em">{bar}</td><td>{100 * p:.1f} %</td></tr>'
-        )
+        rows.append(f'<tr><td>{html.escape(name)}</td><td style="width:15em">{bar}</td><td>{100 * p:.1f} %</td></tr>')
     return "<table>" + "".join(rows) + "</table>"
 
 
@@ -230,9 +226,9 @@ def _sorted(classnames: Sequence[str], p: torch.Tensor) -> dict[str, float]:
     return dict(sorted(zip(names, p.tolist(), strict=True), key=lambda item: -item[1]))
 
 
-def _png(picture: Image.Image) -> bytes:
+def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, format="png")
+    image.save(buffer, format="png")
     return buffer.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""Pictures and what CLIP makes of them: probabilities as bars (Eq. 1), grids, the similarity matrix of a batch.
+"""Images and what CLIP makes of them: probabilities as bars (Eq. 1), grids, the similarity matrix of a batch.
 
 Leaves out: the probabilities themselves (clip/probability.py, evaluate/accuracy.py).
 """
@@ -22,7 +22,7 @@ from coop_edu.plots.style import (
     as_array,
     caption,
     draw_bars,
-    draw_picture,
+    draw_image,
     new_figure,
     some,
     whole_percent,
@@ -32,7 +32,7 @@ from coop_edu.plots.style import (
 def show_probabilities(
     image: Any, probabilities: Mapping[str, float], *, truth: str = "", top: int = 5, message: str = ""
 ) -> Figure:
-    """One picture, and the `top` most probable classes as bars (Eq. 1).
+    """One image, and the `top` most probable classes as bars (Eq. 1).
 
     `image`: path, PIL image, array or bytes; `probabilities`: class name -> p(y|x), as `predict` returns them.
     The class `truth`, if named, is marked.
@@ -41,7 +41,7 @@ def show_probabilities(
     figure, (left, right) = new_figure(
         7.0, max(2.2, 0.42 * min(top, len(probabilities)) + 0.6), 1, 2, width_ratios=(1, 2)
     )
-    draw_picture(left, image)
+    draw_image(left, image)
     _draw_answer(right, probabilities, truth, top)
     right.set_xlabel("probability, %")
     return caption(figure, message)
@@ -55,7 +55,7 @@ def compare_wordings(
     top: int = 4,
     message: str = "",
 ) -> Figure:
-    """One picture, and beside it what each wording makes CLIP answer: the `top` classes of each, as bars (Eq. 1).
+    """One image, and beside it what each wording makes CLIP answer: the `top` classes of each, as bars (Eq. 1).
 
     `answers`: template -> {class name: p(y|x)}, as `predict` returns them. The first answer stands above the bars. The
     class `truth`, if named, is marked, and the first answers are judged by it.
@@ -65,7 +65,7 @@ def compare_wordings(
         some(probabilities, "class")
     figure, axes = new_figure(1.8 + 2.5 * len(answers), 0.32 * top + 1.1, 1, 1 + len(answers), width_ratios=(
         2, *[2] * len(answers)))  # fmt: skip
-    draw_picture(axes[0], image, truth)
+    draw_image(axes[0], image, truth)
     for axis, (template, probabilities) in zip(axes[1:], answers.items(), strict=True):
         first = _draw_answer(axis, probabilities, truth, top)
         axis.set_xticks([0, 50, 100])
@@ -90,17 +90,17 @@ def show_images(
     columns: int = 8,
     message: str = "",
 ) -> Figure:
-    """Pictures in a grid, each under its title, each row behind its name if `rows` has names.
+    """Images in a grid, each under its title, each row behind its name if `rows` has names.
 
-    A picture may be an Example, a path, a PIL image, an array or bytes.
+    An image may be an Example, a path, a PIL image, an array or bytes.
     """
     some(images, "image")
     if titles is not None and len(titles) != len(images):
-        raise ValueError(f"expected one title a picture, {len(images)}; got {len(titles)}")
+        raise ValueError(f"expected one title per image, {len(images)}; got {len(titles)}")
     columns = min(columns, len(images))
     lines = -(-len(images) // columns)
     if len(rows) not in (0, lines):
-        raise ValueError(f"expected one name a row, {lines}; got {len(rows)}")
+        raise ValueError(f"expected one name per row, {lines}; got {len(rows)}")
     height = 1.35 if titles and (all(titles) or lines == 1) else 1.15
     figure, axes = new_figure(
         max(4.0, 1.1 * columns + 1.2 * bool(rows)), height * lines + 0.25, lines, columns, squeeze=False
@@ -108,7 +108,7 @@ def show_images(
     for axis in axes.flat:
         axis.axis("off")
     for number, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
-        draw_picture(axis, image, textwrap.fill(titles[number], 16) if titles else "")
+        draw_image(axis, image, textwrap.fill(titles[number], 16) if titles else "")
     for axis, name in zip(axes[:, 0], rows, strict=False):
         axis.annotate(
             name,
@@ -125,7 +125,7 @@ def show_images(
 def similarity_matrix(
     similarity: Any, images: Sequence[Any] = (), captions: Sequence[str] = (), *, message: str = ""
 ) -> Figure:
-    """A heat map of picture-caption similarities: (B, C), pictures down the side, captions along the top.
+    """A heat map of image-caption similarities: (B, C), images down the side, captions along the top.
 
     After contrastive training the diagonal is the brightest. Several matrices, as {title: matrix}, stand side by side on
     one colour scale, so that they can be compared. One or two of up to 12 x 12 have their values written in the cells.
@@ -137,7 +137,7 @@ def similarity_matrix(
         some(values.ravel(), "similarity")
         if values.ndim != 2:
             raise ValueError(f"expected a similarity matrix of shape (B, C), got shape {values.shape}")
-        _same_count("pictures", images, values.shape[0], "rows")
+        _same_count("images", images, values.shape[0], "rows")
         _same_count("captions", captions, values.shape[1], "columns")
     (rows, columns), panels = values.shape, len(matrices)
     low, high = min(m.min() for m in matrices.values()), max(m.max() for m in matrices.values())
@@ -158,12 +158,8 @@ def similarity_matrix(
                 colour = "white" if value < (low + high) / 2 else "black"
                 axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour)
     for row, image in enumerate(images):
-        draw_picture(
-            axes[0, 0].inset_axes((-1.5, row - 0.48, 0.96, 0.96), transform=axes[0, 0].transData), image
-        )
-    figure.colorbar(
-        heat, ax=axes[0].tolist(), shrink=0.8, aspect=30 if panels <= 2 else 12, label="cosine similarity"
-    )
+        draw_image(axes[0, 0].inset_axes((-1.5, row - 0.48, 0.96, 0.96), transform=axes[0, 0].transData), image)
+    figure.colorbar(heat, ax=axes[0].tolist(), shrink=0.8, aspect=30 if panels <= 2 else 12, label="cosine similarity")
     return caption(figure, message)
 
 

@@ -1,4 +1,4 @@
-"""Small pictures and data sets for tests, drawn from a seed."""
+"""Small images and data sets for tests, drawn from a seed."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from coop_edu.files import atomically
 
 
 def draw(path: Path, seed: int, size: tuple[int, int] = (64, 64)) -> Path:
-    """A picture of random blocks, saved under `path` in one step: two processes may draw the same one, and read it."""
+    """An image of random blocks, saved under `path` in one step: two processes may draw the same one, and read it."""
     blocks = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     with atomically(path) as scratch:
         Image.fromarray(blocks).resize(size).save(scratch, {".jpg": "JPEG"}.get(path.suffix, "PNG"))
@@ -19,7 +19,7 @@ def draw(path: Path, seed: int, size: tuple[int, int] = (64, 64)) -> Path:
 
 
 def make_examples(folder: Path, classnames=("cat", "dog"), each: int = 3, start: int = 0) -> list[Example]:
-    """`each` pictures of every class, as folder/<class>/<number>.png."""
+    """`each` images of every class, as folder/<class>/<number>.png."""
     return [
         Example(draw(folder / name / f"{number}.png", seed=1000 * label + number), label, name)
         for label, name in enumerate(classnames)
