@@ -37,9 +37,10 @@ check: setup  ## the environment check: versions, device, cache folder, assets
 test: setup  ## unit tests, docstring examples and every notebook
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
-lint: setup  ## ruff, on modules and notebooks; imports between rooms
+lint: setup  ## ruff, on modules and notebooks; types; imports between rooms
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
 bench: setup  ## time and memory against the authors' way; BENCH_FLAGS=--full for every combination
@@ -53,4 +54,4 @@ wheel: setup  ## dist/coop_edu-<version>-py3-none-any.whl, with the assets insid
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
 
 clean:  ## remove what builds and tests left behind (.venv stays)
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

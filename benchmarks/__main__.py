@@ -1,7 +1,7 @@
 """The benchmark: every measurement in a process of its own, then a table, a figure and a JSON file.
 
     make bench                                  # a selection: about 11 minutes on two free cores
-    python -m benchmarks --full                 # K x M x layout x precision, nothing extrapolated: some hours
+    python -m benchmarks --full                 # K x M x position x precision, nothing extrapolated: some hours
     python -m benchmarks --device cuda          # the same on a GPU, with fp16
 
 The reference never has more than 100 classes in memory.  In the selection, it is timed on the first 100 classes and
@@ -181,8 +181,8 @@ def main() -> None:
     print(json.dumps(here, indent=1))
     if not fast:
         print(
-            f"{rough} products run at {rates[rough] / rates['float32']:.2f} times the speed of float32 on this machine: "
-            f"no gain is to be had from it here, and it is measured at K = {SMALL} only."
+            f"{rough} products run at {rates[rough] / rates['float32']:.2f} times the speed of float32 on this "
+            f"machine: no gain is to be had from it here, and it is measured at K = {SMALL} only."
         )
     everything = {"machine": here, "library": {}, "steps": []}
 

@@ -1,7 +1,7 @@
 """Floating-point operations of a step, from shapes alone (tests/test_benchmarks.py counts them in another way).
 
-A product (n, a) x (a, b) is 2 n a b operations.  In a block of width D, a token costs 2 D x (3 D + D + 4 D + 4 D) = 24 D^2
-in the four linear layers, and each pair (query, key) costs 2 D for its score and 2 D for its share of the value.
+A product (n, a) x (a, b) is 2 n a b operations.  In a block of width D, a token costs 2 D x (3 D + D + 4 D + 4 D) = 24
+D^2 in the four linear layers, and each pair (query, key) costs 2 D for its score and 2 D for its share of the value.
 Backward, a frozen linear layer costs the same once more: only the gradient of its input is wanted, not of its weights.
 A product of two activations, as in attention, costs twice: both have a gradient.
 

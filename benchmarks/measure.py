@@ -62,19 +62,19 @@ def measure(setting: Setting, config: dict | None = None) -> dict:
         max_classes_at_once=setting.max_classes_at_once,
     )
     device, tower = clip.device, text_tower(clip.model)
-    images = torch.randn(BATCH, tower.text_projection.shape[1], device=device)  # (B, E)
+    image_features = torch.randn(BATCH, tower.text_projection.shape[1], device=device)  # (B, E)
     labels = torch.randint(setting.K, (BATCH,), device=device)
 
     before = peak_memory(device, reset=True)
-    logits = our_step(learner, images, labels, setting.precision)
+    logits = our_step(learner, image_features, labels, setting.precision)
     our_memory = peak_memory(device) - before
     gradient = learner.ctx.grad.clone()
     if setting.precision != "float32":
         rough, rough_gradient = logits, gradient
-        logits = our_step(learner, images, labels, "float32")
+        logits = our_step(learner, image_features, labels, "float32")
         gradient = learner.ctx.grad.clone()
 
-    wanted = text_gradient(learner, images, labels)  # (K, E): what the loss sends back into the text encoder
+    wanted = text_gradient(learner, image_features, labels)  # (K, E): what the loss sends back into the text encoder
     classes = min(setting.K, setting.reference_classes)
     reference = Reference(learner, classes)
     images = torch.randn(BATCH, 3, *_pair(clip.model.visual.image_size), device=device)
@@ -96,7 +96,7 @@ def measure(setting: Setting, config: dict | None = None) -> dict:
         learner.ctx.grad = None
         learner()[:classes].backward(wanted[:classes])
         gradient = learner.ctx.grad.clone()
-    logit_error = relative(logits[:, :classes], class_logits(images, features, clip.logit_scale))
+    logit_error = relative(logits[:, :classes], class_logits(image_features, features, clip.logit_scale))
     gradient_error = relative(gradient[:classes] if setting.class_specific else gradient, reference.ctx.grad)
     if not max(logit_error, gradient_error) < TOLERANCE:
         raise ValueError(f"{setting}: the two ways differ by {logit_error} (logits), {gradient_error} (gradient)")
@@ -104,7 +104,7 @@ def measure(setting: Setting, config: dict | None = None) -> dict:
     own = {"device": device, "dtype": getattr(torch, setting.precision)}  # the peak is that of our precision
     left, right = torch.randn(4096, 512, **own), torch.randn(512, 2048, **own)
     ways: dict[str, Callable[[], object]] = {
-        "ours": lambda: our_step(learner, images, labels, setting.precision),
+        "ours": lambda: our_step(learner, image_features, labels, setting.precision),
         "reference": reference_step,
         "product": lambda: left @ right,
     }
@@ -147,23 +147,25 @@ def measure(setting: Setting, config: dict | None = None) -> dict:
     return result
 
 
-def our_step(learner: PromptLearner, images: torch.Tensor, labels: torch.Tensor, precision: str) -> torch.Tensor:
+def our_step(
+    learner: PromptLearner, image_features: torch.Tensor, labels: torch.Tensor, precision: str
+) -> torch.Tensor:
     """A step as coop/trainer.py makes it, without the optimiser; the logits (B, K)."""
     learner.ctx.grad = None
-    with torch.autocast(images.device.type, getattr(torch, precision), enabled=precision != "float32"):
+    with torch.autocast(image_features.device.type, getattr(torch, precision), enabled=precision != "float32"):
         if learner.max_classes_at_once is not None:
-            return learner.backward_in_chunks(images, labels)[1]
+            return learner.backward_in_chunks(image_features, labels)[1]
         features = learner()
-    logits = class_logits(images, features.float(), learner.clip.logit_scale)
+    logits = class_logits(image_features, features.float(), learner.clip.logit_scale)
     torch.nn.functional.cross_entropy(logits, labels).backward()
     return logits.detach()
 
 
-def text_gradient(learner: PromptLearner, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def text_gradient(learner: PromptLearner, image_features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """The gradient of the loss with respect to the text features, (K, E)."""
     with torch.no_grad():
         features = learner()
-    logits = class_logits(images, features.requires_grad_(), learner.clip.logit_scale)
+    logits = class_logits(image_features, features.requires_grad_(), learner.clip.logit_scale)
     return torch.autograd.grad(torch.nn.functional.cross_entropy(logits, labels), features)[0]
 
 

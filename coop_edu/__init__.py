@@ -10,24 +10,26 @@ first sentence says.  A name is imported when it is first used, so that `import 
 
 from importlib import import_module
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 PUBLIC = {
     "clip.probability": ("normalize", "class_logits", "class_probabilities"),  # Eq. 1
     "clip.models": ("Clip", "load_clip"),
     "clip.prompt_encoder": ("PromptEncoder",),
-    "clip.templates": ("TEMPLATES", "fill", "clean_classnames"),
+    "clip.templates": ("fill", "clean_classnames"),
     "clip.zero_shot": ("ZeroShot",),
     "data.dataset": ("Dataset", "Example"),
     "data.datasets": ("DATASETS", "from_folder", "load_dataset"),
     "data.few_shot": ("sample_few_shot", "sample_train_val"),
     "data.images": ("load_image",),
     "data.features": ("FeatureBank", "Features", "extract_features"),
+    "coop.prompt_config": ("PromptConfig",),
     "coop.prompt_learner": ("PromptLearner",),  # Eqs. 2-4
     "coop.kgcoop": ("KgCoOp",),
     "coop.cocoop": ("CoCoOp",),
     "coop.recipe": ("Recipe",),
-    "coop.trainer": ("History", "Trainer"),
+    "coop.history": ("History",),
+    "coop.trainer": ("Trainer",),
     "coop.together": ("train_together",),
     "coop.checkpoints": ("load_prompt", "save_prompt"),
     "evaluate.accuracy": ("accuracy", "per_class_accuracy", "predict"),
@@ -35,6 +37,7 @@ PUBLIC = {
     "evaluate.seeds": ("mean_and_std",),
     "evaluate.linear_probe": ("LinearProbe",),
     "scales": ("Scale", "choose_scale"),  # the dial
+    "grid.frame": ("read_results",),
     "grid.parallel": ("side_by_side",),
     "teaching.environment": ("check_environment",),
     "teaching.widgets": ("LiveTraining", "PromptExplorer", "TemperatureExplorer"),

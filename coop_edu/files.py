@@ -11,17 +11,43 @@ from __future__ import annotations
 import errno
 import glob
 import hashlib
+import json
 import os
 import shutil
 import stat
-import sys
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 ONE_HOUR = 3600  # seconds
+ASSETS = Path(__file__).parent / "assets"
+
+
+def asset(name: str, *, check: bool = False) -> Path:
+    """A file shipped with the package; with check=True, only if its SHA-256 is the one on record.
+
+    Raises FileNotFoundError where the installation is incomplete, ValueError for a file that was changed.
+    """
+    path = ASSETS / name
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{name} is missing from {ASSETS}: the installation is incomplete. Reinstall coop_edu, or in a clone "
+            f"run `git checkout -- coop_edu/assets/{name}`."
+        )
+    if check and (got := sha256(path)) != (expected := json.loads(asset("checksums.json").read_text())[name]):
+        raise ValueError(
+            f"{path} is damaged or was changed: expected SHA-256 {expected}, got {got}. Reinstall coop_edu, or in a "
+            f"clone run `git checkout -- coop_edu/assets/{name}`, if the change is not yours."
+        )
+    return path
+
+
+def read_asset(name: str) -> Any:
+    """What a JSON file that is shipped with the package holds."""
+    return json.loads(asset(name).read_text(encoding="utf-8"))
 
 
 def cache_folder() -> Path:
@@ -32,20 +58,16 @@ def cache_folder() -> Path:
     >>> cache_folder().is_absolute()
     True
     """
+    from platformdirs import user_cache_path  # not before the environment check has looked for it
+
     if chosen := os.environ.get("COOP_EDU_CACHE"):
         return user_path(chosen).absolute()
     try:
-        if sys.platform == "win32":
-            base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-        elif sys.platform == "darwin":
-            base = Path.home() / "Library" / "Caches"
-        else:
-            base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return user_cache_path("coop_edu", appauthor=False, opinion=False).expanduser().absolute()
     except RuntimeError as error:
         raise FileNotFoundError(
-            "this user has no home folder, where caches are kept: set the environment variable COOP_EDU_CACHE to a folder"
+            "this user has no home folder, where caches are kept: set the environment variable COOP_EDU_CACHE"
         ) from error
-    return Path(base).expanduser().absolute() / "coop_edu"
 
 
 def user_path(path: str | Path) -> Path:

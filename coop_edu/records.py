@@ -14,9 +14,9 @@ import math
 import operator
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 Record = TypeVar("Record")
 NAMES = {dict: "an object in braces", list: "a list", str: "a text", bool: "true or false", int: "a whole number",
@@ -26,8 +26,8 @@ NAMES = {dict: "an object in braces", list: "a list", str: "a text", bool: "true
 def parse_json(text: str | bytes, where: str) -> Any:
     """The value of a JSON text, of which `where` says where it stands.
 
-    Raises ValueError for text that is not JSON, or not UTF-8, for a key that stands twice, for numbers that JSON does not
-    have (NaN), and for nesting without end.
+    Raises ValueError for text that is not JSON, or not UTF-8, for a key that stands twice, for numbers that JSON does
+    not have (NaN), and for nesting without end.
 
     >>> parse_json('{"a": 1, "a": 2}', "line 3 of x.json")
     Traceback (most recent call last):
@@ -55,7 +55,7 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no number")
 
 
-def record(kind: type[Record], value: Any, where: str, *, more: bool = False) -> Record:
+def record(kind: Callable[..., Record], value: Any, where: str, *, more: bool = False) -> Record:
     """The dataclass `kind` made of an object of JSON, if every field has the type that its annotation says.
 
     Fields with a default may be absent; more: entries of other names are left aside.  Raises ValueError, naming `where`
@@ -74,7 +74,7 @@ def record(kind: type[Record], value: Any, where: str, *, more: bool = False) ->
     """
     if not isinstance(value, Mapping):
         raise ValueError(f"{where}: expected an object in braces, got {value!r:.80}")
-    fields = {field.name: field for field in dataclasses.fields(kind)}
+    fields = {field.name: field for field in dataclasses.fields(cast(Any, kind))}
     needed = [name for name, field in fields.items() if _has_no_default(field)]
     if missing := [name for name in needed if name not in value]:
         raise ValueError(f"{where}: it has no {', '.join(map(repr, missing))}")
@@ -89,7 +89,7 @@ def record(kind: type[Record], value: Any, where: str, *, more: bool = False) ->
 
 
 @lru_cache
-def _hints(kind: type) -> dict[str, Any]:
+def _hints(kind: Callable[..., Any]) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 

@@ -8,12 +8,12 @@ Leaves out: the models themselves (clip/models.py), the data (data/), what a rec
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from typing import TYPE_CHECKING
+
+from coop_edu.files import read_asset
 
 if TYPE_CHECKING:
     from coop_edu.coop.recipe import Recipe
@@ -43,15 +43,9 @@ class Scale:
     clip: str
     source: str  # where prompts are learned for domain generalisation
     variants: tuple[str, str, str, str]  # V2, Sketch, A, R: where they are tested
+    template: str  # the hand-written prompt of the source
     init: str  # words to start a context from, instead of random vectors
     n_ctx: int = 16  # M of the eleven-panel figure
-
-    @property
-    def template(self) -> str:
-        """The hand-written prompt of the source."""
-        from coop_edu.clip.templates import TEMPLATES
-
-        return TEMPLATES[self.source]
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -71,6 +65,7 @@ SCALES = {
         clip="mini",
         source="IconNet",
         variants=("IconNetV2", "IconNet-Sketch", "IconNet-A", "IconNet-R"),
+        template="an icon of a {}.",
         init="an icon of a",
     ),
     "paper": Scale(
@@ -78,6 +73,7 @@ SCALES = {
         clip="RN50",
         source="ImageNet",
         variants=("ImageNetV2", "ImageNet-Sketch", "ImageNet-A", "ImageNet-R"),
+        template="a photo of a {}.",
         init="a photo of a",
     ),
 }
@@ -108,5 +104,5 @@ def choose_scale(name: str | None = None) -> Scale:
 @lru_cache(maxsize=1)
 def _mini_tasks() -> tuple[str, ...]:
     """The ten small tasks, in the order of the shipped catalogue."""
-    catalogue = json.loads((files("coop_edu") / "assets" / "iconnet.json").read_text(encoding="utf-8"))
+    catalogue = read_asset("iconnet.json")
     return tuple(name for name, facts in catalogue.items() if facts.get("role") == "task")

@@ -331,7 +331,7 @@ def near_any(c: Collection, drawings: list[int], others: list[int]) -> set[int]:
 
 def settle(c: Collection, tasks: dict, pretraining: list[int]) -> dict:
     """Rule 2 once more, on the final lists: what a task still shares with the pretraining, with another of its own
-    drawings or (the variants) with IconNet is dropped, the rest is dealt out again, and a class that is too thin goes."""
+    drawings or (the variants) with IconNet is dropped, the rest is dealt out again, and too thin a class goes."""
 
     def flat(classes: dict) -> list[int]:
         return [i for parts in classes.values() for drawings in parts.values() for i in drawings]

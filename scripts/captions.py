@@ -1,8 +1,8 @@
 """What MiniCLIP reads about a drawing: names, categories, sets, authors and tags, as designers publish them.
 
-The captions decide whether prompts matter at all. A text tower that has seen few templates is brittle (any other wording
-breaks it), one that has seen many at random is deaf (the wording changes nothing); either way nothing is left for a
-learned context to carry. So there is no template of ours around every name: the forms differ by kind of set.
+The captions decide whether prompts matter at all. A text tower that has seen few templates is brittle (any other
+wording breaks it), one that has seen many at random is deaf (the wording changes nothing); either way nothing is left
+for a learned context to carry. So there is no template of ours around every name: the forms differ by kind of set.
 
 `read_tags` reads the synonyms that some designers publish beside their drawings (npm packages `lucide-static`,
 `@tabler/icons`, `emojibase-data`, under ISC and MIT licences); a tag goes with every drawing of the same name.

@@ -70,8 +70,8 @@ def learned_tables() -> Iterator[str]:
     """The average over the eleven tasks by shots, and the shift at 16 shots: mean (std) over seeds."""
     results = read_results(RESULTS)
     frame = few_shot_frame(results)
-    by_seed = frame.groupby(["variant", "shots", "seed"])["accuracy"].mean()
-    cells = by_seed.groupby(["variant", "shots"]).agg(lambda x: f"{x.mean():.1f} ({x.std(ddof=0):.1f})")
+    by_seed = frame.groupby(["method", "shots", "seed"])["accuracy"].mean()
+    cells = by_seed.groupby(["method", "shots"]).agg(lambda x: f"{x.mean():.1f} ({x.std(ddof=0):.1f})")
     shots = (1, 2, 4, 8, 16)
     yield from markdown(
         ["average of eleven tasks, mean (std) of three seeds", *(f"{k} shots" for k in shots)],

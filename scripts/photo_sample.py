@@ -1,4 +1,4 @@
-"""Takes photographs in the authors' layout through the paper's models: zero-shot, training, evaluation, and what it costs.
+"""Takes photographs in the authors' folder tree through the paper's models: zero-shot, training, tests, and costs.
 
     python scripts/photo_sample.py data          # data/caltech-101/: 101_ObjectCategories/, split_zhou_Caltech101.json
 

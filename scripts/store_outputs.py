@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from coop_edu.files import atomically
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+CONSTRAINTS = NOTEBOOKS.with_name("constraints.txt")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 SETTINGS = {
     "CUDA_VISIBLE_DEVICES": "",  # the stored run is the one every reader can repeat
@@ -47,7 +52,19 @@ def main() -> int:
     failed = [path.name for path in paths if not store(path)]
     if failed:
         print(f"failed, and left as they were: {', '.join(failed)}", file=sys.stderr)
+    elif not wanted:
+        with atomically(CONSTRAINTS) as scratch:
+            scratch.write_text(constraints(), encoding="utf-8")
     return 1 if failed else 0
+
+
+def constraints() -> str:
+    """The versions at work here, as pip's constraints: of what coop_edu and its tests require."""
+    required = (Requirement(line) for line in metadata.requires("coop_edu") or [])
+    names = {each.name for each in required if each.marker is None or each.marker.evaluate({"extra": "test"})}
+    lines = [f"{name}=={Version(metadata.version(name)).public}" for name in sorted(names)]
+    head = f"# What the stored outputs were made with, on Python {platform.python_version()}; written by make outputs."
+    return "\n".join([head, *lines, ""])
 
 
 def store(path: Path) -> bool:

@@ -29,12 +29,7 @@ HEADINGS = ("Summary", "Exercises", "Next")
 INTRODUCTION = ("**The claim.**", "**You will learn to**", "**Before this.**", "**Time.**")
 FORBIDDEN_TAGS = {"raises-exception", "skip-execution"}
 # they hide exceptions from every test
-SWALLOWERS = {
-    "interact",
-    "interactive",
-    "interactive_output",
-    "Output",
-}
+SWALLOWERS = {"interact", "interactive", "interactive_output", "Output"}
 LARGEST = 500_000  # bytes
 LONGEST = 15  # lines of a code cell
 MEDIAN = 6

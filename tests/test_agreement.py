@@ -5,12 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from coop_edu.grid.agreement import EQUAL, Measured, Paper, agreement, shipped_results, statements, verdict
+from coop_edu.grid import agreement as module
+from coop_edu.grid.agreement import EQUAL, Measured, Paper, statements, verdict
+from coop_edu.grid.frame import as_frame, shipped_results
 from coop_edu.grid.results import Cell
 from coop_edu.scales import SCALES
 
 MINI = SCALES["mini"]
 METHODS = ("M16_end", "M16_end_CSC", "linear_probe", "M16_mid")
+
+
+def agreement(lines, scale="mini"):
+    return module.agreement(as_frame(lines), scale)
 
 
 def invented(levels, *, seeds=(1, 2, 3), noise=0.0):
@@ -112,7 +118,7 @@ def test_the_gain_does_not_share_noise_with_what_it_is_compared_with():
             learned = {"accuracy": 60.0, "even": 60.0, "odd": 60.0}
             results[Cell("mini", "mini", "few-shot", name, "zero_shot", 0, 0)] = {"figures": written}
             results[Cell("mini", "mini", "few-shot", name, "M16_end", 16, 1)] = {"figures": learned}
-        honest.append(Measured(results, "mini").weakness()[0])
+        honest.append(Measured(as_frame(results), "mini").weakness()[0])
     assert abs(np.mean(honest)) < 0.15  # with the same images for both it would be -1 each time
 
 
@@ -128,7 +134,7 @@ def test_the_papers_sizes_are_those_of_its_own_tables():
 
 
 def test_the_shipped_results_have_every_statement():
-    table = agreement(shipped_results())
+    table = module.agreement(shipped_results())
     assert list(table.index) == [*statements(), "o"]
     assert "not measured" not in set(table["verdict"])
     assert table.loc["m", "verdict"] == "no verified number"

@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coop_edu.coop.prompt_learner import POSITIONS, PromptLearner
+from coop_edu.coop.prompt_config import POSITIONS
+from coop_edu.coop.prompt_learner import PromptLearner
 
 from tiny_clip import tiny_clip
 
@@ -56,7 +57,7 @@ def test_same_gradient_in_both_precisions(dtype, position, class_specific, K, si
     size=st.integers(1, 16),
     n_ctx=st.integers(1, 9),
     class_specific=st.booleans(),
-    position=st.sampled_from(POSITIONS),
+    position=st.sampled_from(list(POSITIONS)),
 )
 def test_same_gradient_for_any_layout(K, size, **layout):
     assert_same_gradient(K, size, torch.float64, **layout)

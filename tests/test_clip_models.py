@@ -35,7 +35,7 @@ def assets(tmp_path, monkeypatch):
     (tmp_path / "miniclip.json").write_text(json.dumps(config))
     digest = hashlib.sha256((tmp_path / "miniclip.safetensors").read_bytes()).hexdigest()
     (tmp_path / "checksums.json").write_text(json.dumps({"miniclip.safetensors": digest}))
-    monkeypatch.setattr(clip_models, "ASSETS", tmp_path)
+    monkeypatch.setattr("coop_edu.files.ASSETS", tmp_path)
     return tmp_path
 
 

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from platformdirs import macos, unix, windows
 
 from coop_edu.data.dataset import Dataset, Example
 from coop_edu.data.datasets import from_folder, load_dataset
@@ -196,7 +197,8 @@ def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("COOP_EDU_CACHE", str(tmp_path / "here"))
     assert cache_folder() == tmp_path / "here"
     monkeypatch.delenv("COOP_EDU_CACHE")
-    for platform, variable in (("win32", "LOCALAPPDATA"), ("linux", "XDG_CACHE_HOME")):
-        monkeypatch.setattr("sys.platform", platform)
-        monkeypatch.setenv(variable, str(tmp_path))
-        assert cache_folder() == tmp_path / "coop_edu"
+    for platform in (macos.MacOS, unix.Unix, windows.Windows):
+        monkeypatch.setattr("platformdirs.PlatformDirs", platform)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+        monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "caches"))
+        assert cache_folder().name == "coop_edu" and cache_folder().parent.name.lower() == "caches"

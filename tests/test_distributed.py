@@ -17,7 +17,8 @@ import torch
 from coop_edu import CoCoOp, KgCoOp
 from coop_edu.coop.checkpoints import load_prompt
 from coop_edu.coop.prompt_learner import PromptLearner
-from coop_edu.coop.trainer import Recipe, Trainer
+from coop_edu.coop.recipe import Recipe
+from coop_edu.coop.trainer import Trainer
 from coop_edu.data.batches import seeded
 from coop_edu.data.features import Features
 

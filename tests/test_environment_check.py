@@ -25,6 +25,10 @@ def run(code_or_module, **variables):
     )
 
 
+def checks():
+    return {check.name: check for check in check_environment().checks}
+
+
 def failures(report):
     return {check.name: check for check in report.checks if not check.ok}
 
@@ -66,16 +70,33 @@ def test_a_broken_package_is_not_called_missing(monkeypatch):
     def broken(name):
         raise OSError("libfoo.so: cannot open shared object file")
 
+    monkeypatch.setattr(environment.metadata, "requires", lambda name: ["numpy>=1.26"])
     monkeypatch.setattr(environment, "import_module", broken)
-    check = environment._check_package("numpy", "numpy", "1.26")
+    check = checks()["numpy"]
     assert not check.ok
     assert "libfoo" in check.found and "--force-reinstall" in check.remedy
 
 
-@pytest.mark.parametrize(("version", "ok"), [("1.26.0", True), ("2.0", True), ("1.9.9", False), ("1.26+cpu", True)])
+@pytest.mark.parametrize(
+    ("version", "ok"), [("1.26.0", True), ("1.100", True), ("1.9.9", False), ("1.26+cpu", True), ("2.0", False)]
+)
 def test_versions_are_compared_as_numbers(monkeypatch, version, ok):
+    monkeypatch.setattr(environment.metadata, "requires", lambda name: ["numpy>=1.26,<2"])
     monkeypatch.setattr(environment.metadata, "version", lambda package: version)
-    assert environment._check_package("numpy", "numpy", "1.26").ok is ok
+    assert checks()["numpy"].ok is ok
+
+
+def test_what_extras_need_is_not_asked_for(monkeypatch):
+    monkeypatch.setattr(environment.metadata, "requires", lambda name: ["numpy>=1.26", "nowhere>=1; extra == 'test'"])
+    assert "nowhere" not in checks() and "numpy" in checks()
+
+
+def test_an_installation_without_a_record_is_a_failure(monkeypatch):
+    def nothing(name):
+        raise environment.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(environment.metadata, "requires", nothing)
+    assert "pip install coop_edu" in checks()["coop_edu"].remedy
 
 
 def test_an_unusable_cache_folder_names_the_variable(monkeypatch, tmp_path):
@@ -93,25 +114,25 @@ def test_a_full_disk_is_a_failure(monkeypatch):
 
 
 def test_assets_are_verified(monkeypatch, tmp_path):
-    monkeypatch.setattr(environment, "ASSETS", tmp_path)
+    monkeypatch.setattr(environment.files, "ASSETS", tmp_path)
     (tmp_path / "good.bin").write_bytes(b"good")
     (tmp_path / "bad.bin").write_bytes(b"tampered")
     good = environment.sha256(tmp_path / "good.bin")
     sums = {"good.bin": good, "bad.bin": good, "gone.bin": good}
     (tmp_path / "checksums.json").write_text(json.dumps(sums))
-    checks = {check.name: check for check in environment._check_assets()}
-    assert checks["assets/good.bin"].ok
-    assert "checksum differs" in checks["assets/bad.bin"].found
-    assert "cannot be read" in checks["assets/gone.bin"].found
-    assert "install coop_edu again" in checks["assets/gone.bin"].remedy
+    found = checks()
+    assert found["assets/good.bin"].ok
+    assert "checksum differs" in found["assets/bad.bin"].found
+    assert "cannot be read" in found["assets/gone.bin"].found
+    assert "install coop_edu again" in found["assets/gone.bin"].remedy
 
 
 @pytest.mark.parametrize("content", [None, "{ half"])
 def test_unreadable_checksums_are_a_failure(monkeypatch, tmp_path, content):
-    monkeypatch.setattr(environment, "ASSETS", tmp_path)
+    monkeypatch.setattr(environment.files, "ASSETS", tmp_path)
     if content:
         (tmp_path / "checksums.json").write_text(content)
-    assert [check.ok for check in environment._check_assets()] == [False]
+    assert not checks()["assets"].ok
 
 
 def test_the_report_counts():

@@ -22,10 +22,13 @@ from coop_edu.data.few_shot import sample_few_shot
 from coop_edu.evaluate.accuracy import accuracy
 from coop_edu.grid import report, workspace
 from coop_edu.grid import run as experiments
-from coop_edu.grid.cells import run_cell, run_cells
-from coop_edu.grid.methods import recipe_of, relabel
-from coop_edu.grid.results import Cell, read_results
+from coop_edu.grid.cells import run_cells
+from coop_edu.grid.frame import as_frame
+from coop_edu.grid.group import relabel
+from coop_edu.grid.methods import recipe_of
+from coop_edu.grid.results import Cell, read_lines
 from coop_edu.grid.run import make_grid, run_grid
+from coop_edu.grid.workspace import Workspace
 from coop_edu.scales import SCALES
 
 from tiny_clip import tiny_clip
@@ -49,13 +52,11 @@ def use_tiny(folder, patch):
 
     patch(workspace, "load_clip", lambda name: clip)
     patch(workspace, "load_dataset", load)
-    forget()
     return clip
 
 
-def forget():
-    for loaded in (workspace._load_clip, workspace._load_dataset, workspace._bank):
-        loaded.cache_clear()
+def run_cell(cell, epochs=None):
+    return run_cells([cell], Workspace(epochs=epochs))[0]
 
 
 @pytest.fixture
@@ -63,8 +64,7 @@ def tiny(tmp_path, monkeypatch):
     monkeypatch.setenv("COOP_EDU_CACHE", str(tmp_path / "cache"))
     for name in ("Zoo", "Farm"):
         make_dataset(tmp_path / "data", name, CLASSES, train=2, val=2, test=2)
-    yield use_tiny(tmp_path / "data", monkeypatch.setattr)
-    forget()
+    return use_tiny(tmp_path / "data", monkeypatch.setattr)
 
 
 def ten_lines():
@@ -78,7 +78,7 @@ def grid(**options):
 
 # ------------------------------------------------------------------------------------------------------------ one cell
 def test_a_cell_is_what_the_library_says_by_hand(tiny, tmp_path):
-    zoo = workspace.get_dataset("Zoo", None)
+    zoo = Workspace().dataset("Zoo")
     hand_written, learned = make_grid(
         "mini", datasets=["Zoo"], shots=[2], seeds=[3], methods=["zero_shot", "M2_mid_CSC"]
     )[::-1]
@@ -100,7 +100,7 @@ def test_a_cell_is_what_the_library_says_by_hand(tiny, tmp_path):
 
 def test_seeds_together_have_the_figures_of_each_alone(tiny):
     three = make_grid("mini", datasets=["Zoo"], shots=[2], seeds=SEEDS, methods=["M2_end"])
-    assert [line["figures"] for line in run_cells(three, epochs=3)] == [
+    assert [line["figures"] for line in run_cells(three, Workspace(epochs=3))] == [
         run_cell(cell, epochs=3)["figures"] for cell in three
     ]
 
@@ -113,9 +113,8 @@ def test_a_long_list_is_not_encoded_whole(tiny, monkeypatch):
     monkeypatch.setattr(
         workspace, "FeatureBank", lambda clip, some, **k: banks.append(len(some)) or real(clip, some, **k)
     )
-    forget()
     assert run_cell(cell, epochs=2) == expected
-    assert banks == [len(workspace.get_dataset("Zoo", None).test)]
+    assert banks == [len(Workspace().dataset("Zoo").test)]
 
 
 def test_the_recipe_of_the_paper_scale():
@@ -131,7 +130,7 @@ def test_other_methods(tiny, method):
 
 
 def test_base_to_new_trains_on_the_first_half_and_tests_on_both(tiny):
-    zoo = workspace.get_dataset("Zoo", None)
+    zoo = Workspace().dataset("Zoo")
     assert {(e.label, e.classname) for e in relabel(zoo.test, 3)} == {(0, "fox"), (1, "gnu")}
     cells = make_grid(
         "mini",
@@ -186,7 +185,7 @@ def test_finished_cells_are_skipped_and_the_file_is_sorted(tiny, tmp_path, monke
     lines = run_grid(grid(), file, epochs=1, progress=False)
     assert len(lines) == 6 and {cell.dataset for cell in ran} == {"Farm"} and lines[3:] == first
     assert run_grid(grid()[::-1], file, epochs=1, progress=False) == lines[::-1] and len(ran) == 3
-    assert list(read_results(file)) == sorted(read_results(file)) == grid()
+    assert list(read_lines(file)) == sorted(read_lines(file)) == grid()
     times = [json.loads(line) for line in (tmp_path / "results.seconds.jsonl").read_text().splitlines()]
     assert len(times) == 6 and all(time["seconds"] > 0 for time in times)
     assert "seconds" not in file.read_text()
@@ -219,7 +218,7 @@ def test_a_cell_that_fails_is_named_and_the_finished_ones_stay(tiny, tmp_path):
     with pytest.raises(RuntimeError, match=r"Cell\(.*'Nowhere'.*failed \(FileNotFoundError\)") as caught:
         run_grid(grid(datasets=["Farm", "Nowhere"]), file, epochs=1, progress=False)
     assert len(str(caught.value).splitlines()) == 3 and "Farm" not in str(caught.value)
-    assert {cell.dataset for cell in read_results(file)} == {"Farm"} and len(read_results(file)) == 3
+    assert {cell.dataset for cell in read_lines(file)} == {"Farm"} and len(read_lines(file)) == 3
 
 
 @pytest.mark.parametrize("cut", [1, 2, 9, 40, 200])
@@ -228,7 +227,7 @@ def test_a_file_cut_in_half_by_a_crash(tiny, tmp_path, cut):
     run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
     whole = file.read_bytes()
     file.write_bytes(whole[:-cut])
-    assert len(read_results(file)) == (3 if cut == 1 else 2)
+    assert len(read_lines(file)) == (3 if cut == 1 else 2)
     run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
     assert file.read_bytes() == whole
 
@@ -255,7 +254,7 @@ def test_results_that_something_has_joined_are_refused_and_stay(tmp_path, joined
         run_grid(grid(), file, progress=False)
     assert file.read_bytes() == content
     file.write_bytes(b"\r\n".join(texts) + end)  # as an editor of Windows saves it
-    assert list(read_results(file).values()) == ten_lines()
+    assert list(read_lines(file).values()) == ten_lines()
 
 
 def test_a_last_line_is_left_out_only_where_it_is_the_beginning_of_one_record(tmp_path):
@@ -263,12 +262,12 @@ def test_a_last_line_is_left_out_only_where_it_is_the_beginning_of_one_record(tm
     *first, last = [json.dumps(line, sort_keys=True).encode() for line in ten_lines()]
     for cut in range(len(last) + 1):
         file.write_bytes(b"\n".join([*first, last[:cut]]))
-        assert len(read_results(file)) == 9 + (cut == len(last))
+        assert len(read_lines(file)) == 9 + (cut == len(last))
     older = json.dumps({"cell": ten_lines()[0]["cell"], "figures": {}}).encode()  # whole, with parts missing
     for wrong in (last + b" }", last[:40] + last, last[:40] + b"\xff", last[:40] + b"\n", older):
         file.write_bytes(b"\n".join([*first, wrong]))
         with pytest.raises(ValueError, match=r"line 10 of .*results\.jsonl is not a result"):
-            read_results(file)
+            read_lines(file)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +286,7 @@ def test_values_of_another_type_are_no_result(tmp_path, change):
         change = {"cell": {**line["cell"], **change["cell"]}}
     file.write_text(json.dumps({**line, **change}) + "\n" + json.dumps([1]) + "\n")
     with pytest.raises(ValueError, match=r"line 1 of .*results\.jsonl is not a result \((its cell|'figures')"):
-        read_results(file)
+        read_lines(file)
 
 
 def test_unknown_keys_are_kept(tiny, tmp_path):
@@ -296,7 +295,7 @@ def test_unknown_keys_are_kept(tiny, tmp_path):
     mine = [{**json.loads(line), "machine": "lab 2"} for line in file.read_text().splitlines()]
     file.write_text("".join(json.dumps(line) + "\n" for line in mine))
     run_grid(grid(), file, epochs=1, progress=False)
-    assert [line.get("machine") for line in read_results(file).values()] == [None] * 3 + ["lab 2"] * 3
+    assert [line.get("machine") for line in read_lines(file).values()] == [None] * 3 + ["lab 2"] * 3
 
 
 def test_lines_that_contradict_each_other_are_named(tmp_path, capsys):
@@ -304,17 +303,17 @@ def test_lines_that_contradict_each_other_are_named(tmp_path, capsys):
     lines = ten_lines()
     changed = {**lines[2], "figures": {"accuracy": 1.5}}
     file.write_text("".join(json.dumps(line) + "\n" for line in [*lines, lines[1]]))  # the same twice: no harm
-    assert list(read_results(file).values()) == lines
+    assert list(read_lines(file).values()) == lines
     other.write_text(json.dumps({**lines[2], "versions": {"torch": "9"}}) + "\n")
-    assert list(read_results(file, other).values()) == lines  # another machine, the same figures
+    assert list(read_lines(file, other).values()) == lines  # another machine, the same figures
     other.write_text(json.dumps(changed) + "\n")
     with pytest.raises(ValueError, match=r"line 3 of .*results\.jsonl and line 1 of .*other\.jsonl(.|\n)*figures"):
-        read_results(file, other)
+        read_lines(file, other)
     assert __main__.main(["report", str(file), str(other)]) == 1
     assert "line 3 of" in capsys.readouterr().err
     file.write_text("".join(json.dumps(line) + "\n" for line in [*lines, changed]))
     with pytest.raises(ValueError, match=r"line 3 of .* and line 11 of .*M16_end.*differ in figures"):
-        read_results(file)
+        read_lines(file)
 
 
 # ------------------------------------------------------------------------------------- several grids into one file
@@ -337,7 +336,7 @@ def test_six_processes_lose_no_line_of_one_file(tmp_path):
         for n in range(6)
     ]
     assert [process.wait(timeout=300) for process in some] == [0] * 6
-    found = read_results(file)
+    found = read_lines(file)
     assert len(found) == 60 and list(found) == sorted(found)
 
 
@@ -369,7 +368,7 @@ def test_a_second_grid_with_another_recipe_is_noticed_though_it_came_later(tiny,
     meanwhile(monkeypatch, lambda: run_grid(grid(datasets=["Zoo"]), file, epochs=2, progress=False))
     with pytest.raises(ValueError, match="another recipe"):
         run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
-    assert {line["recipe"]["epochs"] for line in read_results(file).values() if line["recipe"]} == {2}
+    assert {line["recipe"]["epochs"] for line in read_lines(file).values() if line["recipe"]} == {2}
 
 
 def test_a_line_that_another_process_left_cut_is_not_joined_to_the_next(tiny, tmp_path, monkeypatch):
@@ -387,7 +386,7 @@ def test_a_file_that_was_removed_meanwhile_is_written_again(tiny, tmp_path, monk
     file = tmp_path / "results.jsonl"
     run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
     meanwhile(monkeypatch, file.unlink)
-    assert len(run_grid(grid(), file, epochs=1, progress=False)) == 6 == len(read_results(file))
+    assert len(run_grid(grid(), file, epochs=1, progress=False)) == 6 == len(read_lines(file))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX files")
@@ -440,7 +439,7 @@ def test_killed_and_resumed_gives_the_same_bytes(tiny, tmp_path):
     finally:
         victim.kill()
         victim.wait()
-    found = len(read_results(killed))
+    found = len(read_lines(killed))
     assert 2 <= found < len(grid(seeds=SEEDS))
     run_grid(grid(seeds=SEEDS), killed, epochs=1, progress=False)
     assert killed.read_bytes() == undisturbed.read_bytes()
@@ -484,7 +483,7 @@ def test_ctrl_c_ends_at_once_with_one_line_and_keeps_what_is_finished(tiny, tmp_
     assert process.returncode == 130
     stopped = f"stopped: 2 of 3 cells are in {file}; the same command goes on from there"
     assert said.splitlines()[-1] == stopped and "Traceback" not in said
-    assert {cell.shots for cell in read_results(file)} == {1, 2}
+    assert {cell.shots for cell in read_lines(file)} == {1, 2}
 
 
 PARENT = """
@@ -544,7 +543,7 @@ def test_two_processes_give_the_same_bytes(tmp_path, monkeypatch):
 def line_of(dataset, method, percent, shots=0, seed=0, protocol="few-shot"):
     cell = Cell("mini", "mini", protocol, dataset, method, shots, seed)
     figures = {"accuracy": percent} if protocol == "few-shot" else {"IconNet": percent, "IconNet-A": percent / 2}
-    return cell, {"cell": vars(cell), "figures": figures, "recipe": None, "versions": {}, "too few": {}}
+    return cell, {"cell": cell.as_json(), "figures": figures, "recipe": None, "versions": {}, "too few": {}}
 
 
 def some_results():
@@ -560,29 +559,31 @@ def some_results():
 
 
 def test_the_table_has_means_over_seeds_and_says_what_is_missing():
-    assert report.table(some_results()).splitlines() == [
+    assert report.table(as_frame(some_results())).splitlines() == [
         "domains, CLIP mini",
-        "                   IconNet   IconNet-A",
-        "CoOp, 16 shots  80.0 ± 0.0  40.0 ± 0.0",
+        "                IconNet   IconNet-A",
+        "label shots                        ",
+        "CoOp  16     80.0 ± 0.0  40.0 ± 0.0",
         "",
         "few-shot, CLIP mini",
-        "                  IconFood  IconWeather  average",
-        "zero-shot       60.0 ± 0.0   50.0 ± 0.0     55.0",
-        "CoOp, 16 shots  72.0 ± 2.0            -        -",
+        "                   IconFood IconWeather average",
+        "label     shots                                ",
+        "zero-shot 0      60.0 ± 0.0  50.0 ± 0.0    55.0",
+        "CoOp      16     72.0 ± 2.0           -       -",
     ]
 
 
 def test_the_papers_curves_stand_beside_ones_own():
-    own = report.curves(some_results())
+    own = report.curves(as_frame(some_results()))
     assert own["IconFood"] == {"zero-shot": {0: [60.0]}, "CoOp": {16: [70.0, 74.0]}}
     paper = report.published("IconWeather", ["zero_shot", "M16_end", "M4_end"])  # modelled on EuroSAT
     assert paper["zero-shot (paper)"] == {0: [37.56]} and paper["CoOp (paper)"][16] == [83.53] and len(paper) == 2
     assert report.published("OxfordFlowers", ["M16_end_CSC"])["CoOp, class-specific (paper)"][16] == [95.59]
     assert len(report.published("DescribableTextures", ["linear_probe"])["linear probe (paper)"]) == 5
-    drawn = report.figure(some_results())
+    drawn = report.figure(as_frame(some_results()))
     assert [axis.get_title() for axis in drawn.axes] == ["Average of 2", "IconFood", "IconWeather"]
     with pytest.raises(ValueError, match="no few-shot result"):
-        report.figure({})
+        report.figure(as_frame({}))
 
 
 def test_the_commands(tiny, tmp_path, capsys):
@@ -604,7 +605,7 @@ def test_the_commands(tiny, tmp_path, capsys):
     assert "2 cells, 0 of them" in capsys.readouterr().out
     assert __main__.main([*options, "--methods", "zero_shot", "M2_end"]) == 0
     printed = capsys.readouterr().out
-    assert "2 cells, 2 of them" in printed and "M2_end, 1 shots" in printed
+    assert "2 cells, 2 of them" in printed and "CoOp, M=2 1 " in printed
     assert __main__.main(["report", str(file), "--figure", str(drawn)]) == 0 and drawn.stat().st_size > 1000
     assert __main__.main(["report", str(tmp_path / "none.jsonl")]) == 1
     assert "no results file" in capsys.readouterr().err

@@ -29,8 +29,9 @@ from coop_edu.data.labels import label_names
 from coop_edu.data.split_file import SplitFileError, read_split
 from coop_edu.evaluate.accuracy import accuracy, per_class_accuracy
 from coop_edu.files import atomically, cache_folder, user_path
+from coop_edu.grid.frame import as_frame
 from coop_edu.grid.report import average, figure, table
-from coop_edu.grid.results import append, read_results
+from coop_edu.grid.results import append, read_lines
 from coop_edu.grid.run import make_grid
 from coop_edu.records import parse_json, record
 from coop_edu.teaching.environment import check_environment
@@ -62,11 +63,11 @@ def little_memory():
 
 
 def features(n=4, **changes):
-    made = {"images": torch.randn(n, 16), "labels": torch.arange(n) % 2, "classnames": NAMES}
+    made = {"image_features": torch.randn(n, 16), "labels": torch.arange(n) % 2, "classnames": NAMES}
     return Features(**{**made, **changes})
 
 
-# ------------------------------------------------------------------------------- sizes, compared with what is possible
+# -------------------------------------------------------------------------------- sizes, compared with what is possible
 @pytest.mark.parametrize("label", [5_000_000, 10**15])
 def test_a_large_label_in_a_split_file_costs_nothing(tmp_path, label):
     rows = {"train": [["a.png", 0, "cat"], ["b.png", label, "dog"]], "val": [], "test": []}
@@ -244,7 +245,7 @@ def test_a_line_that_is_no_result_names_file_and_line(tmp_path, text):
     path = tmp_path / "results.jsonl"
     path.write_text(json.dumps(LINE) + "\n" + text + "\n")
     with pytest.raises(ValueError, match=r"line 2 of .*results\.jsonl is not a result") as caught:
-        read_results(path)
+        read_lines(path)
     assert len(str(caught.value)) < 1000
 
 
@@ -332,12 +333,12 @@ def test_features_that_could_not_be_computed(clip, tmp_path, options):
         extract_features(clip, make_examples(tmp_path), **options)
 
 
-# ----------------------------------------------------------------------------------------------------- features, believed
+# --------------------------------------------------------------------------------------------------- features, believed
 @pytest.mark.parametrize(
     "changes, why",
     [
-        ({"images": torch.full((4, 16), math.nan)}, "no numbers"),
-        ({"images": torch.full((4, 16), math.inf)}, "no numbers"),
+        ({"image_features": torch.full((4, 16), math.nan)}, "no numbers"),
+        ({"image_features": torch.full((4, 16), math.inf)}, "no numbers"),
         ({"labels": torch.zeros(4, 1, dtype=torch.long)}, r"got \(4, 1\)"),
         ({"labels": torch.zeros(3, dtype=torch.long)}, "each of 4 images"),
         ({"labels": torch.tensor([0, 1, -1, 0])}, "got -1 to 1"),
@@ -345,9 +346,9 @@ def test_features_that_could_not_be_computed(clip, tmp_path, options):
         ({"labels": torch.tensor([0, 1, 2, 0])}, "from 0 to 1"),
         ({"labels": torch.zeros(4)}, r"torch\.float32"),
         ({"labels": [0, 1, 0, 1]}, "as tensors"),
-        ({"images": torch.ones(4, 16, dtype=torch.long)}, "floating point"),
-        ({"images": torch.ones(16)}, r"\(N, E\)"),
-        ({"images": torch.ones(2, 5, 16)}, "each of 5 images"),
+        ({"image_features": torch.ones(4, 16, dtype=torch.long)}, "floating point"),
+        ({"image_features": torch.ones(16)}, r"\(N, E\)"),
+        ({"image_features": torch.ones(2, 5, 16)}, "each of 5 images"),
         ({"classnames": ()}, "0 class names"),
     ],
 )
@@ -359,8 +360,8 @@ def test_features_that_are_none(changes, why):
 def test_features_changed_afterwards_are_checked_again(clip):
     made = features()
     with pytest.raises(ValueError, match="each of 2 images"):
-        dataclasses.replace(made, images=made.images[:2])
-    assert len(dataclasses.replace(made, images=torch.ones(3, 4, 16))) == 4
+        dataclasses.replace(made, image_features=made.image_features[:2])
+    assert len(dataclasses.replace(made, image_features=torch.ones(3, 4, 16))) == 4
     learner = PromptLearner(clip, NAMES, n_ctx=2)
     assert 0 <= accuracy(learner, made) <= 100 and set(per_class_accuracy(learner, made)) == set(NAMES)
 
@@ -372,15 +373,15 @@ def test_weights_that_make_nan_are_noticed_where_features_are_made(tmp_path):
         extract_features(damaged, make_examples(tmp_path), progress=False)
 
 
-# ------------------------------------------------------------------------------------- no home, no space, nothing to show
+# ----------------------------------------------------------------------------------- no home, no space, nothing to show
 def test_the_check_reports_a_missing_home(monkeypatch):
     for variable in ("COOP_EDU_CACHE", "XDG_CACHE_HOME", "HOME"):
         monkeypatch.delenv(variable, raising=False)
 
-    def nobody():
+    def nobody(path):
         raise RuntimeError("Could not determine home directory.")
 
-    monkeypatch.setattr(Path, "home", nobody)
+    monkeypatch.setattr(Path, "expanduser", nobody)
     with pytest.raises(FileNotFoundError, match="COOP_EDU_CACHE"):
         cache_folder()
     assert "COOP_EDU_CACHE" in str(check_environment())
@@ -461,9 +462,9 @@ IMAGE = Image.new("RGB", (8, 8))
         lambda: plots.accuracy_panels({"Zoo": {}}),
         lambda: plots.training_curve(History()),
         lambda: plots.training_curve([]),
-        lambda: plots.domain_table({}),
+        lambda: plots.domain_table(as_frame({})),
         lambda: plots.domain_table({"CoOp": {}}),
-        lambda: plots.text_table({}),
+        lambda: plots.text_table(as_frame({})),
         lambda: plots.text_table({"CoOp": {}}),
         lambda: plots.template_bars({}),
         lambda: plots.gain_bars({}),
@@ -476,8 +477,8 @@ IMAGE = Image.new("RGB", (8, 8))
         lambda: plots.positions_to_scale([], 1, 77),
         lambda: plots.context_path([], {}),
         lambda: plots.prompt_layout([]),
-        lambda: table({}),
-        lambda: figure({}),
+        lambda: table(as_frame({})),
+        lambda: figure(as_frame({})),
         lambda: average({}),
     ],
 )

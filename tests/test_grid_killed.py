@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from coop_edu.grid.results import read_results
+from coop_edu.grid.results import read_lines
 from coop_edu.scales import SCALES
 
 TASKS = [name for name in SCALES["mini"].tasks if name != SCALES["mini"].source]
@@ -52,9 +52,9 @@ def test_ten_tasks_killed_in_the_middle_and_resumed_give_the_same_bytes(tmp_path
     finally:
         victim.kill()  # SIGKILL: nothing can be tidied up
         victim.communicate()
-    found = len(read_results(killed))
+    found = len(read_lines(killed))
     assert victim.returncode == -signal.SIGKILL and CELLS // 3 <= found < CELLS
     printed = finish(start(killed))
     assert f"{CELLS} cells, {found} of them" in printed
     assert killed.read_bytes() == undisturbed.read_bytes()
-    assert len(read_results(killed)) == CELLS
+    assert len(read_lines(killed)) == CELLS

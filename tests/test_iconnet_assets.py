@@ -19,14 +19,13 @@ from coop_edu.data import iconnet
 from coop_edu.data.datasets import load_dataset
 from coop_edu.data.iconnet import unpack
 from coop_edu.files import sha256
-from coop_edu.grid import workspace
 
 from tiny_images import make_dataset
 
 
 @pytest.fixture
 def archive(tmp_path):
-    """A small archive in the layout of the shipped one."""
+    """A small archive with the folder tree of the shipped one."""
     made = tmp_path / "made"
     make_dataset(made, "IconNet", train=20)
     make_dataset(made, "IconNet-Sketch", train=0, val=0)
@@ -167,7 +166,7 @@ def shipped(archive, tmp_path, monkeypatch):
     cards = {"IconNet": facts, "IconNet-Sketch": facts}
     (tmp_path / "iconnet.json").write_text(json.dumps(cards))
     (tmp_path / "checksums.json").write_text(json.dumps({"iconnet.zip": sha256(archive)}))
-    monkeypatch.setattr(iconnet, "ASSETS", tmp_path)
+    monkeypatch.setattr(iconnet.files, "ASSETS", tmp_path)
     monkeypatch.setenv("COOP_EDU_CACHE", str(tmp_path / "cache"))
     iconnet.iconnet_cards.cache_clear()
     yield tmp_path
@@ -201,7 +200,6 @@ def test_nobody_is_told_to_part_with_a_folder_of_their_own(shipped, monkeypatch,
         with pytest.raises(ValueError, match="leave root out") as caught:
             load_dataset("IconNet", root=root)
         assert "elete" not in str(caught.value)
-    workspace._load_dataset.cache_clear()
     options = ["--datasets", "IconNet", "--shots", "1", "--seeds", "1", "--methods", "zero_shot"]
     assert __main__.main(["run", "--results", str(shipped / "r.jsonl"), "--root", str(mine), *options]) == 1
     printed = capsys.readouterr().err
@@ -223,7 +221,7 @@ def test_no_advice_names_a_folder_to_delete_but_the_one_in_the_cache():
     assert advice == ["iconnet.py"]
 
 
-@pytest.mark.skipif(not (Path(iconnet.ASSETS) / "iconnet.json").is_file(), reason="the assets are not built yet")
+@pytest.mark.skipif(not (Path(iconnet.files.ASSETS) / "iconnet.json").is_file(), reason="the assets are not built yet")
 def test_the_shipped_archive_loads_whole():
     for name in iconnet.iconnet_cards():
         loaded = load_dataset(name)

@@ -1,4 +1,4 @@
-"""ImageNet and its four variants, from tiny trees in the authors' layout."""
+"""ImageNet and its four variants, from tiny trees in the authors' folder tree."""
 
 import warnings
 
@@ -9,12 +9,7 @@ from coop_edu.data.few_shot import sample_few_shot
 from coop_edu.data.imagenet import read_classnames
 
 # sorted: tench, goldfish, great white shark, tiger shark
-WNIDS = (
-    "n01440764",
-    "n01443537",
-    "n01484850",
-    "n01491361",
-)
+WNIDS = ("n01440764", "n01443537", "n01484850", "n01491361")
 LIST = "n01440764 tench\nn01443537 goldfish\nn01484850 great white shark\nn01491361 tiger shark\n"
 
 

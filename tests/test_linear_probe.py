@@ -110,7 +110,9 @@ def test_features_are_not_normalised(clip):
     scaled = [Features(f.image_features * 0.01, f.labels, f.classnames) for f in (train, val)]
     assert LinearProbe(clip, NAMES, *scaled).log10_C != probe.log10_C
     assert not torch.allclose(
-        probe.logits(2 * val.image_features).softmax(1), probe.logits(val.image_features).softmax(1), atol=1e-3
+        probe.logits(2 * val.image_features).softmax(1),
+        probe.logits(val.image_features).softmax(1),
+        atol=1e-3,
     )
 
 
@@ -164,7 +166,7 @@ def test_one_shot_without_a_word_from_scikit_learn(clip):
 
 
 def test_a_search_that_ends_does_not_bring_back_the_warnings_of_one_that_goes_on():
-    """Filters belong to the process, and searches run in threads: here the order that went wrong, one step at a time."""
+    """Filters belong to the process, and searches run in threads: here the order that went wrong, step by step."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         before = list(warnings.filters)

@@ -23,8 +23,9 @@ from coop_edu import (
 )
 from coop_edu.clip.probability import class_logits, normalize
 from coop_edu.coop.authors_files import export_authors
+from coop_edu.coop.divergence import check_finite, check_usable
+from coop_edu.coop.history import EpochSums
 from coop_edu.coop.parameters import copy_parameters
-from coop_edu.coop.trainer import EpochSums
 
 from tiny_clip import tiny_clip
 
@@ -274,10 +275,10 @@ def test_what_is_checked_of_a_context_is_checked_of_a_meta_net_too(clip, tmp_pat
     bias = learner.meta_net[2].bias.data
     bias.fill_(1e30)
     with pytest.raises(FloatingPointError, match="text features are not finite"):
-        trainer.check_usable(0, data.image_features)
+        check_usable(learner, data.image_features, 0, trainer.recipe)
     bias.fill_(torch.nan)
     with pytest.raises(FloatingPointError, match=r"meta_net\.2\.bias is not finite"):
-        trainer.check_finite(EpochSums(trainer.device), 0, dict(learner.named_parameters()))
+        check_finite(EpochSums(trainer.device), 0, dict(learner.named_parameters()), trainer.recipe)
     with pytest.raises(ValueError, match=r"meta_net\.2\.bias of this prompt has values that are no numbers"):
         save_prompt(learner, path)
     assert path.read_bytes() == whole

@@ -64,7 +64,7 @@ def test_what_cannot_share_a_pass_is_named(clip):
     three = trainers(clip)
     data = [features(seed) for seed in SEEDS]
     three[1] = trainers(clip, n_ctx=3)[1]
-    with pytest.raises(ValueError, match="differ in n_ctx: train them one by one"):
+    with pytest.raises(ValueError, match="differ in n_ctx, class_specific or position: train them one by one"):
         train_together(three, data)
     with pytest.raises(ValueError, match="differ in recipe"):
         train_together([*trainers(clip)[:2], trainers(clip, Recipe(epochs=4, views=None))[2]], data)

@@ -1,4 +1,4 @@
-"""scripts/photo_sample.py on drawn images in the layout of the photographs, with tiny models of the same names."""
+"""scripts/photo_sample.py on drawn images in the folder tree of the photographs, with tiny models of the same names."""
 
 import importlib.util
 import math

@@ -12,7 +12,8 @@ from coop_edu.clip.models import frozen_clip
 from coop_edu.clip.prompt_encoder import PromptEncoder
 from coop_edu.clip.text_encoding import SlowEncoder, encode_texts, text_encoder
 from coop_edu.clip.text_towers import encode_by_hook, supported, text_tower
-from coop_edu.coop.prompt_learner import POSITIONS, PromptLearner
+from coop_edu.coop.prompt_config import POSITIONS
+from coop_edu.coop.prompt_learner import PromptLearner
 
 from tiny_clip import shared_tokenizer, tiny_clip, tiny_config
 
@@ -97,7 +98,7 @@ layouts = st.fixed_dictionaries(
     {
         "n_ctx": st.integers(1, 9),
         "class_specific": st.booleans(),
-        "position": st.sampled_from(POSITIONS),
+        "position": st.sampled_from(list(POSITIONS)),
         "max_classes_at_once": st.none() | st.integers(1, 5),
     }
 )

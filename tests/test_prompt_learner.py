@@ -8,7 +8,9 @@ import torch
 
 from coop_edu.clip.probability import normalize
 from coop_edu.clip.zero_shot import ZeroShot
-from coop_edu.coop.prompt_learner import POSITIONS, PromptLearner
+from coop_edu.coop.prompt_config import POSITIONS
+from coop_edu.coop.prompt_learner import PromptLearner
+from coop_edu.coop.prompt_tokens import token_layout
 
 from tiny_clip import tiny_clip
 
@@ -43,7 +45,9 @@ def test_prompts(position, n_ctx, expected):
     learner = PromptLearner(clip(), NAMES, n_ctx=n_ctx, position=position)
     assert learner.prompts()[2] == expected
     x, hot = clip().tokenizer.encode("X hot")
-    tokens = [x if token < 0 else token for token in learner._layout()[2][1:-1]]
+    tokens = [
+        x if token < 0 else token for token in token_layout(learner.clip, learner.classnames, learner.config)[2][1:-1]
+    ]
     assert tokens == clip().tokenizer.encode(expected) and hot in tokens
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 
 import coop_edu
 from coop_edu import plots
@@ -72,16 +73,46 @@ def test_every_dependency_has_a_reason(file, line):
     assert [entry for entry in lines if not re.search(r"# .{10,}", entry)] == []
 
 
-def test_the_environment_check_knows_the_dependencies():
-    wanted = requirements(PROJECT["project"]["dependencies"])
-    known = {name: f">={oldest}" for name, (_, oldest) in environment.REQUIREMENTS.items()}
-    assert known == {name: bounds.split(",")[0] for name, bounds in wanted.items()}
+def test_the_oldest_python_is_one():
     assert PROJECT["project"]["requires-python"] == ">=" + ".".join(map(str, environment.OLDEST_PYTHON))
 
 
 def test_nothing_is_pinned_to_a_host():
     for name in ("pyproject.toml", "environment.yml"):
-        assert not re.search(r"https?://|index-url|==", read(name)), name
+        text = re.sub(r"(?s)\[project.urls\].*?\n\n", "", read(name))
+        assert not re.search(r"https?://|index-url|==", text), name
+
+
+def test_the_constraints_say_what_outputs_were_made_with():
+    lines = requirements(line for line in read("constraints.txt").splitlines() if not line.startswith("#"))
+    project = PROJECT["project"]
+    wanted = requirements([*project["dependencies"], *project["optional-dependencies"]["test"]])
+    assert set(lines) == set(wanted)
+    versions = {name: line.removeprefix("==") for name, line in lines.items()}
+    assert [name for name, bounds in wanted.items() if versions[name] not in SpecifierSet(bounds)] == []
+
+
+def test_the_oldest_versions_are_those_of_the_bounds():
+    printed = subprocess.run([sys.executable, ".ci/oldest.py"], cwd=ROOT, capture_output=True, text=True).stdout
+    oldest = requirements(printed.splitlines())
+    for name, bounds in requirements(PROJECT["project"]["dependencies"]).items():
+        assert oldest[name] == bounds.split(",")[0].replace(">=", "==") + ".*"
+    assert "pytest" in oldest and "ruff" not in oldest
+
+
+def test_the_workflow_calls_ci_run_on_the_oldest_and_a_newer_python():
+    workflow = yaml.safe_load(read(".github/workflows/ci.yml"))["jobs"]["run"]
+    runs = workflow["strategy"]["matrix"]["include"]
+    oldest = PROJECT["project"]["requires-python"].removeprefix(">=")
+    assert any(run["python"] == oldest and run["packages"] == "oldest" for run in runs)
+    assert {run["python"] for run in runs if run["packages"] == "newest"} > {oldest}
+    assert any(step.get("run", "").startswith(".ci/run") for step in workflow["steps"])
+
+
+def test_pre_commit_runs_what_lint_runs():
+    hooks = [hook["entry"] for hook in yaml.safe_load(read(".pre-commit-config.yaml"))["repos"][0]["hooks"]]
+    linted = re.findall(r"\$\(BIN\)/(?:python -m )?(.*)", re.search(r"(?ms)^lint:.*?\n\n", read("Makefile"))[0])
+    assert [hook.removeprefix(".venv/bin/") for hook in hooks] == [line.removesuffix(" .") for line in linted]
 
 
 # ------------------------------------------------------------------------------------------- version and papers
@@ -90,6 +121,7 @@ def test_nothing_is_pinned_to_a_host():
 def test_one_version():
     citation = yaml.safe_load(read("CITATION.cff"))
     assert citation["version"] == coop_edu.__version__
+    assert re.search(r"(?m)^## (\S+)", read("CHANGELOG.md"))[1] == coop_edu.__version__
     assert citation["license"] == PROJECT["project"]["license"] == "MIT"
     assert citation["cff-version"] == "1.2.0"
     assert {"title", "authors", "message", "references"} <= set(citation)

@@ -11,7 +11,7 @@ import torch
 
 from coop_edu.clip import templates
 from coop_edu.clip.probability import normalize
-from coop_edu.clip.templates import TEMPLATES, class_rows, clean_classnames, fill
+from coop_edu.clip.templates import class_rows, clean_classnames, fill
 from coop_edu.clip.zero_shot import ZeroShot
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.data.dataset import Example
@@ -29,7 +29,7 @@ def clip():
 
 
 def test_every_template_has_one_place_for_the_name():
-    for template in [*TEMPLATES.values(), *templates.IMAGENET_TEMPLATES_7, *templates.OPENAI_TEMPLATES_80]:
+    for template in [*templates.IMAGENET_TEMPLATES_7, *templates.OPENAI_TEMPLATES_80]:
         assert fill(template, ["hot_air_balloon"]) == [template.format("hot air balloon")]
     assert (len(templates.IMAGENET_TEMPLATES_7), len(templates.OPENAI_TEMPLATES_80)) == (7, 80)
     assert templates.IMAGENET_TEMPLATES_7[0] == "itap of a {}."

@@ -19,8 +19,10 @@ from coop_edu.coop import prompt_file
 from coop_edu.coop.checkpoints import load_prompt, save_prompt
 from coop_edu.coop.prompt_file import read_prompt
 from coop_edu.coop.prompt_learner import PromptLearner
+from coop_edu.coop.recipe import Recipe
 from coop_edu.coop.together import train_together
-from coop_edu.coop.trainer import Recipe, Trainer
+from coop_edu.coop.trainer import Trainer
+from coop_edu.coop.training_data import order_of
 from coop_edu.data.batches import seeded
 from coop_edu.data.features import Features
 from coop_edu.data.images import load_image
@@ -53,9 +55,13 @@ def make_recipe(**options):
 class Recorder(Trainer):
     """Remembers the batches it trained on."""
 
-    def _step(self, images, labels):
-        self.__dict__.setdefault("batches", []).append((images, labels))
-        return super()._step(images, labels)
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.seen = []
+
+    def _step(self, image_features, labels):
+        self.seen.append((image_features, labels))
+        return super()._step(image_features, labels)
 
 
 # ------------------------------------------------------------------------------------------------- the recipe
@@ -121,7 +127,7 @@ def test_equals_a_plain_loop_with_sgd_written_out(clip, class_specific):
     history = trainer.fit(data)
     velocity, losses = torch.zeros_like(plain.ctx), []
     for epoch in range(5):
-        order = trainer._order(epoch, 10)
+        order = order_of(epoch, 10, trainer.recipe)
         losses.append([])
         for rows in (order[:4], order[4:8]):  # 8, 9: the remainder is dropped
             image_features = F.normalize(data.image_features[rows], dim=1)
@@ -150,8 +156,8 @@ def test_weight_decay_reaches_ctx_even_without_a_gradient_from_the_data(clip):
 def test_full_batches_only_unless_there_is_none(clip, n, sizes):
     trainer = Recorder(make_learner(clip), make_recipe(epochs=2), progress=False)
     trainer.fit(make_features(n))
-    assert [len(labels) for _, labels in trainer.batches] == sizes * 2
-    first = torch.cat([images for images, _ in trainer.batches[: len(sizes)]])
+    assert [len(labels) for _, labels in trainer.seen] == sizes * 2
+    first = torch.cat([images for images, _ in trainer.seen[: len(sizes)]])
     assert len({tuple(row.tolist()) for row in first}) == sum(sizes)  # each image at most once an epoch
 
 
@@ -159,11 +165,11 @@ def test_every_epoch_has_an_order_of_its_own_and_labels_stay_with_images(clip):
     data = make_features(8)
     trainer = Recorder(make_learner(clip), make_recipe(), progress=False)
     trainer.fit(data)
-    whole = [torch.cat([trainer.batches[2 * e][0], trainer.batches[2 * e + 1][0]]) for e in range(5)]
+    whole = [torch.cat([trainer.seen[2 * e][0], trainer.seen[2 * e + 1][0]]) for e in range(5)]
     assert len({tuple(epoch[:, 0].tolist()) for epoch in whole}) == 5
     label_of = {tuple(x.tolist()): y for x, y in zip(data.image_features, data.labels.tolist(), strict=True)}
     assert all(
-        label_of[tuple(x.tolist())] == y for xs, ys in trainer.batches for x, y in zip(xs, ys.tolist(), strict=True)
+        label_of[tuple(x.tolist())] == y for xs, ys in trainer.seen for x, y in zip(xs, ys.tolist(), strict=True)
     )
 
 
@@ -172,7 +178,7 @@ def test_fixed_views_one_per_image_and_epoch(clip):
     trainer = Recorder(make_learner(clip), make_recipe(views=3, epochs=40), progress=False)
     trainer.fit(data)
     home = {tuple(x.tolist()): (view, i) for view in range(3) for i, x in enumerate(data.image_features[view])}
-    used = [[home[tuple(x.tolist())] for x in images] for images, _ in trainer.batches]
+    used = [[home[tuple(x.tolist())] for x in images] for images, _ in trainer.seen]
     for epoch in range(40):
         assert sorted(i for _, i in used[2 * epoch] + used[2 * epoch + 1]) == list(range(8))
     assert {pair for batch in used for pair in batch} == {(v, i) for v in range(3) for i in range(8)}
@@ -185,9 +191,9 @@ def test_fresh_views_are_the_train_transform_of_each_epoch(clip, tmp_path, worke
         make_learner(clip), make_recipe(views="fresh", epochs=3, seed=7), progress=False, workers=workers
     )
     trainer.fit(examples)
-    assert len(trainer.batches) == 3
-    for epoch, (features, labels) in enumerate(trainer.batches):
-        order = trainer._order(epoch, 6).tolist()
+    assert len(trainer.seen) == 3
+    for epoch, (features, labels) in enumerate(trainer.seen):
+        order = order_of(epoch, 6, trainer.recipe).tolist()
         images = [clip.train_transform(load_image(examples[i].image), seeded(7, epoch, i)) for i in order]
         torch.testing.assert_close(features, clip.encode_image(torch.stack(images)))
         assert labels.tolist() == [examples[i].label for i in order]
@@ -298,7 +304,7 @@ def test_a_loss_that_is_not_finite_stops_at_once_and_the_checkpoint_is_of_the_la
     trainer = Recorder(learner, make_recipe(), progress=False, checkpoint=tmp_path / "c.safetensors", callback=spoil)
     with pytest.raises(FloatingPointError, match=r"epoch 3, by step 1(.|\n)*learning rate"):
         trainer.fit(data)
-    assert len(trainer.batches) == 2 * 2 + 1
+    assert len(trainer.seen) == 2 * 2 + 1
     header, tensors = read_prompt(tmp_path / "c.safetensors")
     assert len(header["facts"]["training"]["history"]["loss"]) == 2 and tensors["ctx"].isfinite().all()
 
@@ -373,7 +379,7 @@ def test_unreadable_images_are_all_named_before_long(clip, tmp_path, workers):
     trainer = Recorder(make_learner(clip), make_recipe(views="fresh", epochs=500), progress=False, workers=workers)
     with pytest.raises(ValueError, match=r"2 image\(s\)") as caught:
         trainer.fit(examples)
-    assert str(examples[1].image) in str(caught.value) and len(trainer.__dict__.get("batches", [])) <= 3
+    assert str(examples[1].image) in str(caught.value) and len(trainer.seen) <= 3
 
 
 # ---------------------------------------------------------------------------------------- stopped and resumed

@@ -8,14 +8,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import nn
 
+from coop_edu.clip.parts import Model
 from coop_edu.clip.prompt_encoder import PromptEncoder
 from coop_edu.clip.text_encoding import SlowEncoder
 from coop_edu.clip.text_towers import text_tower
 
 
-def classes_that_fit(encoder: PromptEncoder | SlowEncoder, model: nn.Module) -> int | None:
+def classes_that_fit(encoder: PromptEncoder | SlowEncoder, model: Model) -> int | None:
     """How many of the encoder's classes can go forward and backward at once: None if all, or if nobody knows.
 
     Half of the free memory is taken.  A token costs about 30 numbers per layer and unit of width (measured: 14 to 21

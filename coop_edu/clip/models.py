@@ -13,8 +13,6 @@ Leaves out: how images are read from disk (data/images.py) and features kept (da
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -23,15 +21,19 @@ from typing import Any
 
 import open_clip
 import torch
+from jaxtyping import Float, Int
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
+from torch import Tensor
 
+from coop_edu.clip.parts import Model
 from coop_edu.clip.templates import check_length
 from coop_edu.clip.transforms import TrainTransform
 from coop_edu.clip.weights import SCHEMES, model_from_file, model_from_open_clip
+from coop_edu.files import asset, read_asset
 
-ASSETS = Path(__file__).parents[1] / "assets"
-PAPER_MODELS = {  # the paper's four; OpenAI trained them with QuickGELU, and open_clip gives them that only by this name
+# The paper's four; OpenAI trained them with QuickGELU, and open_clip gives them that only by this name.
+PAPER_MODELS = {
     "RN50": "RN50-quickgelu",
     "RN101": "RN101-quickgelu",
     "ViT-B/32": "ViT-B-32-quickgelu",
@@ -48,9 +50,9 @@ class Clip:
     """
 
     name: str
-    model: torch.nn.Module = field(repr=False)
-    preprocess: Callable[[Image.Image], torch.Tensor] = field(repr=False)
-    train_transform: Callable[[Image.Image, torch.Generator], torch.Tensor] = field(repr=False)
+    model: Model = field(repr=False)
+    preprocess: Callable[[Image.Image], Tensor] = field(repr=False)
+    train_transform: Callable[[Image.Image, torch.Generator], Tensor] = field(repr=False)
     tokenizer: Any = field(repr=False)
 
     @property
@@ -58,7 +60,7 @@ class Clip:
         return self.model.logit_scale.device
 
     @property
-    def logit_scale(self) -> torch.Tensor:
+    def logit_scale(self) -> Float[Tensor, ""]:
         """1 / tau of Eq. 1: CLIP learned its logarithm."""
         return self.model.logit_scale.detach().exp()
 
@@ -68,17 +70,17 @@ class Clip:
         return self
 
     @torch.no_grad()
-    def encode_image(self, images: torch.Tensor) -> torch.Tensor:
-        """Features of preprocessed images: (B, 3, H, W) -> (B, E), not normalised."""
+    def encode_image(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B E"]:
+        """Features of preprocessed images, not normalised."""
         return self.model.encode_image(images.to(self.device))
 
     @torch.no_grad()
-    def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
-        """Features of texts by CLIP's own code: K strings -> (K, E), not normalised; ValueError if one is too long."""
+    def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "K E"]:
+        """Features of texts by CLIP's own code, not normalised; ValueError if one is too long."""
         return torch.cat([self.model.encode_text(ids) for ids in self.tokenize(texts).to(self.device).split(256)])
 
-    def tokenize(self, texts: Sequence[str]) -> torch.Tensor:
-        """Token numbers: K strings -> (K, L) long: start, the text, end, then zeros.
+    def tokenize(self, texts: Sequence[str]) -> Int[Tensor, "K L"]:
+        """Token numbers of K texts: start, the text, end, then zeros.
 
         CLIP's tokenizer cuts a text that is too long without a word; here it is a ValueError.
         """
@@ -100,12 +102,12 @@ class Clip:
 def load_clip(name: str = "mini", *, pretrained: str | Path | None = None, device: str = "auto") -> Clip:
     """A frozen CLIP by name.
 
-    name: "mini", one of the paper's "RN50", "RN101", "ViT-B/32", "ViT-B/16" (OpenAI's weights), any open_clip name, with
-    its tag in `pretrained`, or "hf-hub:owner/name", "local-dir:/a/folder" in the hub's layout.  pretrained may also be a
-    local file: .safetensors, a .pt state dict, or OpenAI's own .pt; code in a file is never run.  device: "auto" takes
-    cuda, then mps, then cpu.
-    Raises ValueError for an unknown name or tag, for weights that do not fit or were trained with another activation
-    (QuickGELU), for a damaged file; FileNotFoundError, with what to download, where weights are missing.
+    name: "mini", one of the paper's "RN50", "RN101", "ViT-B/32", "ViT-B/16" (OpenAI's weights), any open_clip name,
+    with its tag in `pretrained`, or "hf-hub:owner/name", "local-dir:/a/folder" in the hub's layout.  pretrained may
+    also be a local file: .safetensors, a .pt state dict, or OpenAI's own .pt; code in a file is never run.  device:
+    "auto" takes cuda, then mps, then cpu. Raises ValueError for an unknown name or tag, for weights that do not fit or
+    were trained with another activation (QuickGELU), for a damaged file; FileNotFoundError, with what to download,
+    where weights are missing.
 
     >>> load_clip("RN5O")
     Traceback (most recent call last):
@@ -127,11 +129,9 @@ you mean 'RN50'?
         )
     device = best_device() if device == "auto" else device
     if name == "mini":
-        config = json.loads(_asset("miniclip.json").read_text(encoding="utf-8"))
-        model = model_from_file(
-            config,
-            Path(pretrained).expanduser() if pretrained else _asset("miniclip.safetensors", check=True),
-        )
+        config = read_asset("miniclip.json")
+        file = Path(pretrained).expanduser() if pretrained else asset("miniclip.safetensors", check=True)
+        model = model_from_file(config, file)
         tokenizer = open_clip.SimpleTokenizer(context_length=model.context_length)
         return frozen_clip(name, model.to(device), tokenizer)
     if name in PAPER_MODELS and pretrained is None:
@@ -140,7 +140,7 @@ you mean 'RN50'?
     return frozen_clip(name, model.to(device), open_clip.get_tokenizer(model_name))
 
 
-def frozen_clip(name: str, model: torch.nn.Module, tokenizer: Any) -> Clip:
+def frozen_clip(name: str, model: Any, tokenizer: Any) -> Clip:
     """Freeze a model of open_clip, put it in eval(), and add the transforms that fit it.
 
     The way in for a CLIP of your own; load_clip uses it too.
@@ -161,24 +161,3 @@ def best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def _asset(filename: str, *, check: bool = False) -> Path:
-    """A file shipped with the package; with check=True, only if its SHA-256 is the one on record."""
-    path = ASSETS / filename
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{filename} is missing from {ASSETS}: the installation is incomplete. Reinstall coop_edu, or in a clone "
-            f"run `git checkout -- coop_edu/assets/{filename}`."
-        )
-    if check:
-        expected = json.loads(_asset("checksums.json").read_text(encoding="utf-8")).get(filename)
-        got = hashlib.sha256(path.read_bytes()).hexdigest()
-        if got != expected:
-            raise ValueError(
-                f"{path} is damaged or was changed: expected SHA-256 {expected}, got {got}. Reinstall "
-                f"coop_edu, or in a clone run `git checkout -- coop_edu/assets/{filename}`, if the change is not yours. To "
-                "load weights of your own: "
-                f'load_clip("mini", pretrained="{filename}").'
-            )
-    return path

@@ -14,12 +14,14 @@ does with the answer (evaluate/accuracy.py).
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 
-def normalize(x: torch.Tensor) -> torch.Tensor:
+def normalize(x: Float[Tensor, "... E"]) -> Float[Tensor, "... E"]:
     """Scale each row to length one, so that a dot product becomes a cosine.
 
-    x (..., E) -> (..., E).  A row of zeros has no direction and stays zero.
+    A row of zeros has no direction and stays zero.
 
     >>> normalize(torch.tensor([[3.0, 4.0]]))
     tensor([[0.6000, 0.8000]])
@@ -28,13 +30,15 @@ def normalize(x: torch.Tensor) -> torch.Tensor:
 
 
 def class_logits(
-    image_features: torch.Tensor, text_features: torch.Tensor, logit_scale: torch.Tensor | float
-) -> torch.Tensor:
+    image_features: Float[Tensor, "B E"],
+    text_features: Float[Tensor, "... K E"],
+    logit_scale: Float[Tensor, ""] | float,
+) -> Float[Tensor, "B K"]:
     """The exponents of Eq. 1: cosine similarities, divided by the temperature.
 
-    image_features (B, E) and text_features (K, E), or (B, K, E) where each image has texts of its own, normalised or
-    not; logit_scale is 1 / tau, one positive number.
-    Returns (B, K).  Raises ValueError if the features have another number of dimensions, if their widths differ
+    Features may be normalised or not; text features are (K, E), or (B, K, E) where each image has texts of its own.
+    logit_scale is 1 / tau, one positive number.
+    Raises ValueError if the features have another number of dimensions, if their widths differ
     (features of two CLIPs were mixed) or if the logit scale is not positive.
 
     >>> class_logits(torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 5.0]]), logit_scale=10.0)
@@ -54,7 +58,7 @@ def class_logits(
             f"image features are {image_features.shape[1]} wide and text features {text_features.shape[-1]}: they come "
             "from two different CLIPs, or one of them was not projected. Encode both with the same load_clip(...)."
         )
-    on_host = not isinstance(logit_scale, torch.Tensor) or logit_scale.device.type == "cpu"  # never wait for a GPU
+    on_host = not isinstance(logit_scale, Tensor) or logit_scale.device.type == "cpu"  # never wait for a GPU
     if on_host and not float(logit_scale) > 0:
         raise ValueError(
             f"expected a positive logit scale (1 / temperature), got {float(logit_scale)}: "
@@ -68,11 +72,13 @@ def class_logits(
 
 
 def class_probabilities(
-    image_features: torch.Tensor, text_features: torch.Tensor, logit_scale: torch.Tensor | float
-) -> torch.Tensor:
+    image_features: Float[Tensor, "B E"],
+    text_features: Float[Tensor, "... K E"],
+    logit_scale: Float[Tensor, ""] | float,
+) -> Float[Tensor, "B K"]:
     """p(y = i | x), Eq. 1, for each image and class.
 
-    Takes and checks what `class_logits` does; returns (B, K), each row adds up to one.
+    Takes and checks what `class_logits` does; each row adds up to one.
 
     >>> p = class_probabilities(torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 5.0]]), logit_scale=1.0)
     >>> [round(x, 3) for x in p[0].tolist()]     # e^1 and e^0, divided by their sum

@@ -24,23 +24,34 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from coop_edu.clip.parts import TextTower
 
 
 class PromptEncoder(nn.Module):
     """K prompts -> K text features, through the frozen text tower of a CLIP.
 
-    tower: as `text_tower(model)` gives it; slots (K, L) long: which row of the table stands at each position;
-    lengths (K,) long: positions up to the EOT, included.  The table is given to forward: rows of width D.
+    tower: as `text_tower(model)` gives it; slots: which row of the table stands at each position; lengths: positions up
+    to the EOT, included.  The table is given to forward: rows of width D.
 
     >>> slots = torch.tensor([[0, 1, 2, 5, 9, 9], [0, 1, 2, 7, 8, 9]])  # S v v, then one word and E, or two and E
     >>> PromptEncoder(nn.Identity(), slots, lengths=torch.tensor([5, 6])).tokens_computed  # 3 + 2 + 3
     8
     """
 
-    def __init__(self, tower: nn.Module, slots: torch.Tensor, lengths: torch.Tensor) -> None:
+    slots: Tensor  # (P + T,) the list of tokens, each as its row of the table
+    positions: Tensor  # (P + T,)
+    token: Tensor  # (K x S,) cell of the grid -> own token; empty cells: any, never read
+    cell: Tensor  # (T,) own token -> its cell of the grid
+    eot: Tensor  # (K,) where each prompt's E is in the list
+    hidden: Tensor  # (S, S) the future
+    hidden_from_eot: Tensor  # (K, 1, S) empty cells
+
+    def __init__(self, tower: TextTower, slots: Int[Tensor, "K L"], lengths: Int[Tensor, " K"]) -> None:
         super().__init__()
-        self.__dict__["tower"] = tower  # used, not owned: CLIP's weights are not trained or saved with this
+        self._shared = (tower,)  # in a tuple, so that CLIP's weights are not trained, moved or saved with this module
         self.n_classes = len(slots)
         self.tokens_reference = slots.numel()  # what the authors' code computes: K x 77
         stop = int(lengths.min()) - 1  # the EOT is never shared
@@ -48,28 +59,31 @@ class PromptEncoder(nn.Module):
         P = self.P = int(same.long().cumprod(0).sum())  # length of the shared prefix
         own = lengths - P  # (K,) tokens that each prompt has for itself
         K, S = self.grid_shape = len(slots), int(own.max())
-        inside = torch.arange(S) < own[:, None]  # (K, S) a grid, one row per prompt: which cells hold a token?
-        cell = inside.flatten().nonzero()[:, 0]  # (T,) own token -> its cell
-        token = torch.zeros(K, S, dtype=torch.long)  # (K, S) cell -> own token; empty cells: any, never read
+        # (K, S) a grid, one row per prompt: which cells hold a token?
+        inside = torch.arange(S) < own[:, None]
+        cell = inside.flatten().nonzero()[:, 0]
+        token = torch.zeros(K, S, dtype=torch.long)
         token[inside] = torch.arange(len(cell))
-        for name, value in {
-            "slots": torch.cat([slots[0, :P], slots[:, P : P + S][inside]]),  # (P + T,) the list of tokens
-            "positions": torch.cat([torch.arange(P), P + cell % S]),  # (P + T,)
-            "token": token.flatten(),
-            "cell": cell,
-            "eot": P + own.cumsum(0) - 1,  # (K,) where each prompt's E is in the list
-            "hidden": ~torch.ones(S, S, dtype=torch.bool).tril(),  # (S, S) the future
-            "hidden_from_eot": ~inside[:, None],  # (K, 1, S) empty cells
-        }.items():
-            self.register_buffer(name, value, persistent=False)
+        tokens = torch.cat([slots[0, :P], slots[:, P : P + S][inside]])
+        self.register_buffer("slots", tokens, persistent=False)
+        self.register_buffer("positions", torch.cat([torch.arange(P), P + cell % S]), persistent=False)
+        self.register_buffer("token", token.flatten(), persistent=False)
+        self.register_buffer("cell", cell, persistent=False)
+        self.register_buffer("eot", P + own.cumsum(0) - 1, persistent=False)
+        self.register_buffer("hidden", ~torch.ones(S, S, dtype=torch.bool).tril(), persistent=False)
+        self.register_buffer("hidden_from_eot", ~inside[:, None], persistent=False)
+
+    @property
+    def tower(self) -> TextTower:
+        return self._shared[0]
 
     @property
     def tokens_computed(self) -> int:
         """Length of the list: what stands for `tokens_reference` = K x 77 tokens of the authors' code."""
         return len(self.slots)
 
-    def forward(self, table: torch.Tensor) -> torch.Tensor:
-        """table (..., rows, D), context vectors and word embeddings -> text features (..., K, E), not normalised.
+    def forward(self, table: Float[Tensor, "... rows D"]) -> Float[Tensor, "... K E"]:
+        """Context vectors and word embeddings -> text features, not normalised.
 
         Leading dimensions are several contexts at once, each with its own rows.
         """
@@ -84,7 +98,7 @@ class PromptEncoder(nn.Module):
         x = x + last.ls_2(last.mlp(last.ln_2(x)))
         return tower.ln_final(x) @ tower.text_projection
 
-    def attention(self, attn: nn.MultiheadAttention, x: torch.Tensor, only_eot: bool = False) -> torch.Tensor:
+    def attention(self, attn: nn.MultiheadAttention, x: Tensor, only_eot: bool = False) -> Tensor:
         """x (..., P + T, D) -> (..., P + T, D), or (..., K, D) if only the EOTs ask.
 
         An own token looks at all shared tokens and at the earlier ones of its own prompt.  This is the only step where
@@ -93,7 +107,8 @@ class PromptEncoder(nn.Module):
         qkv = F.linear(x, attn.in_proj_weight, attn.in_proj_bias).unflatten(-1, (3, attn.num_heads, -1))
         qkv = qkv.movedim(-3, 0).transpose(-2, -3)  # (3, ..., heads, P + T, d)
         (q_shared, k_shared, v_shared), own = qkv.split([self.P, len(self.cell)], dim=-2)
-        q, k, v = own.index_select(-2, self.token).unflatten(-2, self.grid_shape)  # (..., heads, K, S, d) each
+        # (..., heads, K, S, d) each
+        q, k, v = own.index_select(-2, self.token).unflatten(-2, self.grid_shape)
         hidden = self.hidden
         if only_eot:  # one question a prompt: (..., heads, K, 1, d)
             q, hidden = qkv[0].index_select(-2, self.eot).unsqueeze(-2), self.hidden_from_eot

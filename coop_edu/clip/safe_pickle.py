@@ -1,10 +1,10 @@
 """Reads the pickle inside a file of torch without running it.
 
 A pickle is a program for a small machine, which can call whatever function the file names.  Here its instructions are
-only read (pickletools.genops runs nothing), and carried out by a machine that has fewer of them: it makes texts, numbers
-and plain containers, notes down tensors and modules, and refuses every other name.  Nothing is imported or called.  An
-instruction costs a fixed amount of work and memory, whatever it says, and there is a limit to their number; keys are
-texts or whole numbers, because to look up another key can take any time.
+only read (pickletools.genops runs nothing), and carried out by a machine that has fewer of them: it makes texts,
+numbers and plain containers, notes down tensors and modules, and refuses every other name.  Nothing is imported or
+called.  An instruction costs a fixed amount of work and memory, whatever it says, and there is a limit to their number;
+keys are texts or whole numbers, because to look up another key can take any time.
 
 torch.load(weights_only=True) is no replacement: it refuses the schedulers in the authors' files and TorchScript's
 modules, and trusts sizes, keys and nesting.
@@ -63,8 +63,8 @@ class SavedObject:
 def read_pickle(data: bytes) -> Any:
     """What a pickle describes: containers, texts, numbers, SavedTensors and SavedObjects.
 
-    Raises Refused for what no file of tensors needs; ValueError, IndexError, KeyError, TypeError or AttributeError for a
-    damaged one.
+    Raises Refused for what no file of tensors needs; ValueError, IndexError, KeyError, TypeError or AttributeError for
+    a damaged one.
 
     >>> import pickle
     >>> read_pickle(pickle.dumps({"epoch": 50, "lr": [0.1, None]}, protocol=2))
@@ -72,6 +72,7 @@ def read_pickle(data: bytes) -> Any:
     """
     stack: list[Any] = []
     memo: dict[int, Any] = {}
+    argument: Any  # of which type, its instruction says
     for count, (instruction, argument, _) in enumerate(pickletools.genops(data)):
         if count == MOST_INSTRUCTIONS:
             raise Refused(f"it has more than {MOST_INSTRUCTIONS:,} instructions")

@@ -13,29 +13,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from open_clip import SimpleTokenizer
 
-TEMPLATES: dict[str, str] = {  # the hand-written prompt of each data set (paper's Appendix A)
-    "IconNet": "an icon of a {}.",
-    "IconNetV2": "an icon of a {}.",
-    "IconNet-Sketch": "an icon of a {}.",
-    "IconNet-A": "an icon of a {}.",
-    "IconNet-R": "an icon of a {}.",
-    "ImageNet": "a photo of a {}.",
-    "ImageNetV2": "a photo of a {}.",
-    "ImageNet-Sketch": "a photo of a {}.",
-    "ImageNet-A": "a photo of a {}.",
-    "ImageNet-R": "a photo of a {}.",
-    "Caltech101": "a photo of a {}.",
-    "OxfordPets": "a photo of a {}, a type of pet.",
-    "StanfordCars": "a photo of a {}.",
-    "OxfordFlowers": "a photo of a {}, a type of flower.",
-    "Food101": "a photo of {}, a type of food.",
-    "FGVCAircraft": "a photo of a {}, a type of aircraft.",
-    "SUN397": "a photo of a {}.",
-    "DescribableTextures": "{} texture.",
-    "EuroSAT": "a centered satellite photo of {}.",
-    "UCF101": "a photo of a person doing {}.",
-}
-
 # ImageNet's list of 1000 names, and the parts of it that the variants use, has these two names twice (two kinds of
 # missile, two entries for sunglasses).  The authors keep them, so the four classes have two prompts between them.
 IMAGENET_TWINS = ("missile", "sunglasses")
@@ -119,8 +96,9 @@ def check_marks(text: str) -> None:
 def clean_classnames(names: Sequence[str]) -> tuple[str, ...]:
     """Class names as they stand in prompts: underscores and runs of spaces become one space.
 
-    Raises ValueError for no names at all, a single string, a name that is empty, too long or holds CLIP's own marks, and
-    for names that CLIP cannot tell apart (`as_read`); ImageNet's own two twins, in a list of its length, are let through.
+    Raises ValueError for no names at all, a single string, a name that is empty, too long or holds CLIP's own marks,
+    and for names that CLIP cannot tell apart (`as_read`); ImageNet's own two twins, in a list of its length, are let
+    through.
 
     >>> clean_classnames(["hot_air_balloon", "grand  piano"])
     ('hot air balloon', 'grand piano')
@@ -147,7 +125,8 @@ def clean_classnames(names: Sequence[str]) -> tuple[str, ...]:
     repeated = [name for name, tokens in zip(cleaned, readings) if count[tokens] > (2 if tokens in twins else 1)]
     if repeated:
         raise ValueError(
-            f"class names appear more than once: {repeated[:5]}. Names that CLIP reads alike (small and capital letters, "
+            f"class names appear more than once: {repeated[:5]}. Names that CLIP reads alike (small and capital "
+            f"letters, "
             "underscores, kinds of quotes and accents aside) make equal prompts, which no image can tell apart: merge "
             "the classes, or add a word that distinguishes them."
         )

@@ -52,7 +52,8 @@ def read_tensor_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
         ) from error
     except Refused as error:
         raise ValueError(
-            f"{path} was refused, and nothing in it was run: {error}. Expected tensors, plain containers, and at most an "
+            f"{path} was refused, and nothing in it was run: {error}. Expected tensors, plain containers, and at most "
+            f"an "
             "optimizer and a scheduler. If you did not make this file yourself, do not trust it."
         ) from error
     except MemoryError:

@@ -1,4 +1,4 @@
-"""From prompts to text features with any text tower: the fast encoder where it is exact, the tower's own code elsewhere.
+"""From prompts to text features with any text tower: the fast encoder where it is exact, else the tower's own code.
 
 Leaves out: the fast encoder itself (prompt_encoder.py), Eq. 1 (probability.py).
 """
@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 
+from coop_edu.clip.parts import Model
 from coop_edu.clip.prompt_encoder import PromptEncoder
 from coop_edu.clip.text_towers import encode_by_hook, end_token, pooling, supported, text_tower
 
@@ -22,26 +24,30 @@ if TYPE_CHECKING:
 class SlowEncoder(nn.Module):
     """The same interface for any other text tower: its own code, all positions, exact and slow."""
 
-    def __init__(self, model: nn.Module, slots: torch.Tensor, lengths: torch.Tensor) -> None:
+    slots: Tensor  # (K, L) which row of the table stands at each position
+    ids: Tensor  # (K, L)
+
+    def __init__(self, model: Model, slots: Int[Tensor, "K L"], lengths: Int[Tensor, " K"]) -> None:
         super().__init__()
-        self.__dict__["model"] = model
+        self._shared = (model,)  # in a tuple, as in PromptEncoder
         self.n_classes = len(slots)
         self.tokens_reference = self.tokens_computed = slots.numel()
         position = torch.arange(slots.shape[1])
-        ids = (position < lengths[:, None]).long()  # the tower uses token numbers to find the EOT and the padding, 0
+        # The tower uses token numbers to find the EOT, and the padding, which is 0.
+        ids = (position < lengths[:, None]).long()
         ids[position == lengths[:, None] - 1] = end_token(text_tower(model))
         self.register_buffer("slots", slots, persistent=False)
         self.register_buffer("ids", ids, persistent=False)
 
-    def forward(self, table: torch.Tensor) -> torch.Tensor:
-        """table (..., rows, D) -> text features (..., K, E), not normalised."""
+    def forward(self, table: Float[Tensor, "... rows D"]) -> Float[Tensor, "... K E"]:
+        """Text features, not normalised."""
         embeddings = table[..., self.slots, :]  # (..., K, L, D)
         ids = self.ids.expand(embeddings.shape[:-1]).flatten(0, -2)
-        features = encode_by_hook(self.model, ids, embeddings.flatten(0, -3))
+        features = encode_by_hook(self._shared[0], ids, embeddings.flatten(0, -3))
         return features.unflatten(0, embeddings.shape[:-2])
 
 
-def text_encoder(model: nn.Module, slots: torch.Tensor, lengths: torch.Tensor) -> PromptEncoder | SlowEncoder:
+def text_encoder(model: Model, slots: Int[Tensor, "K L"], lengths: Int[Tensor, " K"]) -> PromptEncoder | SlowEncoder:
     """The fast encoder where it is exact, the slow one, with a UserWarning, where it is not."""
     tower = text_tower(model)
     if supported(tower):
@@ -55,8 +61,8 @@ def text_encoder(model: nn.Module, slots: torch.Tensor, lengths: torch.Tensor) -
 
 
 @torch.no_grad()
-def encode_texts(clip: Clip, texts: Sequence[str]) -> torch.Tensor:
-    """What clip.encode_text gives, K texts -> (K, E) not normalised, about ten times faster for one template's prompts.
+def encode_texts(clip: Clip, texts: Sequence[str]) -> Float[Tensor, "K E"]:
+    """What clip.encode_text gives, not normalised, about ten times faster for one template's prompts.
 
     A hand-written prompt is one without learned rows: its table is CLIP's vocabulary.
     """

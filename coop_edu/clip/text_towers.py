@@ -1,4 +1,4 @@
-"""What prompt learning needs to know of a text tower of open_clip: its parts, how it finds the EOT, and whether it is plain.
+"""What prompt learning asks of a text tower of open_clip: its parts, how it finds the EOT, and whether it is plain.
 
 open_clip has several kinds of text encoder.  The questions about them are asked here and nowhere else.
 
@@ -8,17 +8,22 @@ Leaves out: encoding at speed (prompt_encoder.py), the choice of an encoder (tex
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import torch
-from torch import nn
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from coop_edu.clip.parts import Model, TextTower
 
 
-def text_tower(model: nn.Module) -> nn.Module:
+def text_tower(model: Model) -> TextTower:
     """Where the parts of the text encoder are: open_clip.CLIP holds them itself, CustomTextCLIP in .text."""
-    return getattr(model, "text", model)
+    tower: Any = getattr(model, "text", model)
+    return tower
 
 
-def supported(tower: nn.Module) -> bool:
+def supported(tower: TextTower) -> bool:
     """Is PromptEncoder exact on this tower?  Causal, read at the EOT, blocks without extras."""
     mask = getattr(tower, "attn_mask", None)
     if mask is None or pooling(tower) not in ("argmax", "eos") or getattr(tower, "cls_emb", None) is not None:
@@ -38,8 +43,8 @@ def supported(tower: nn.Module) -> bool:
 _hooking = threading.Lock()
 
 
-def encode_by_hook(model: nn.Module, ids: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
-    """Run the model's own encode_text on ids (K, L), with embeddings (K, L, D) in place of its word embeddings.
+def encode_by_hook(model: Model, ids: Int[Tensor, "K L"], embeddings: Float[Tensor, "K L D"]) -> Float[Tensor, "K E"]:
+    """Run the model's own encode_text on ids, with embeddings in place of its word embeddings.
 
     The reference that PromptEncoder is tested against.  One thread at a time: the hook is on the shared model.
     """
@@ -52,12 +57,12 @@ def encode_by_hook(model: nn.Module, ids: torch.Tensor, embeddings: torch.Tensor
             handle.remove()
 
 
-def end_token(tower: nn.Module) -> int:
+def end_token(tower: TextTower) -> int:
     """The token number by which this tower finds the EOT: the highest one, or one that it names."""
     if pooling(tower) == "eos":
-        return getattr(tower, "text_eos_id", None) or tower.eos_id
+        return getattr(tower, "text_eos_id", None) or getattr(tower, "eos_id")  # noqa: B009 (not every tower has one)
     return tower.vocab_size - 1
 
 
-def pooling(tower: nn.Module) -> str | None:
+def pooling(tower: TextTower) -> str | None:
     return getattr(tower, "text_pool_type", getattr(tower, "pool_type", None))

@@ -49,8 +49,5 @@ class TrainTransform:
                 left = int(torch.randint(0, width - w + 1, (1,), generator=generator))
                 return top, left, h, w
         # the largest crop in the middle
-        w, h = (
-            min(width, round(height * 4 / 3)),
-            min(height, round(width * 4 / 3)),
-        )
+        w, h = (min(width, round(height * 4 / 3)), min(height, round(width * 4 / 3)))
         return (height - h) // 2, (width - w) // 2, h, w

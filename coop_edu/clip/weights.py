@@ -25,7 +25,7 @@ NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # in OpenAI's
 SCHEMES = ("hf-hub:", "local-dir:")  # names of open_clip that lead to a configuration and its weights
 
 
-def model_from_file(config: dict[str, Any], path: Path) -> torch.nn.Module:
+def model_from_file(config: dict[str, Any], path: Path) -> Any:
     """An open_clip.CLIP with the weights of a file, without first filling it with random ones."""
     weights = read_weights(path)
     weights = {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
@@ -55,7 +55,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         raise ValueError(f"cannot read weights from {path}: it is damaged, or no safetensors file ({error})") from error
 
 
-def model_from_open_clip(name: str, model_name: str, pretrained: str | Path | None) -> torch.nn.Module:
+def model_from_open_clip(name: str, model_name: str, pretrained: str | Path | None) -> Any:
     """A model and its weights through open_clip; its warnings about a wrong activation become errors."""
     if name.startswith(SCHEMES):
         return _from_scheme(name, pretrained)
@@ -109,7 +109,7 @@ def _from_file(name: str, model_name: str, path: Path) -> torch.nn.Module:
 
 
 def _from_scheme(name: str, pretrained: str | Path | None) -> torch.nn.Module:
-    """A folder in the layout of the Hugging Face hub, on this disk ("local-dir:/path") or there ("hf-hub:owner/name")."""
+    """A folder as the Hugging Face hub has them, on this disk ("local-dir:/path") or there ("hf-hub:owner/name")."""
     scheme, _, place = name.partition(":")
     if pretrained is not None:
         raise ValueError(f"{name!r} brings its own weights: leave pretrained out")
@@ -131,6 +131,7 @@ def _from_scheme(name: str, pretrained: str | Path | None) -> torch.nn.Module:
 def _wrong_activation(name: str, model_name: str, pretrained: str | Path) -> str:
     other = model_name.removesuffix("-quickgelu") if model_name.endswith("-quickgelu") else f"{model_name}-quickgelu"
     return (
-        f"{name!r} with the weights {str(pretrained)!r} would compute wrong features in silence: they were trained with "
+        f"{name!r} with the weights {str(pretrained)!r} would compute wrong features in silence: they were trained "
+        f"with "
         f"the other activation function. Use load_clip({other!r}, pretrained={str(pretrained)!r})."
     )

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from coop_edu.clip.models import Clip
 from coop_edu.clip.probability import class_logits, normalize
@@ -38,8 +40,8 @@ class ZeroShot:
         each = [normalize(encode_texts(clip, fill(template, classnames))) for template in self.templates]
         self.text_features = normalize(torch.stack(each).mean(dim=0))  # w: (K, E)
 
-    def logits(self, image_features: torch.Tensor) -> torch.Tensor:
-        """(B, E) -> (B, K); their softmax is Eq. 1."""
+    def logits(self, image_features: Float[Tensor, "B E"]) -> Float[Tensor, "B K"]:
+        """Their softmax is Eq. 1."""
         return class_logits(image_features, self.text_features, self.clip.logit_scale)
 
     def with_classnames(self, classnames: Sequence[str]) -> ZeroShot:

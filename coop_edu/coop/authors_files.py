@@ -24,7 +24,8 @@ from coop_edu.clip.tensor_file import read_tensor_file
 from coop_edu.clip.text_towers import text_tower
 from coop_edu.coop.checkpoints import layout, weights_digest
 from coop_edu.coop.parameters import copy_parameters
-from coop_edu.coop.prompt_learner import POSITIONS, PromptLearner
+from coop_edu.coop.prompt_config import POSITIONS, PromptConfig
+from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.files import atomically, user_path
 from coop_edu.records import record, whole_number
 
@@ -91,8 +92,8 @@ def import_authors(
     position: of the class name, which the file does not know; None takes it from the authors' folder name
     (`nctx16_cscFalse_ctpend`), else "end", with a UserWarning.  A unified context goes with any class names, a
     class-specific one only with its own, in their order.  method: whose file it is, PromptLearner (CoOp) or CoCoOp.
-    Raises as `read_authors_file` does, and ValueError if the prompt was learned on another CLIP, by another method, or is
-    class-specific and of other classes.
+    Raises as `read_authors_file` does, and ValueError if the prompt was learned on another CLIP, by another method, or
+    is class-specific and of other classes.
 
         learner = import_authors("output/.../prompt_learner/model.pth.tar-50", load_clip("RN50"), imagenet.classnames)
     """
@@ -109,8 +110,8 @@ def import_authors(
     _check_clip(path, ctx, state, header, clip)
     if class_specific:
         _check_classes(path, ctx, state, header, clip, classnames)
-    kind = {"class_specific": True} if class_specific else {}
-    learner = method(clip, classnames, n_ctx=ctx.shape[-2], position=position, **kind)
+    config = PromptConfig(ctx.shape[-2], class_specific, position)
+    learner = method(clip, classnames, config=config)
     copy_parameters(learner, learned)
     return learner
 

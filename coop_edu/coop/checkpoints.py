@@ -1,7 +1,7 @@
 """Learned prompts and interrupted trainings, saved and loaded.
 
-A learned prompt is M vectors (or K x M), a few kilobytes; it only means something to the CLIP that it was learned on, so
-its file names model, class names, M, position and kind, and loading checks every one of them.
+A learned prompt is M vectors (or K x M), a few kilobytes; it only means something to the CLIP that it was learned on,
+so its file names model, class names, M, position and kind, and loading checks every one of them.
 
 Leaves out: the file itself (prompt_file.py), when a training saves (trainer.py).
 """
@@ -20,6 +20,7 @@ import torch
 from coop_edu.clip.models import Clip
 from coop_edu.clip.text_towers import text_tower
 from coop_edu.coop.parameters import copy_parameters, holds
+from coop_edu.coop.prompt_config import PromptConfig
 from coop_edu.coop.prompt_file import FORMAT, FORMAT_OF_METHODS, read_prompt, write_prompt_file
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.records import record
@@ -88,16 +89,12 @@ def load_prompt(
             f"own word embedding space and mean nothing in another's: load_clip({header['model']!r}), or "
             "learn them again."
         )
-    options = {"class_specific": True} if header["class_specific"] else {}
-    options |= {"n_ctx": header["n_ctx"], "position": header["position"], **header.get("options", {})}
+    # Options that there are not, names that cannot stand, other shapes.
     try:
-        learner = method(clip, header["classnames"], **options)
+        config = PromptConfig(header["n_ctx"], header["class_specific"], header["position"])
+        learner = method(clip, header["classnames"], config=config, **header.get("options", {}))
         copy_parameters(learner, tensors)
-    # options that there are not, names that cannot stand, other shapes
-    except (
-        TypeError,
-        ValueError,
-    ) as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"the prompt in {path} does not make a {method.__name__}: {error}") from error
     return learner if classnames is None else learner.with_classnames(classnames)
 
@@ -158,7 +155,8 @@ def resume_training(
         raise ValueError(
             f"{path} is of another training ({'; '.join(differing)}). To resume, everything must be as it was. To "
             "train anew, give this training a checkpoint file of its own: without resume it would replace that one. To "
-            "train a finished prompt for more epochs, start from it: Trainer(load_prompt(path, clip), recipe).fit(data)."
+            "train a finished prompt for more epochs, start from it: Trainer(load_prompt(path, clip), "
+            "recipe).fit(data)."
         )
     momenta = {
         parameter: tensors[_momentum_of(name)].to(parameter.device)
@@ -197,7 +195,7 @@ def layout(learner: PromptLearner) -> dict[str, Any]:
     """What must be known to use a context; the method, too, where it is not CoOp."""
     method = {}
     if type(learner) is not PromptLearner:
-        known = ("n_ctx", "class_specific", "position", "max_classes_at_once")
+        known = ("config", "max_classes_at_once")
         own = {name: value for name, value in learner.options().items() if name not in known}
         method = {"method": type(learner).__name__, "options": own}
     return {

@@ -4,8 +4,8 @@ A small network h, the meta-net, makes of each image's feature one vector that i
 
     v_m(x) = v_m + h(f(x)),     h: E -> E / 16 -> D
 
-So each image has K prompts of its own, and text features are (B, K, E).  The authors: M = 4 from "a photo of a", batches
-of one image, 10 epochs, ViT-B/16.  The work and the memory of a step grow with B times K.
+So each image has K prompts of its own, and text features are (B, K, E).  The authors: M = 4 from "a photo of a",
+batches of one image, 10 epochs, ViT-B/16.  The work and the memory of a step grow with B times K.
 
 Leaves out: everything else, which is CoOp's (prompt_learner.py).
 """
@@ -13,10 +13,11 @@ Leaves out: everything else, which is CoOp's (prompt_learner.py).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from coop_edu.clip.models import Clip
 from coop_edu.clip.probability import normalize
@@ -35,8 +36,8 @@ class CoCoOp(PromptLearner):
 
     images_at_once = 8
 
-    def __init__(self, clip: Clip, classnames: Sequence[str], *, seed: int = 0, **options: Any) -> None:
-        super().__init__(clip, classnames, seed=seed, **options)
+    def __init__(self, clip: Clip, classnames: Sequence[str], **options: Any) -> None:
+        super().__init__(clip, classnames, **options)
         if self.class_specific:
             raise ValueError(
                 "the context of CoCoOp differs by image and is shared by the classes: class_specific=False"
@@ -44,7 +45,7 @@ class CoCoOp(PromptLearner):
         E, D = clip.model.visual.output_dim, self.ctx.shape[-1]
         width = max(1, E // 16)
         first, second = (nn.utils.skip_init(nn.Linear, *size) for size in ((E, width), (width, D)))
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(self.config.seed)
         for layer in (first, second):  # as torch starts a layer, but from our own generator
             bound = layer.in_features**-0.5
             for parameter in layer.parameters():
@@ -52,14 +53,10 @@ class CoCoOp(PromptLearner):
         self.meta_net = nn.Sequential(first, nn.ReLU(), second).to(self.ctx)  # h
         self.mark_start()
 
-    def context(self, image_features: torch.Tensor) -> torch.Tensor:
-        """(B, E) -> a context for each image, (B, M, D)."""
+    def context(self, image_features: Float[Tensor, "B E"]) -> Float[Tensor, "B M D"]:
+        """A context for each image."""
         shift = self.meta_net(normalize(image_features.to(self.ctx)))  # h(f): (B, D)
         return self.ctx + shift[:, None]
 
-    def text_features(self) -> torch.Tensor:
+    def text_features(self) -> NoReturn:
         raise TypeError("the text features of CoCoOp differ by image: take logits(image_features)")
-
-    def options(self) -> dict[str, Any]:
-        """As a PromptLearner's, without class_specific, which is always False."""
-        return {name: value for name, value in super().options().items() if name != "class_specific"}

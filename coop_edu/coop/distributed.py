@@ -22,23 +22,27 @@ in every process: extract them before, and give fit() those.  Many small trainin
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
+from coop_edu.coop.history import History, TrainerState
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.coop.recipe import Recipe
-from coop_edu.coop.trainer import History, Trainer, TrainerState
+from coop_edu.coop.trainer import Step, Trainer
+from coop_edu.coop.training_data import Plan, TrainingData
 from coop_edu.data.dataset import Example
-from coop_edu.data.features import Features
 
 
 class DistributedTrainer(Trainer):
     """A Trainer for one of several processes that Accelerate has started; with one process it is the Trainer.
 
-    Options are the Trainer's, but for the device, which Accelerate chooses.  Progress, callback and checkpoint are those
-    of process 0 (`is_main`); to resume, all processes must be able to read the checkpoint.
-    Raises ImportError, with what to install, without Accelerate.
+    Options are the Trainer's, but for the device, which Accelerate chooses.  Progress, callback and checkpoint are
+    those of process 0 (`is_main`); to resume, all processes must be able to read the checkpoint. Raises ImportError,
+    with what to install, without Accelerate.
     """
 
     def __init__(
@@ -68,7 +72,7 @@ class DistributedTrainer(Trainer):
             **options,
         )
 
-    def fit(self, data: Sequence[Example] | Features, *, resume: bool = False) -> History:
+    def fit(self, data: TrainingData, *, resume: bool = False) -> History:
         """As Trainer.fit, in every process; ValueError if there are more processes than classes or images per batch."""
         learner, n = self.learner, self.accelerator.num_processes
         learner.check_groups()
@@ -84,22 +88,23 @@ class DistributedTrainer(Trainer):
         self.n_classes = [sum(e.n_classes for e in self._share(groups, rank)) for rank in range(n)]
         return super().fit(data, resume=resume)
 
-    def _step(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """As Trainer._step: images (B, E), labels (B,) of the whole batch; the loss () and the logits (B, K)."""
+    def _step(self, image_features: Float[Tensor, "B E"], labels: Int[Tensor, " B"]) -> Step:
+        """As Trainer._step, for the whole batch."""
         learner = self.learner
         self.optimizer.zero_grad()
         with self.autocast(), torch.set_grad_enabled(learner.max_classes_at_once is None):
-            table = learner.table(learner.context(images))
+            table = learner.table(learner.context(image_features))
             # (K / n, E), or (B, K / n, E) where each image has prompts of its own
             own = torch.cat([encoder(table) for encoder in self.encoders], dim=-2)
         by_class = own.detach().float().transpose(0, -2)
         text_features = self._together(by_class, self.n_classes).transpose(0, -2)  # (K, E), or (B, K, E)
         text_features = text_features.detach().requires_grad_()
-        loss, logits = learner.objective(images, text_features, labels)
+        loss, logits = learner.objective(image_features, text_features, labels)
         self.scaler.scale(loss).backward()
         for parameter in learner.parameters():
             if parameter.grad is not None and not self.is_main:
                 parameter.grad.zero_()  # of an objective that looks at parameters itself: counted once
+        assert text_features.grad is not None
         gradient = text_features.grad.split(self.n_classes, dim=-2)[self.accelerator.process_index]
         if learner.max_classes_at_once is None:
             own.backward(gradient.to(own.dtype))
@@ -107,7 +112,7 @@ class DistributedTrainer(Trainer):
             sizes = [encoder.n_classes for encoder in self.encoders]
             for encoder, part in zip(self.encoders, gradient.split(sizes, dim=-2)):
                 with self.autocast():
-                    features = encoder(learner.table(learner.context(images)))
+                    features = encoder(learner.table(learner.context(image_features)))
                 features.backward(part.to(features.dtype))
         for parameter in learner.parameters():
             if parameter.grad is not None:
@@ -116,16 +121,16 @@ class DistributedTrainer(Trainer):
         self.scaler.update()
         return loss.detach(), logits.detach()
 
-    def _encode(self, examples: Sequence[Example], plan: Sequence[Sequence[tuple[int, int]]]) -> Iterator[torch.Tensor]:
+    def _encode(self, examples: Sequence[Example], plan: Plan) -> Iterator[Tensor]:
         """As Trainer._encode: this process reads and encodes its share of each batch."""
         n = self.accelerator.num_processes
         own = super()._encode(examples, [self._share(batch) for batch in plan])
         for features, batch in zip(own, plan, strict=True):
             yield self._together(features, [len(self._share(batch, rank)) for rank in range(n)])  # (B, E)
 
-    def _save(self, training: dict, history: History) -> None:
+    def _save(self, path: Path, training: dict[str, Any], history: History) -> None:
         if self.is_main:
-            super()._save(training, history)
+            super()._save(path, training, history)
 
     # ------------------------------------------------------------------------------------- shares, and the whole
     def _share(self, items: Sequence, rank: int | None = None) -> Sequence:

@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from coop_edu.clip.models import Clip
 from coop_edu.clip.probability import normalize
@@ -31,6 +32,8 @@ class KgCoOp(PromptLearner):
     Trainer(learner, recipe).fit(shots)
     """
 
+    hand_written: Float[Tensor, "K E"]  # w
+
     def __init__(
         self, clip: Clip, classnames: Sequence[str], *, template: str, weight: float = 8.0, **options: Any
     ) -> None:
@@ -40,9 +43,12 @@ class KgCoOp(PromptLearner):
         self.register_buffer("hand_written", written, persistent=False)
 
     def objective(
-        self, image_features: torch.Tensor, text_features: torch.Tensor, labels: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, E), (K, E), (B,) -> cross entropy and the pull, (), and the logits (B, K)."""
+        self,
+        image_features: Float[Tensor, "B E"],
+        text_features: Float[Tensor, "K E"],
+        labels: Int[Tensor, " B"],
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "B K"]]:
+        """Cross entropy and the pull, and the logits."""
         loss, logits = super().objective(image_features, text_features, labels)
         cosine = (normalize(text_features) * self.hand_written).sum(dim=-1)  # (K,)
         return loss + self.weight * (1 - cosine.mean()), logits

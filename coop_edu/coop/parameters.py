@@ -31,7 +31,7 @@ def copy_parameters(learner: PromptLearner, tensors: Mapping[str, torch.Tensor])
 
 
 def copy_ctx(learner: PromptLearner, ctx: torch.Tensor) -> None:
-    """Put values into a learner's context, as its new start.  Raises ValueError if the shapes differ, and guesses why."""
+    """Put values into a learner's context, as its new start.  ValueError if the shapes differ, with a guess why."""
     expected, got = tuple(learner.ctx.shape), tuple(ctx.shape)
     if expected != got:
         if len(expected) != len(got):

@@ -20,7 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from coop_edu.coop.prompt_learner import POSITIONS
+from coop_edu.coop.prompt_config import POSITIONS
 from coop_edu.files import atomically, user_path
 from coop_edu.records import parse_json, record
 
@@ -105,7 +105,7 @@ def _checked(said: Any, tensors: Mapping[str, torch.Tensor]) -> Header:
     if not isinstance(said, dict):
         raise ValueError("it has no header of coop_edu")
     checksum = said.pop("checksum", None)  # older files have none
-    kinds = {FORMAT: Header, FORMAT_OF_METHODS: HeaderOfMethod}
+    kinds: dict[str, type[Header]] = {FORMAT: Header, FORMAT_OF_METHODS: HeaderOfMethod}
     if not isinstance(said.get("format"), str) or said["format"] not in kinds:
         raise ValueError(f"expected the format {FORMAT!r}, got {said.get('format')!r:.80}")
     header = record(kinds[said["format"]], said, "its header")
@@ -113,7 +113,7 @@ def _checked(said: Any, tensors: Mapping[str, torch.Tensor]) -> Header:
         raise ValueError("its checksum is another: something in it was changed")
     if header.position not in POSITIONS:
         raise ValueError(
-            f"expected the position of the class name to be one of {POSITIONS}, got {header.position!r:.80}"
+            f"expected the position of the class name to be one of {tuple(POSITIONS)}, got {header.position!r:.80}"
         )
     if "ctx" not in tensors:
         raise ValueError("it has no ctx")
@@ -131,7 +131,7 @@ def _checksum(header: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) ->
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -44,7 +44,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         at_least = {"epochs": 1, "min_steps": 0, "batch_size": 1, "warmup_epochs": 0, "seed": None}
-        checked = {name: whole_number(getattr(self, name), name, at_least=low) for name, low in at_least.items()}
+        checked: dict[str, float] = {
+            name: whole_number(getattr(self, name), name, at_least=low) for name, low in at_least.items()
+        }
         for name in ("lr", "momentum", "weight_decay", "warmup_lr"):
             checked[name] = real_number(getattr(self, name), name, at_least=0)
         for name, value in checked.items():  # plain numbers, which go into files

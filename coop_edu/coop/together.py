@@ -16,17 +16,18 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from coop_edu.coop.divergence import check_finite, check_usable
+from coop_edu.coop.history import EpochSums, History
 from coop_edu.coop.prompt_learner import PromptLearner
-from coop_edu.coop.trainer import EpochSums, History, Trainer
-from coop_edu.data.dataset import Example
-from coop_edu.data.features import Features
+from coop_edu.coop.trainer import Trainer
+from coop_edu.coop.training_data import TrainingData
 
 
-def train_together(trainers: Sequence[Trainer], data: Sequence[Sequence[Example] | Features]) -> list[History]:
+def train_together(trainers: Sequence[Trainer], data: Sequence[TrainingData]) -> list[History]:
     """[trainer.fit(some) for trainer, some in zip(trainers, data)], in one pass over all of them.
 
-    The learners must share method, CLIP, class names and layout, the recipes all but the seed, the data their number of
-    images: else ValueError.  Checkpoints, callbacks and progress bars of the trainers are left aside.  Where one
+    The learners must share method, CLIP, class names and options, the recipes all but the seed, the data their number
+    of images: else ValueError.  Checkpoints, callbacks and progress bars of the trainers are left aside.  Where one
     training fills the machine already (fresh views, groups of classes), scales its gradients (float16), learns more
     than ctx or makes its text features in its own way, they are fitted one by one after all.
 
@@ -53,12 +54,14 @@ def train_together(trainers: Sequence[Trainer], data: Sequence[Sequence[Example]
             optimizer.zero_grad()
             with first.autocast():
                 text_features = first.learner(ctx)  # (S, K, E)
-            batch, total = next(batches), 0
-            for trainer, own, (images, labels), own_sums in zip(trainers, text_features, batch, sums):
-                loss, logits = trainer.learner.objective(images, own.float(), labels)
-                total = total + loss
+            batch, losses = next(batches), []
+            for trainer, own, (image_features, labels), own_sums in zip(trainers, text_features, batch, sums):
+                loss, logits = trainer.learner.objective(image_features, own.float(), labels)
+                losses.append(loss)
                 own_sums.add(loss.detach(), logits.detach(), labels)
-            total.backward()  # each loss depends on one context: the gradient of the sum is all their gradients
+            # Each loss depends on one context: the gradient of the sum is all their gradients.
+            torch.stack(losses).sum().backward()
+            assert ctx.grad is not None
             for trainer, gradient in zip(trainers, ctx.grad):
                 if trainer.learner.ctx.grad is not None:  # an objective that looks at ctx itself
                     gradient += trainer.learner.ctx.grad
@@ -67,10 +70,10 @@ def train_together(trainers: Sequence[Trainer], data: Sequence[Sequence[Example]
             for trainer, own in zip(trainers, ctx.detach()):
                 trainer.learner.ctx.data.copy_(own)
         for trainer, history, own_sums, own in zip(trainers, histories, sums, ctx):
-            trainer.check_finite(own_sums, epoch, {"ctx": own})
+            check_finite(own_sums, epoch, {"ctx": own}, trainer.recipe)
             history.add(own_sums, lr)
-    for trainer, (images, _) in zip(trainers, batch):
-        trainer.check_usable(recipe.epochs - 1, images)
+    for trainer, (image_features, _) in zip(trainers, batch):
+        check_usable(trainer.learner, image_features, recipe.epochs - 1, trainer.recipe)
     return histories
 
 
@@ -82,7 +85,7 @@ def _can_be_stacked(trainer: Trainer) -> bool:
     return type(trainer) is Trainer and as_in_coop and learned == ["ctx"]
 
 
-def _check(trainers: Sequence[Trainer], data: Sequence[Sequence[Example] | Features]) -> None:
+def _check(trainers: Sequence[Trainer], data: Sequence[TrainingData]) -> None:
     first = trainers[0]
     for trainer, some in zip(trainers, data, strict=True):
         trainer.check(some)
@@ -91,9 +94,7 @@ def _check(trainers: Sequence[Trainer], data: Sequence[Sequence[Example] | Featu
             "method": type(a) is type(b),
             "CLIP": a.clip is b.clip,
             "class names": a.classnames == b.classnames,
-            "n_ctx": a.n_ctx == b.n_ctx,
-            "class_specific": a.class_specific == b.class_specific,
-            "position": a.position == b.position,
+            "n_ctx, class_specific or position": a.config.without_start() == b.config.without_start(),
             "recipe": replace(first.recipe, seed=0) == replace(trainer.recipe, seed=0),
             "number of images": len(data[0]) == len(some),
         }

@@ -51,7 +51,7 @@ def read_batches(
         workers = worker_count(clip.device, sum(map(len, batches)))
     loader = DataLoader(
         Images(clip, examples, seed),
-        batch_sampler=batches,
+        batch_sampler=[list(batch) for batch in batches],
         collate_fn=stack_or_none,
         num_workers=workers,
         pin_memory=clip.device.type == "cuda",
@@ -108,7 +108,8 @@ class Images(torch.utils.data.Dataset):
 
 def stack_or_none(images: list[torch.Tensor | None]) -> torch.Tensor | None:
     """(B, 3, H, W), or None if one of the images could not be read."""
-    return None if any(image is None for image in images) else torch.stack(images)
+    read = [image for image in images if image is not None]
+    return torch.stack(read) if len(read) == len(images) else None
 
 
 def _unreadable(examples: Sequence[Example]) -> ValueError:

@@ -35,7 +35,7 @@ class Dataset:
     >>> Dataset("Pets", ("cat", "dog"), (), (), (Example(Path("1.png"), 1, "dog"),), card={"licence": "CC0"}).describe()
     Pets: 2 classes (cat, dog)
     images   0 train, 0 val, 1 test
-    a class    1 to 1 test
+    per class  1 to 1 test
     prompt     a photo of a {}.
     licence    CC0
     """
@@ -60,7 +60,7 @@ class Dataset:
         ranges = [f"{min(n.values())} to {max(n.values())} {split}" for split, n in sizes.items() if n]
         lines = {
             "images": ", ".join(f"{n.total():,} {split}" for split, n in sizes.items()),
-            "a class": ", ".join(ranges),
+            "per class": ", ".join(ranges),
             "prompt": self.template,
             **self.card,
         }

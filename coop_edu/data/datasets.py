@@ -29,7 +29,7 @@ def load_dataset(
 ) -> Dataset:
     """Load a data set by name: one of the shipped ones, or one of the paper's from your disk.
 
-    root: the folder that holds the data sets' folders, in the authors' layout; None: the environment variable
+    root: the folder that holds the data sets' folders, in the authors' folder tree; None: the environment variable
     COOP_EDU_DATA.  For the drawings shipped with the package None is right: they are unpacked into the user's cache
     folder on first use.  download: fetch missing images of the paper's data sets through torchvision, where it can.
     split_seed: where the authors' split file is missing, make a split by their rule from this seed, and write it
@@ -94,7 +94,9 @@ def from_folder(path: str | Path, *, template: str = "a photo of a {}.", seed: i
     return Dataset(
         folder.resolve().name,
         tuple(found),
-        *(tuple(splits[s]) for s in ("train", "val", "test")),
+        train=tuple(splits["train"]),
+        val=tuple(splits["val"]),
+        test=tuple(splits["test"]),
         template=template,
         card={"source": str(folder)},
     )

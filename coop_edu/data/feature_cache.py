@@ -53,8 +53,8 @@ def _transform(clip: Clip, views: int | None) -> list[str]:
     transform = clip.preprocess if views is None else clip.train_transform
     name = re.sub(r" at 0x[0-9a-f]+", "", repr(transform))  # where a function lies in memory is not its meaning
     probe = load_image((np.arange(97 * 61 * 4) % 251).astype(np.uint8).reshape(97, 61, 4))
-    made = transform(probe) if views is None else transform(probe, seeded(0))
-    return [name, hashlib.sha256(made.contiguous().numpy()).hexdigest()]
+    made = clip.preprocess(probe) if views is None else clip.train_transform(probe, seeded(0))
+    return [name, hashlib.sha256(made.contiguous().numpy().data).hexdigest()]
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:
@@ -65,9 +65,9 @@ def _size_and_time(path: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _checksum(images: torch.Tensor) -> str:
-    digest = hashlib.sha256(f"{images.dtype} {tuple(images.shape)}".encode())
-    digest.update(images.contiguous().numpy())
+def _checksum(features: torch.Tensor) -> str:
+    digest = hashlib.sha256(f"{features.dtype} {tuple(features.shape)}".encode())
+    digest.update(features.contiguous().numpy().data)
     return digest.hexdigest()
 
 
@@ -76,19 +76,19 @@ def read_cache(file: Path) -> torch.Tensor | None:
         return None
     try:
         with safe_open(file, framework="pt") as content:
-            images = content.get_tensor("images")
-            if content.metadata()["checksum"] == _checksum(images):
-                return images
+            features = content.get_tensor("images")
+            if content.metadata()["checksum"] == _checksum(features):
+                return features
     except (SafetensorError, OSError, KeyError, TypeError):
         pass
     warnings.warn(f"the feature cache {file} is damaged: computing the features afresh", stacklevel=3)
     return None
 
 
-def write_cache(file: Path, images: torch.Tensor) -> None:
+def write_cache(file: Path, features: torch.Tensor) -> None:
     try:
         with atomically(file) as scratch:
-            save_file({"images": images.contiguous()}, scratch, {"checksum": _checksum(images)})
+            save_file({"images": features.contiguous()}, scratch, {"checksum": _checksum(features)})
     except (SafetensorError, OSError) as error:  # read-only or full: slower next time, nothing lost
         warnings.warn(
             f"could not keep the features in {file.parent} ({error}): they will be computed again next time",

@@ -6,7 +6,7 @@ says how near to that one stays:
 
     views=None     the plain image, once                (cheapest; no augmentation)
     views=n        n random crops of each image         (n times the work, n times the memory)
-    views="fresh"  a new crop every epoch; coop/trainer.py     (the paper's recipe; the image encoder runs at every step)
+    views="fresh"  a new crop every epoch; coop/trainer.py     (the paper's recipe; the encoder runs at every step)
 
 Leaves out: reading images (batches.py), the disk cache (feature_cache.py), what is learned from features
 (coop/trainer.py, evaluate/linear_probe.py).
@@ -17,8 +17,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from coop_edu.clip.memory import free_memory
@@ -32,29 +35,29 @@ from coop_edu.records import whole_number
 
 @dataclass(frozen=True)
 class Features:
-    """image_features: (N, E) float32, unnormalised, or (V, N, E) for V augmented views; labels: (N,) long; on the CPU.
+    """image_features: unnormalised, (N, E), or (V, N, E) for V augmented views; labels: their classes; on the CPU.
 
     classnames: the name of each label; "" for a label that no image has.
     Raises ValueError for values that are no numbers, and for labels that are not one class for each image.
     """
 
-    image_features: torch.Tensor
-    labels: torch.Tensor
+    image_features: Float[Tensor, "... N E"]
+    labels: Int[Tensor, " N"]
     classnames: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        images, labels = self.image_features, self.labels
-        if not (isinstance(images, torch.Tensor) and isinstance(labels, torch.Tensor)):
+        features, labels = self.image_features, self.labels
+        if not (isinstance(features, torch.Tensor) and isinstance(labels, torch.Tensor)):
             raise ValueError(
-                f"expected images and labels as tensors, got {type(images).__name__} and {type(labels).__name__}"
+                f"expected image features and labels as tensors, got {type(features).__name__} and {type(labels).__name__}"
             )
-        if images.ndim not in (2, 3) or not images.is_floating_point():
+        if features.ndim not in (2, 3) or not features.is_floating_point():
             raise ValueError(
-                f"expected images (N, E) or (V, N, E) in floating point, got {tuple(images.shape)} of {images.dtype}"
+                f"expected image features (N, E) or (V, N, E) in floating point, got {tuple(features.shape)} of {features.dtype}"
             )
-        if labels.dtype != torch.long or labels.shape != images.shape[-2:-1]:
+        if labels.dtype != torch.long or labels.shape != features.shape[-2:-1]:
             raise ValueError(
-                f"expected one label for each of {images.shape[-2]} images, ({images.shape[-2]},) of torch.int64, got "
+                f"expected one label for each of {features.shape[-2]} images, ({features.shape[-2]},) of torch.int64, got "
                 f"{tuple(labels.shape)} of {labels.dtype}"
             )
         if len(labels) and not (labels.min() >= 0 and labels.max() < len(self.classnames)):
@@ -62,7 +65,7 @@ class Features:
                 f"expected labels from 0 to {len(self.classnames) - 1}, for {len(self.classnames)} class names, got "
                 f"{labels.min()} to {labels.max()}"
             )
-        if not images.isfinite().all():
+        if not features.isfinite().all():
             raise ValueError("the features have values that are no numbers: were the weights or the images damaged?")
 
     def __len__(self) -> int:
@@ -97,19 +100,19 @@ def extract_features(
         _check_memory(clip, len(examples) * views)
     batch_size = whole_number(batch_size, "batch_size", at_least=1)
     names, labels = label_names(examples), torch.tensor([example.label for example in examples])
-    file, images = None, None
+    file, features = None, None
     if cache is not None:
         file = Path(cache) / f"features-{cache_key(clip, examples, views, seed)}.safetensors"
-        images = read_cache(file)
-    if images is None:
+        features = read_cache(file)
+    if features is None:
         crops = [None] if views is None else range(views)
         wanted = [(position, view) for position in range(len(examples)) for view in crops]
-        images = _encode(clip, examples, wanted, seed, batch_size, workers, progress)  # (N, E) or (N * V, E)
+        features = _encode(clip, examples, wanted, seed, batch_size, workers, progress)  # (N, E) or (N * V, E)
         if views is not None:
-            images = images.unflatten(0, (len(examples), views)).transpose(0, 1).contiguous()  # (V, N, E)
+            features = features.unflatten(0, (len(examples), views)).transpose(0, 1).contiguous()  # (V, N, E)
         if file is not None:
-            write_cache(file, images)
-    return Features(images, labels, names)
+            write_cache(file, features)
+    return Features(features, labels, names)
 
 
 class FeatureBank:
@@ -122,7 +125,7 @@ class FeatureBank:
         shots = bank(sample_few_shot(iconnet.train, k=4, seed=1))                     # Features, (4 * K, E)
     """
 
-    def __init__(self, clip: Clip, examples: Sequence[Example], **options: object) -> None:
+    def __init__(self, clip: Clip, examples: Sequence[Example], **options: Any) -> None:
         images = list({example.image: example for example in examples}.values())
         self.image_features = extract_features(clip, images, **options).image_features  # (N, E)
         self.row = {example.image: row for row, example in enumerate(images)}
@@ -151,8 +154,8 @@ def _encode(
     batch_size: int,
     workers: int | None,
     progress: bool,
-) -> torch.Tensor:
-    """Features (len(wanted), E) in float32, in full precision even inside somebody's autocast."""
+) -> Float[Tensor, "W E"]:
+    """Features of all that is wanted, in float32, in full precision even inside somebody's autocast."""
     batches = [wanted[i : i + batch_size] for i in range(0, len(wanted), batch_size)]
     parts = []
     with (

@@ -9,7 +9,6 @@ Leaves out: how the drawings were chosen (see scripts/build_iconnet.py and the c
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -17,17 +16,16 @@ import zipfile
 from functools import cache
 from pathlib import Path
 
+from coop_edu import files
 from coop_edu.data.dataset import Dataset
 from coop_edu.data.split_file import SplitFileError, classnames_of, read_split
-from coop_edu.files import cache_folder, remove_abandoned, sha256
-
-ASSETS = Path(__file__).resolve().parents[1] / "assets"
+from coop_edu.files import cache_folder, read_asset, remove_abandoned, sha256
 
 
 @cache
 def iconnet_cards() -> dict[str, dict]:
     """What assets/iconnet.json says of each data set: {name: {"template", "role", ...}}."""
-    return json.loads((ASSETS / "iconnet.json").read_text(encoding="utf-8"))
+    return read_asset("iconnet.json")
 
 
 def load_iconnet(name: str, root: str | Path | None = None) -> Dataset:
@@ -37,19 +35,19 @@ def load_iconnet(name: str, root: str | Path | None = None) -> Dataset:
     """
     given = root
     if root is None:
-        checksum = json.loads((ASSETS / "checksums.json").read_text(encoding="utf-8"))["iconnet.zip"]
-        root = unpack(ASSETS / "iconnet.zip", checksum, cache_folder())
+        checksum = read_asset("checksums.json")["iconnet.zip"]
+        root = unpack(files.ASSETS / "iconnet.zip", checksum, cache_folder())
     folder, facts = Path(root) / name, iconnet_cards()[name]
     try:
         splits = read_split(folder / f"split_zhou_{name}.json", folder / "images")
     except (SplitFileError, FileNotFoundError) as error:
         # Only the folder in the cache is ours to give up; one that was given may hold anything.
         advice = (
-            f"The unpacked drawings in {root} are damaged. Delete that folder, which holds nothing else, and load again: "
-            "it will be unpacked afresh."
+            f"The unpacked drawings in {root} are damaged. Delete that folder, which holds nothing else, and load "
+            "again: it will be unpacked afresh."
             if given is None
-            else f"{name} comes with the package: leave root out. It is only for drawings that you unpacked yourself, in "
-            f"folders such as {folder}."
+            else f"{name} comes with the package: leave root out. It is only for drawings that you unpacked "
+            f"yourself, in folders such as {folder}."
         )
         raise ValueError(f"{error}\n{advice}") from error
     card = {"role": facts["role"], "about": facts["about"], "stands for": facts["models"]}

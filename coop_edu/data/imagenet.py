@@ -78,9 +78,9 @@ def load_imagenet(name: str, root: str | Path | None = None) -> Dataset:
     Raises FileNotFoundError with the tree that is expected; ValueError for a flat val/ folder, for class folders that
     no name is known of, that hold no image, or that differ between train/ and val/.
     """
-    place, root = IMAGENET[name], data_root(root)
-    folder = find(name, place, root)
-    names = read_classnames(folder, root)
+    place = IMAGENET[name]
+    folder = find(name, place, data_root(root))
+    names = read_classnames(folder, folder.parent)
     if name == "ImageNetV2":
         test = _by_number(folder / place.images, names)
         return _dataset(name, tuple(names.values()), test=test)
@@ -118,16 +118,16 @@ def read_classnames(folder: Path, root: Path) -> dict[str, str]:
         columns = ", a column of numbers before the names" if numbered else ""
         raise ValueError(
             f'{file} should have one line for each class, as "n01440764 tench"; {len(lines)} lines, '
-            f"{len(names)} different folders, lines of another form: {wrong[:5]}{columns}. Get it again from {GUIDE}, or "
-            "remove it: CLIP's own list, which is the same, is then taken."
+            f"{len(names)} different folders, lines of another form: {wrong[:5]}{columns}. Get it again from {GUIDE}, "
+            "or remove it: CLIP's own list, which is the same, is then taken."
         )
     known = _clips_names()
     differ = [f"{wnid} {name!r} (CLIP: {known[wnid]!r})" for wnid, name in names.items()
               if wnid in known and name != known[wnid]]  # fmt: skip
     if differ:
         warnings.warn(
-            f"{len(differ)} names in {file} are not those of CLIP's list, which the authors used, so figures will differ "
-            f"from theirs: {', '.join(differ[:3])}, ... Remove the file to take CLIP's list.",
+            f"{len(differ)} names in {file} are not those of CLIP's list, which the authors used, so figures will "
+            f"differ from theirs: {', '.join(differ[:3])}, ... Remove the file to take CLIP's list.",
             stacklevel=3,
         )
     return dict(sorted(names.items()))

@@ -18,11 +18,11 @@ LONGEST = 100  # times the short side: the transform enlarges an image until tha
 def load_image(image: ImageLike) -> Image.Image:
     """An image as RGB, from a path, the bytes of a file, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4).
 
-    Arrays hold 0..255 (uint8) or 0..1 (floats).  The image stands upright, as its EXIF orientation says, and transparent
-    parts become white, as paper would be; the authors' reader does neither, so features of the few such images in the
-    paper's data differ from theirs.  16-bit greys are scaled to 8 bits.
-    Raises FileNotFoundError for a missing file, ValueError naming the file for one that is no whole image, whose values
-    have no known range, or that is more than 100 times as long as wide.
+    Arrays hold 0..255 (uint8) or 0..1 (floats).  The image stands upright, as its EXIF orientation says, and
+    transparent parts become white, as paper would be; the authors' reader does neither, so features of the few such
+    images in the paper's data differ from theirs.  16-bit greys are scaled to 8 bits. Raises FileNotFoundError for a
+    missing file, ValueError naming the file for one that is no whole image, whose values have no known range, or that
+    is more than 100 times as long as wide.
 
     >>> load_image(np.zeros((2, 3), dtype=np.uint8)).size
     (3, 2)

@@ -1,7 +1,7 @@
 """The paper's eleven data sets (Section 4.1), read from the authors' folders and split files.
 
-One table says where each of them is and what must be there; one function reads them all.  The layout is that of the
-CoOp repository's DATASETS.md: every data set is a folder below one root, with the authors' `split_zhou_<name>.json`
+One table says where each of them is and what must be there; one function reads them all.  The folder tree is that of
+the CoOp repository's DATASETS.md: every data set is a folder below one root, with the authors' `split_zhou_<name>.json`
 in it, which fixes the same images for everybody.
 
 Leaves out: ImageNet and its variants (imagenet.py), class names and splits without a split file (paper_splits.py),
@@ -33,7 +33,7 @@ class Place:
     licence: what was read and where, for nobody here has asked the owners: the source's page decides.
     images: the folder that a split file's paths start from; needs: what there must be besides the split file;
     builds_from: what a split is made of where that is missing; torchvision: the class that can download it, and what
-    goes where (from torchvision's layout to the authors').
+    goes where (from torchvision's folders to the authors').
     """
 
     folder: str
@@ -219,7 +219,7 @@ def is_whole(place: Place, root: Path, *more: str) -> bool:
 
 
 def find(name: str, place: Place, root: Path | None, *more: str) -> Path:
-    """The data set's folder, if what it needs and `more` is in it, else a FileNotFoundError that teaches the layout."""
+    """The data set's folder, if what it needs and `more` is in it, else a FileNotFoundError that teaches the tree."""
     if root is None or not is_whole(place, root, *more):
         raise FileNotFoundError(not_found(name, place, root, *more))
     return root / place.folder
@@ -254,7 +254,7 @@ def not_found(name: str, place: Place, root: Path | None, *more: str) -> str:
 
 # --------------------------------------------------------------------------------------------------------- downloading
 def fetch(name: str, place: Place, root: Path) -> None:
-    """Download the images through torchvision, and move them into the authors' layout; what is there stays.
+    """Download the images through torchvision, and move them into the authors' folder tree; what is there stays.
 
     Raises FileNotFoundError, with the steps by hand, where torchvision cannot; OSError where it failed.
     """

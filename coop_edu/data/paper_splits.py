@@ -91,7 +91,7 @@ def _check_size(name: str, found: int, at_least: int) -> None:
 
 # ------------------------------------------------------------------------------------- nothing official: by class
 def class_folders(images: Path, names: dict[str, str] | None = None, ignored: Iterable[str] = ()) -> Classes:
-    """One folder per class, in ASCII order ("Faces" before "accordion"); a folder's name is the class's, or names[it]."""
+    """One folder per class, in ASCII order ("Faces" before "accordion"); its name is the class's, or names[it]."""
     folders = sorted(
         entry.name
         for entry in images.iterdir()

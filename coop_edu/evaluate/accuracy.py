@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from coop_edu.clip.models import Clip
 from coop_edu.data.dataset import Example
@@ -21,14 +23,15 @@ from coop_edu.data.images import ImageLike, load_image
 from coop_edu.data.labels import check_same_classes, distinct_names
 
 
+@runtime_checkable
 class Classifier(Protocol):
     """What can be evaluated; softmax(logits) is Eq. 1."""
 
     clip: Clip
     classnames: tuple[str, ...]
 
-    def logits(self, image_features: torch.Tensor) -> torch.Tensor:
-        """(B, E), unnormalised or not -> (B, K)."""
+    def logits(self, image_features: Float[Tensor, "B E"]) -> Float[Tensor, "B K"]:
+        """Of features normalised or not."""
 
     def with_classnames(self, classnames: Sequence[str]) -> Classifier:
         """The same classifier for other names, or for some of its own."""
@@ -63,10 +66,7 @@ def per_class_accuracy(
     correct, labels = _correct(classifier, data, cache, progress)
     K = len(classifier.classnames)
     # (K,) each
-    right, total = (
-        torch.bincount(labels[correct], minlength=K),
-        torch.bincount(labels, minlength=K),
-    )
+    right, total = (torch.bincount(labels[correct], minlength=K), torch.bincount(labels, minlength=K))
     return {
         name: 100 * r / n
         for name, r, n in zip(distinct_names(classifier.classnames), right.tolist(), total.tolist())
@@ -84,7 +84,7 @@ def predict(classifier: Classifier, image: ImageLike) -> dict[str, float]:
     """
     clip = classifier.clip
     pixels = clip.preprocess(load_image(image))[None]  # (1, 3, H, W)
-    probabilities = classifier.logits(clip.encode_image(image.to(clip.device))).softmax(dim=1)[0]  # (K,)
+    probabilities = classifier.logits(clip.encode_image(pixels.to(clip.device))).softmax(dim=1)[0]  # (K,)
     order = probabilities.argsort(descending=True, stable=True).tolist()
     names = distinct_names(classifier.classnames)
     return {names[i]: probabilities[i].item() for i in order}
@@ -93,8 +93,8 @@ def predict(classifier: Classifier, image: ImageLike) -> dict[str, float]:
 @torch.no_grad()
 def _correct(
     classifier: Classifier, data: Sequence[Example] | Features, cache: str | Path | None, progress: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """For each image, whether the most probable class is the right one (N,), and its label (N,)."""
+) -> tuple[Bool[Tensor, " N"], Int[Tensor, " N"]]:
+    """For each image, whether the most probable class is the right one, and its label."""
     features = (
         data if isinstance(data, Features) else extract_features(classifier.clip, data, cache=cache, progress=progress)
     )

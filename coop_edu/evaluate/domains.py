@@ -28,7 +28,8 @@ def domain_generalisation(
 
         domain_generalisation(learner, load_dataset("IconNet"), [load_dataset("IconNet-Sketch")])
     """
-    datasets, result = {}, {}
+    datasets: dict[str, Dataset] = {}
+    result: dict[str, float] = {}
     for dataset in [source, *variants]:
         if datasets.setdefault(dataset.name, dataset) is not dataset:
             raise ValueError(

@@ -17,16 +17,18 @@ from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
+from torch import Tensor
 
 from coop_edu.clip.models import Clip
 from coop_edu.clip.templates import class_rows, several_names
 from coop_edu.data.features import Features
 from coop_edu.data.labels import check_same_classes
 
-FIRST_LOOK = (6, 4, 2, 0, -2, -4, -6)  # log10 C
+FIRST_LOOK = (6.0, 4.0, 2.0, 0.0, -2.0, -4.0, -6.0)  # log10 C
 BISECTIONS = 8
 
 
@@ -48,8 +50,8 @@ class LinearProbe:
             weight, bias = torch.stack([0 * weight[0], weight[0]]), torch.cat([0 * bias, bias])
         self.weight, self.bias = weight.float(), bias.float()  # (K, E), (K,)
 
-    def logits(self, image_features: torch.Tensor) -> torch.Tensor:
-        """(B, E) unnormalised -> (B, K)."""
+    def logits(self, image_features: Float[Tensor, "B E"]) -> Float[Tensor, "B K"]:
+        """Of features that are not normalised."""
         return image_features @ self.weight.to(image_features.device).T + self.bias.to(image_features.device)
 
     def with_classnames(self, classnames: Sequence[str]) -> LinearProbe:

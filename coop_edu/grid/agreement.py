@@ -1,10 +1,10 @@
 """What agrees with the paper?  Each of its statements, its size there and here, and one verdict by one rule.
 
-A statement is a difference in points, such as "with 16 shots, CoOp minus the hand-written prompt".  It is computed by one
-function from the paper's numbers (assets/paper_results.json, with their sources) and from the results of a grid.
+A statement is a difference in points, such as "with 16 shots, CoOp minus the hand-written prompt".  It is computed by
+one function from the paper's numbers (assets/paper_results.json, with their sources) and from the results of a grid.
 
-The rule.  Here a difference is taken for each seed, of the means over the data sets; d is the mean over the n seeds, and
-its standard error is s / sqrt(n), with the standard deviation s over seeds (divided by n - 1).
+The rule.  Here a difference is taken for each seed, of the means over the data sets; d is the mean over the n seeds,
+and its standard error is s / sqrt(n), with the standard deviation s over seeds (divided by n - 1).
 
     agrees              d has the paper's sign and is more than two standard errors from 0
     disagrees           d has the other sign and is more than two standard errors from 0
@@ -12,28 +12,23 @@ its standard error is s / sqrt(n), with the standard deviation s over seeds (div
     about equal?        of two methods that should be equal: agrees if |d| + 2 SE is at most EQUAL points, disagrees
                         if |d| - 2 SE is more
 
-The standard error knows the draw of the shots and the start of the context.  It does not know which data sets there are,
-or that another MiniCLIP would give other numbers.
+The standard error knows the draw of the shots and the start of the context.  It does not know which data sets there
+are, or that another MiniCLIP would give other numbers.
 
 Leaves out: running the grid (run.py); how the shipped results were made (scripts/measure.py).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from functools import lru_cache
-from importlib.resources import files
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
+import pandas as pd
 
-from coop_edu.grid.results import HALVES, Cell, read_results
+from coop_edu.files import read_asset
+from coop_edu.grid.results import HALVES
 from coop_edu.scales import SCALES
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 EQUAL = 2.0  # points: two methods closer than that are called about equal
 UC, CSC, PROBE, WRITTEN = "M16_end", "M16_end_CSC", "linear_probe", "zero_shot"
@@ -113,16 +108,14 @@ def verdict(paper: float, here: float, error: float, *, equal: bool = False) -> 
     return "agrees" if here * paper > 0 else "disagrees"
 
 
-def agreement(results: Mapping[Cell, dict], scale: str = "mini") -> pd.DataFrame:
+def agreement(results: pd.DataFrame, scale: str = "mini") -> pd.DataFrame:
     """The table: a row for each statement, with `in the paper`, `here`, `standard error` (points) and `verdict`.
 
-    results: as `read_results` gives them, protocols few-shot and domains.  A statement for which the results lack cells is
-    "not measured"; one for which no published number could be verified has the verdict "no verified number".
+    results: as `read_results` gives them, protocols few-shot and domains.  A statement for which the results lack cells
+    is "not measured"; one for which no published number could be verified has the verdict "no verified number".
 
         agreement(shipped_results())
     """
-    import pandas as pd
-
     paper, here = Paper(), Measured(results, scale)
     rows = []
     for letter, (says, difference) in statements().items():
@@ -165,8 +158,7 @@ class Paper:
     """The published numbers: RN50 for few shots, ViT-B/16 under shift, where they could be verified."""
 
     def __init__(self) -> None:
-        path = files("coop_edu") / "assets" / "paper_results.json"
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_asset("paper_results.json")
         self.curves, self.domains = content["few_shot"], content["domain_generalisation"]
 
     def by_dataset(self, method: str, shots: int = 0) -> dict[str, float]:
@@ -193,26 +185,22 @@ class Measured:
     Differences are paired by seed: a method that lacks one of the protocol's seeds somewhere counts as not measured.
     """
 
-    def __init__(self, results: Mapping[Cell, dict], scale: str) -> None:
-        self.scale, self.figures = SCALES[scale], {}
-        results = {cell: line for cell, line in results.items() if cell.scale == scale}
-        if len(clips := sorted({cell.clip for cell in results})) > 1:
+    def __init__(self, results: pd.DataFrame, scale: str) -> None:
+        self.scale = SCALES[scale]
+        results = results[results["scale"] == scale]
+        if len(clips := sorted(set(results["clip"]))) > 1:
             raise ValueError(f"the results are of several CLIPs ({', '.join(clips)}): choose the cells of one")
-        self.seeds: dict[str, set[int]] = {}  # of what is trained, by protocol
-        for cell in results:
-            if cell.shots:
-                self.seeds.setdefault(cell.protocol, set()).add(cell.seed)
-        for cell, line in results.items():
-            for name, percent in line["figures"].items():
-                key = cell.protocol, cell.dataset, cell.method, cell.shots, name
-                self.figures.setdefault(key, {})[cell.seed] = percent
+        trained = results[results["shots"] > 0]
+        self.seeds = trained.groupby("protocol")["seed"].agg(set)
+        keys = ["protocol", "dataset", "method", "shots", "figure", "seed"]
+        self.percent = results.set_index(keys)["percent"].sort_index()
 
     def values(self, protocol: str, dataset: str, method: str, shots: int, figure: str) -> np.ndarray:
         """(seeds,) in the order of the seeds; KeyError if one is missing."""
-        by_seed = self.figures[protocol, dataset, method, shots, figure]
-        if shots and by_seed.keys() != self.seeds[protocol]:
-            raise KeyError(f"{dataset}, {method}, {shots} shots: seeds {sorted(by_seed)}")
-        return np.array([by_seed[seed] for seed in sorted(by_seed)])
+        by_seed = self.percent.loc[protocol, dataset, method, shots, figure]
+        if shots and set(by_seed.index) != self.seeds[protocol]:
+            raise KeyError(f"{dataset}, {method}, {shots} shots: seeds {sorted(by_seed.index)}")
+        return by_seed.to_numpy()
 
     def few_shot(self, method: str, shots: int = 0) -> np.ndarray:
         columns = [self.values("few-shot", name, method, shots, "accuracy") for name in self.scale.tasks]
@@ -249,9 +237,3 @@ class Measured:
         methods = (WRITTEN, 0), (UC, 16)
         rows = [[self.values("few-shot", name, *m, half).mean() for m in methods] for name in self.scale.tasks]
         return np.array(rows)
-
-
-@lru_cache(maxsize=1)
-def shipped_results() -> dict[Cell, dict]:
-    """The miniature's own results, which come with the package (assets/mini_results.jsonl, scripts/measure.py)."""
-    return read_results(Path(str(files("coop_edu") / "assets" / "mini_results.jsonl")))

@@ -12,71 +12,64 @@ import platform
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib import metadata
-from pathlib import Path
+from typing import Any
 
 from coop_edu.coop.recipe import Recipe
 from coop_edu.data.dataset import Dataset
 from coop_edu.data.few_shot import too_few
 from coop_edu.evaluate.accuracy import Classifier, accuracy
 from coop_edu.evaluate.domains import domain_generalisation
-from coop_edu.grid import workspace
-from coop_edu.grid.methods import make_classifiers, recipe_of, relabel
+from coop_edu.grid.group import Group, relabel
+from coop_edu.grid.methods import find_method, recipe_of
 from coop_edu.grid.results import HALVES, Cell
+from coop_edu.grid.workspace import Workspace
 from coop_edu.scales import SCALES
 
 
-def run_cell(cell: Cell, root: str | Path | None = None, epochs: int | None = None) -> dict:
-    """The line of one cell: {"cell": ..., "figures": {name: percent}, "recipe": ..., "versions": ..., "too few": ...}.
+def run_cells(cells: Sequence[Cell], workspace: Workspace) -> list[dict[str, Any]]:
+    """The lines of cells that differ in their seed only.
 
-    "too few" names the classes that had fewer examples than were asked for, and gave all: {"validation": {"bone": 3}}.
+    {"cell": ..., "figures": {name: percent}, "recipe": ..., "versions": ..., "too few": ...}; the last names classes
+    that had fewer examples than were asked for, and gave all: {"validation": {"bone": 3}}.
     """
-    return run_cells([cell], root, epochs)[0]
+    classes = len(workspace.dataset(cells[0].dataset).classnames)
+    base = -(-classes // 2) if cells[0].protocol == "base-to-new" else classes  # the first half, the larger one
+    group = Group(cells, workspace, base)
+    lines = []
+    for cell, classifier in zip(cells, find_method(cells[0].method).make(group)):
+        figures = _figures(cell, classifier, group)
+        lines.append(
+            {
+                "cell": cell.as_json(),
+                "figures": {name: round(percent, 4) for name, percent in figures.items()},
+                "recipe": as_json(recipe_of(cell, workspace.epochs)),
+                "versions": versions(),
+                "too few": _too_few(group.dataset, cell.shots),
+            }
+        )
+    return lines
 
 
-def run_cells(cells: Sequence[Cell], root: str | Path | None = None, epochs: int | None = None) -> list[dict]:
-    """The lines of cells that differ in their seed only."""
-    dataset = workspace.get_dataset(cells[0].dataset, root)
-    half = _base(len(dataset.classnames)) if cells[0].protocol == "base-to-new" else len(dataset.classnames)
-    classifiers = make_classifiers(cells, dataset, root, half, epochs)
-    return [
-        {
-            "cell": asdict(cell),
-            "figures": {name: round(percent, 4) for name, percent in figures.items()},
-            "recipe": as_json(recipe_of(cell, epochs)),
-            "versions": versions(),
-            "too few": _too_few(dataset, cell.shots),
-        }
-        for cell, classifier in zip(cells, classifiers)
-        for figures in [_figures(cell, classifier, dataset, root, half)]
-    ]
-
-
-def _figures(
-    cell: Cell, classifier: Classifier, dataset: Dataset, root: str | Path | None, half: int
-) -> dict[str, float]:
+def _figures(cell: Cell, classifier: Classifier, group: Group) -> dict[str, float]:
+    dataset, base = group.dataset, group.n_classes
     if cell.protocol == "domains":
-        variants = [workspace.get_dataset(name, root) for name in SCALES[cell.scale].variants]
-        return domain_generalisation(classifier, dataset, variants, cache=workspace.features_folder(), progress=False)
-    test = workspace.get_features(cell, root, "test", relabel(dataset.test, 0, half))
+        variants = [group.workspace.dataset(name) for name in SCALES[cell.scale].variants]
+        return domain_generalisation(classifier, dataset, variants, cache=group.workspace.cache, progress=False)
+    test = group.features("test", relabel(dataset.test, 0, base))
     if cell.protocol == "few-shot":
         figures = {"accuracy": accuracy(classifier, test)}
         for first, name in enumerate(HALVES[: len(test)]):
-            half = replace(test, image_features=test.image_features[first::2], labels=test.labels[first::2])
-            figures[name] = accuracy(classifier, half)
+            part = replace(test, image_features=test.image_features[first::2], labels=test.labels[first::2])
+            figures[name] = accuracy(classifier, part)
         return figures
-    base = accuracy(classifier, test)
-    rest = workspace.get_features(cell, root, "test", relabel(dataset.test, half))
-    new = accuracy(classifier.with_classnames(dataset.classnames[half:]), rest)
-    return {"base": base, "new": new, "H": 2 * base * new / max(base + new, 1e-9)}  # H: harmonic mean
+    rest = group.features("test", relabel(dataset.test, base))
+    old, new = accuracy(classifier, test), accuracy(classifier.with_classnames(dataset.classnames[base:]), rest)
+    return {"base": old, "new": new, "H": 2 * old * new / max(old + new, 1e-9)}  # H: harmonic mean
 
 
 def _too_few(dataset: Dataset, shots: int) -> dict[str, dict[str, int]]:
     parts = {"training": too_few(dataset.train, shots), "validation": too_few(dataset.val, min(shots, 4))}
     return {part: classes for part, classes in parts.items() if classes}
-
-
-def _base(classes: int) -> int:
-    return -(-classes // 2)  # the first half of the classes, the larger one
 
 
 def versions() -> dict[str, str]:
@@ -87,5 +80,5 @@ def versions() -> dict[str, str]:
     return {"coop_edu": __version__, "python": platform.python_version(), **packages}
 
 
-def as_json(recipe: Recipe | None) -> dict | None:
+def as_json(recipe: Recipe | None) -> dict[str, Any] | None:
     return None if recipe is None else json.loads(json.dumps(asdict(recipe)))

@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         "--methods",
         nargs="+",
         default=["zero_shot", "M16_end"],
-        help="zero_shot ensemble_7 ensemble_80 linear_probe M16_end M4_mid M16_end_CSC init_end ...",
+        help="zero_shot ensemble_7 ensemble_80 linear_probe M16_end M4_mid M16_end_CSC init_end KgCoOp_init_end ...",
     )
     run.add_argument("--epochs", type=int, help="instead of the recipe's")
     run.add_argument("--root", help="the folder of the paper's data sets (default: $COOP_EDU_DATA)")
@@ -59,8 +59,9 @@ def parser() -> argparse.ArgumentParser:
 
 def run(chosen: argparse.Namespace) -> int:
     """Run the grid, print how many cells there are and the table."""
+    from coop_edu.grid.frame import as_frame
     from coop_edu.grid.report import table
-    from coop_edu.grid.results import read_results
+    from coop_edu.grid.results import read_lines
     from coop_edu.grid.run import make_grid, run_grid
 
     cells = make_grid(
@@ -72,32 +73,32 @@ def run(chosen: argparse.Namespace) -> int:
         protocol=chosen.protocol,
         clip=chosen.clip,
     )
-    there = set(read_results(chosen.results))
+    there = set(read_lines(chosen.results))
     print(f"{len(cells)} cells, {sum(cell in there for cell in cells)} of them in {chosen.results} already")
     try:
         run_grid(cells, chosen.results, root=chosen.root, epochs=chosen.epochs, jobs=chosen.jobs)
     except KeyboardInterrupt:
-        finished = len(read_results(chosen.results).keys() & set(cells))
+        finished = len(read_lines(chosen.results).keys() & set(cells))
         print(
             f"stopped: {finished} of {len(cells)} cells are in {chosen.results}; the same command goes on from there",
             file=sys.stderr,
         )
         return INTERRUPTED
-    lines = read_results(chosen.results)
-    print(table({cell: lines[cell] for cell in cells}))
+    lines = read_lines(chosen.results)
+    print(table(as_frame({cell: lines[cell] for cell in cells})))
     return 0
 
 
 def report(chosen: argparse.Namespace) -> int:
     """Print the table of one or more results files; with --figure, draw them too."""
+    from coop_edu.grid.frame import read_results
     from coop_edu.grid.report import figure, table
-    from coop_edu.grid.results import read_results
 
     for file in chosen.results:
         if not file.is_file():
             raise FileNotFoundError(f"no results file {file}: python -m coop_edu run --results {file} makes one")
     results = read_results(*chosen.results)
-    if not results:
+    if results.empty:
         raise ValueError(f"no finished cell in {', '.join(map(str, chosen.results))}")
     print(table(results))
     if chosen.figure:

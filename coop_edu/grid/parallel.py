@@ -15,7 +15,8 @@ from typing import TypeVar
 import torch
 from threadpoolctl import threadpool_limits
 
-Job, Result = TypeVar("Job"), TypeVar("Result")
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 
 def side_by_side(function: Callable[[Job], Result], jobs: Iterable[Job]) -> list[Result]:

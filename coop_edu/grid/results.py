@@ -2,8 +2,8 @@
 
 A line is added at the end and on the disk before the next cell is waited for; a line that a crash has cut is the last
 one, the beginning of one record, and is left out when the file is read.  Nothing else is left out: a file with anything
-that is not understood is refused, because writing it anew would lose it.  Several processes may write one file: each locks
-it, and reads again what is there.
+that is not understood is refused, because writing it anew would lose it.  Several processes may write one file: each
+locks it, and reads again what is there.
 
 Leaves out: what a cell does (run.py), tables and curves (report.py).
 """
@@ -54,9 +54,22 @@ class Cell:
     shots: int = 0
     seed: int = 0
 
+    def as_json(self) -> dict[str, Any]:
+        """The cell as it stands in a results file, where the method is called "variant"."""
+        return {"variant" if name == "method" else name: value for name, value in vars(self).items()}
 
-def read_results(*results: str | Path) -> dict[Cell, dict]:
-    """{cell: its line}, of one file or several.  A last line that a crash has cut is left out; its cell can be run again.
+    @classmethod
+    def from_json(cls, facts: Any) -> Cell:
+        """The cell of a line.  Raises ValueError for what is none."""
+        if isinstance(facts, dict):
+            ours = {"variant": "method", "method": "'method'"}  # which is the name of no entry
+            facts = {ours.get(name, name): value for name, value in facts.items()}
+        return record(cls, facts, "its cell")
+
+
+def read_lines(*results: str | Path) -> dict[Cell, dict]:
+    """{cell: its line}, of one file or several.  A last line that a crash has cut is left out; its cell can be run
+    again.
 
     Keys that are not known here are kept.
     Raises ValueError, and leaves the file alone, for any other line that is not one result, and where two lines of one
@@ -66,15 +79,15 @@ def read_results(*results: str | Path) -> dict[Cell, dict]:
     origin: dict[Cell, tuple[Path, int]] = {}
     for path in map(user_path, results):
         for number, line in _lines(path):
-            cell = Cell(**line["cell"])
+            cell = Cell.from_json(line["cell"])
             known = found.setdefault(cell, line)
             first, first_number = origin.setdefault(cell, (path, number))
             parts = known.keys() | line.keys() if first == path else ("figures", "recipe")
             differ = sorted(part for part in parts if known.get(part) != line.get(part))
             if differ:
                 raise ValueError(
-                    f"line {first_number} of {first} and line {number} of {path} are of one cell, {cell}, and differ in "
-                    f"{', '.join(differ)}: which counts? Go on with a copy that has one of the two."
+                    f"line {first_number} of {first} and line {number} of {path} are of one cell, {cell}, and differ "
+                    f"in {', '.join(differ)}: which counts? Go on with a copy that has one of the two."
                 )
     return found
 
@@ -110,7 +123,7 @@ def _result(text: bytes) -> dict:
     missing = [part for part in PARTS if part not in line]
     if missing:
         raise ValueError(f"it has no {', '.join(map(repr, missing))}")
-    cell = record(Cell, line["cell"], "its cell")
+    cell = Cell.from_json(line["cell"])
     for part, kind in PARTS.items():
         if not fits(line[part], kind):
             raise ValueError(f"{part!r} has values of another type than is expected: {line[part]!r:.80}")
@@ -151,11 +164,11 @@ def add(results: str | Path, lines: Mapping[Cell, dict]) -> dict[Cell, dict]:
     """Append the lines of cells that the file does not have yet; returns all that the file then has.
 
     Several processes may add to one file: each waits for the others, and looks again at what is there.
-    Raises ValueError as `read_results` does, and for a cell that is there with another recipe; OSError as
+    Raises ValueError as `read_lines` does, and for a cell that is there with another recipe; OSError as
     `check_replaceable` does.
     """
     with _locked(results) as path:
-        found = read_results(path)
+        found = read_lines(path)
         new = _missing(found, lines, path)
         if path.is_file() and path.read_bytes()[-1:] not in (b"", b"\n"):
             _write(path, found)  # else the new line would be joined to one that a crash has cut
@@ -170,7 +183,7 @@ def settle(results: str | Path, lines: Mapping[Cell, dict] | None = None) -> dic
     Returns them.  Raises as `add` does.
     """
     with _locked(results) as path:
-        found = read_results(path)
+        found = read_lines(path)
         found |= _missing(found, lines or {}, path)
         _write(path, found)
     return found

@@ -18,7 +18,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -27,12 +27,14 @@ from tqdm.auto import tqdm
 
 from coop_edu.files import check_replaceable
 from coop_edu.grid.cells import as_json, run_cells
-from coop_edu.grid.methods import LEARNED, WITHOUT_TRAINING, recipe_of
+from coop_edu.grid.methods import find_method, recipe_of
 from coop_edu.grid.parallel import as_finished
-from coop_edu.grid.results import Cell, add, append, read_results, settle
+from coop_edu.grid.results import Cell, add, append, read_lines, settle
+from coop_edu.grid.workspace import Workspace
 from coop_edu.records import whole_number
 from coop_edu.scales import SCALES
 
+Outcome = tuple[list[Cell], list[dict] | Exception, float]  # a group, its lines or what went wrong, seconds
 PROTOCOLS = ("few-shot", "domains", "base-to-new")
 
 
@@ -66,23 +68,19 @@ def make_grid(
     if not (shots and seeds and methods) or (datasets is not None and not len(datasets)):
         raise ValueError("expected at least one of each of datasets, shots, seeds and methods")
     dial = SCALES[scale]
-    for method in methods:
-        learned = LEARNED.fullmatch(method)
-        if not learned and method not in (*WITHOUT_TRAINING, "linear_probe"):
-            raise ValueError(
-                f"unknown method {method!r}: expected {', '.join(WITHOUT_TRAINING)}, linear_probe, or a prompt such "
-                "as M16_end, M4_mid, M16_end_CSC, init_end"
-            )
-        if protocol == "base-to-new" and (method == "linear_probe" or (learned and learned[4])):
-            raise ValueError(f"{method!r} cannot be tested on new classes: it has no weights, or no context, for them")
+    found = [find_method(name) for name in methods]
+    stuck = [method.name for method in found if not method.new_classes]
+    if protocol == "base-to-new" and stuck:
+        raise ValueError(f"{stuck[0]!r} cannot be tested on new classes: it has no weights, or no context, for them")
     tasks = datasets or ([dial.source] if protocol == "domains" else dial.tasks)
     if protocol == "domains" and list(tasks) != [dial.source]:
         raise ValueError(f"the variants are those of {dial.source}: protocol 'domains' has no other data set")
+    samples = [(k, seed) for k in shots for seed in seeds]
     return sorted(
-        Cell(scale, clip or dial.clip, protocol, task, method, k, seed)
+        Cell(scale, clip or dial.clip, protocol, task, method.name, k, seed)
         for task in tasks
-        for method in methods
-        for k, seed in ([(0, 0)] if method in WITHOUT_TRAINING else [(k, seed) for k in shots for seed in seeds])
+        for method in found
+        for k, seed in (samples if method.learned else [(0, 0)])
     )
 
 
@@ -106,7 +104,7 @@ def run_grid(
     them.
     """
     cells, results = list(dict.fromkeys(cells)), Path(results)
-    done = read_results(results)
+    done = read_lines(results)
     for cell in cells:
         recipe = as_json(recipe_of(cell, epochs))
         if cell in done and done[cell]["recipe"] != recipe:
@@ -122,14 +120,14 @@ def run_grid(
     todo = [group for group in _groups(cells) if not done.keys() >= set(group)]
     failed = []
     with tqdm(total=sum(map(len, todo)), desc="cells", disable=not progress) as bar:
-        for group, lines, seconds in _run_all(todo, root, epochs, jobs):
+        for group, lines, seconds in _run_all(todo, Workspace(root, epochs=epochs), jobs):
             if isinstance(lines, Exception):
                 failed.append(f"{', '.join(map(str, group))} failed ({type(lines).__name__}): {lines}")
                 continue
             new = {cell: line for cell, line in zip(group, lines) if cell not in done}
             done |= add(results, new)
             for cell in new:
-                append(times, {"cell": asdict(cell), "seconds": round(seconds / len(group), 3)})
+                append(times, {"cell": cell.as_json(), "seconds": round(seconds / len(group), 3)})
             bar.update(len(group))
     done = settle(results, done)
     if failed:
@@ -155,21 +153,19 @@ def _warn_of_too_few(lines: Iterable[dict]) -> None:
 
 
 def _groups(cells: Iterable[Cell]) -> list[list[Cell]]:
-    """Cells that differ in their seed only; those with most to learn first, so that no core is left with one at the end."""
+    """Cells that differ in their seed only; those with most to learn first, so that no core is left with one."""
     groups = groupby(sorted(cells), key=lambda cell: replace(cell, seed=0))
     return sorted((list(group) for _, group in groups), key=lambda group: -group[0].shots)
 
 
-def _run_all(
-    groups: list[list[Cell]], root: str | Path | None, epochs: int | None, jobs: int | None
-) -> Iterator[tuple[list[Cell], list[dict] | Exception, float]]:
+def _run_all(groups: list[list[Cell]], workspace: Workspace, jobs: int | None) -> Iterator[Outcome]:
     """Each group with its lines and seconds, as they are finished: on the cores of this process, or in several."""
     if jobs == 1:
-        yield from as_finished(lambda group: _timed(group, root, epochs), groups)
+        yield from as_finished(lambda group: _timed(group, workspace), groups)
         return
     from joblib import Parallel, delayed, effective_n_jobs
 
-    work = [delayed(_in_worker)(group, root, epochs, os.getpid()) for group in groups]
+    work = [delayed(_in_worker)(group, workspace.root, workspace.epochs, os.getpid()) for group in groups]
     try:
         pool = Parallel(n_jobs=jobs, return_as="generator_unordered")
     except ValueError:  # this backend does not hand out results one by one: in rounds, then
@@ -180,11 +176,14 @@ def _run_all(
         yield from pool(work)
 
 
-def _in_worker(
-    group: list[Cell], root: str | Path | None, epochs: int | None, parent: int
-) -> tuple[list[Cell], list[dict] | Exception, float]:
+def _in_worker(group: list[Cell], root: str | Path | None, epochs: int | None, parent: int) -> Outcome:
     _end_with(parent)
-    return _timed(group, root, epochs)
+    return _timed(group, _workspace_of_worker(root, epochs))
+
+
+@cache
+def _workspace_of_worker(root: str | Path | None, epochs: int | None) -> Workspace:
+    return Workspace(root, epochs=epochs)
 
 
 @cache
@@ -201,13 +200,11 @@ def _end_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _timed(
-    group: list[Cell], root: str | Path | None, epochs: int | None
-) -> tuple[list[Cell], list[dict] | Exception, float]:
-    """The group, its lines or what went wrong, and how long it took."""
+def _timed(group: list[Cell], workspace: Workspace) -> Outcome:
     start = time.perf_counter()
+    lines: list[dict] | Exception
     try:
-        lines = run_cells(group, root, epochs)
+        lines = run_cells(group, workspace)
     except Exception as error:
         lines = error
     return group, lines, time.perf_counter() - start

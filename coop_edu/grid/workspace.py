@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from coop_edu.clip.models import Clip, load_clip
@@ -21,42 +21,37 @@ from coop_edu.grid.results import Cell
 
 WHOLE = 20_000  # of a list of training images up to this long, all are encoded once; of a longer one, what is drawn
 
-_loading = threading.RLock()  # of two threads that need the same, the second waits for what the first loads
 
+class Workspace:
+    """root: where the paper's data sets are; cache: a folder for features; epochs: instead of the recipes'."""
 
-def get_clip(name: str) -> Clip:
-    with _loading:
-        return _load_clip(name)
+    def __init__(
+        self, root: str | Path | None = None, *, cache: str | Path | None = None, epochs: int | None = None
+    ) -> None:
+        self.root, self.epochs = root, epochs
+        self.cache = Path(cache) if cache else cache_folder() / "features"
+        self._loading = (
+            threading.RLock()
+        )  # of two threads that need the same, the second waits for what the first loads
+        self._load_clip = lru_cache(maxsize=1)(load_clip)
+        self._load_dataset = lru_cache(maxsize=16)(partial(load_dataset, root=root))
+        self._bank = lru_cache(maxsize=48)(self._encode)
 
+    def clip(self, name: str) -> Clip:
+        with self._loading:
+            return self._load_clip(name)
 
-def get_dataset(name: str, root: str | Path | None) -> Dataset:
-    with _loading:
-        return _load_dataset(name, root)
+    def dataset(self, name: str) -> Dataset:
+        with self._loading:
+            return self._load_dataset(name)
 
+    def features(self, cell: Cell, part: str, examples: Sequence[Example]) -> Features:
+        """Features of some plain images of a data set's train, val or test list, with their labels of here."""
+        if len(self.dataset(cell.dataset).splits[part]) > WHOLE and part != "test":
+            return extract_features(self.clip(cell.clip), examples, progress=False)
+        with self._loading:
+            return self._bank(cell.clip, cell.dataset, part)(examples)
 
-def get_features(cell: Cell, root: str | Path | None, part: str, examples: Sequence[Example]) -> Features:
-    """Features of some plain images of a data set's train, val or test list, with the labels that they have here."""
-    if len(getattr(get_dataset(cell.dataset, root), part)) > WHOLE and part != "test":
-        return extract_features(get_clip(cell.clip), examples, progress=False)
-    with _loading:
-        return _bank(cell.clip, cell.dataset, root, part)(examples)
-
-
-@lru_cache(maxsize=1)
-def _load_clip(name: str) -> Clip:
-    return load_clip(name)
-
-
-@lru_cache(maxsize=16)
-def _load_dataset(name: str, root: str | Path | None) -> Dataset:
-    return load_dataset(name, root)
-
-
-@lru_cache(maxsize=48)
-def _bank(clip: str, dataset: str, root: str | Path | None, part: str) -> FeatureBank:
-    examples = getattr(get_dataset(dataset, root), part)
-    return FeatureBank(get_clip(clip), examples, cache=features_folder(), progress=False)
-
-
-def features_folder() -> Path:
-    return cache_folder() / "features"
+    def _encode(self, clip: str, dataset: str, part: str) -> FeatureBank:
+        examples = self.dataset(dataset).splits[part]
+        return FeatureBank(self.clip(clip), examples, cache=self.cache, progress=False)

@@ -4,8 +4,8 @@ A function takes plain numbers (or what the package returns) and gives a matplot
 the last expression of a cell it is shown once (anywhere else: `display(figure)`), and a long notebook keeps no open
 figures. `message` is the sentence that reads the figure; it is drawn under it, and so travels with it.
 
-curves draws accuracies and trainings, diagrams how prompts are built, predictions images and what CLIP makes of them; style is what all
-of them share.
+curves draws accuracies and trainings, diagrams how prompts are built, predictions what CLIP makes of images; style is
+what all of them share.
 
 Leaves out: the numbers (evaluate/, coop/trainer.py), what moves (teaching/widgets.py).
 """

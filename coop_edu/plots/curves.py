@@ -72,7 +72,7 @@ def accuracy_panels(
 
 
 def training_curve(history: Any, *, title: str = "", unit: str = "epoch", message: str = "") -> Figure:
-    """Loss, training accuracy and learning rate, epoch by epoch. `history`: a History, or a list of losses, one a unit."""
+    """Loss, training accuracy and learning rate, epoch by epoch. `history`: a History, or losses, one per unit."""
     some(getattr(history, "loss", history), unit)
     panels = [("loss", "cross entropy", getattr(history, "loss", history), VERMILION)]
     for field, label, colour in (("accuracy", "training accuracy, %", BLUE), ("lr", "learning rate", GREEN)):

@@ -1,6 +1,7 @@
 """Diagrams that explain: the layout of a prompt, the path of a learned context, the map of the notebooks.
 
-Leaves out: how a prompt is really assembled (coop/prompt_learner.py) and what the encoder skips (clip/prompt_encoder.py).
+Leaves out: how a prompt is really assembled (coop/prompt_learner.py) and what the encoder skips
+(clip/prompt_encoder.py).
 """
 
 from __future__ import annotations
@@ -52,9 +53,10 @@ def prompt_layout(
 ) -> Figure:
     """What stands at each position of a prompt, and how often the text encoder has to compute it (Eqs. 2-4).
 
-    One row per class: SOS, the context v1..vM, the words of the name, the full stop, EOT, padding. Learned vectors have a
-    thick frame. While everything up to a position is the same it is computed once for all classes, and drawn as one box
-    across them; from there on once per class; and never after EOT, because nothing behind it can change the feature.
+    One row per class: SOS, the context v1..vM, the words of the name, the full stop, EOT, padding. Learned vectors have
+    a thick frame. While everything up to a position is the same it is computed once for all classes, and drawn as one
+    box across them; from there on once per class; and never after EOT, because nothing behind it can change the
+    feature.
     """
     some(classnames, "class")
     rows = [_positions(name, n_ctx, position, class_specific, row) for row, name in enumerate(classnames)]

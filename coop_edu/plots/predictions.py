@@ -127,8 +127,9 @@ def similarity_matrix(
 ) -> Figure:
     """A heat map of image-caption similarities: (B, C), images down the side, captions along the top.
 
-    After contrastive training the diagonal is the brightest. Several matrices, as {title: matrix}, stand side by side on
-    one colour scale, so that they can be compared. One or two of up to 12 x 12 have their values written in the cells.
+    After contrastive training the diagonal is the brightest. Several matrices, as {title: matrix}, stand side by side
+    on one colour scale, so that they can be compared. One or two of up to 12 x 12 have their values written in the
+    cells.
     """
     given = similarity if isinstance(similarity, Mapping) else {"": similarity}
     matrices = {title: np.asarray(as_array(values), dtype=float) for title, values in given.items()}

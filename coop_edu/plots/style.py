@@ -45,26 +45,27 @@ def caption(figure: Figure, message: str) -> Figure:
     >>> caption(figure, "The loss halves.").message
     'The loss halves.'
     """
-    figure.message = " ".join(message.split())
-    figure._ipython_display_ = lambda: _show(figure)  # IPython asks an object for this name first
+    more: Any = figure  # matplotlib's class knows neither of these two
+    more.message = " ".join(message.split())
+    more._ipython_display_ = lambda: _show(figure, more.message)  # IPython asks an object for this name first
     return figure
 
 
-def _show(figure: Figure) -> None:
+def _show(figure: Figure, message: str) -> None:
     from IPython.display import display
 
     width = round(figure.get_figwidth() * SCREEN)
     data = png(figure, dpi=SCREEN * min(2, ENOUGH / width))
-    described = {"image/png": {"width": width, "alt": figure.message}}
-    text = figure.message or repr(figure)
+    described = {"image/png": {"width": width, "alt": message}}
+    text = message or repr(figure)
     display({"image/png": data, "text/plain": text}, metadata=described, raw=True)
-    if figure.message:
-        plain = re.sub(r"([\\`*_\[\]<>$|~#])", r"\\\1", figure.message)  # a class name is not Markdown
+    if message:
+        plain = re.sub(r"([\\`*_\[\]<>$|~#])", r"\\\1", message)  # a class name is not Markdown
         display({"text/markdown": f"*Figure.* {plain}", "text/plain": f"Figure. {text}"}, raw=True)
 
 
 def png(figure: Figure, dpi: float) -> bytes:
-    """The figure as the bytes of a PNG file, with at most 128 colours: a third of the size, and no difference to see."""
+    """The figure as the bytes of a PNG file, with at most 128 colours: a third of the size, no difference to see."""
     drawn, small = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=dpi)
     Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(small, "png", optimize=True)

@@ -20,11 +20,11 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import normalize
 
-from coop_edu.teaching.verdicts import Verdict, Wrong, answer_of, checker, compare
+from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare
 
 
 @checker
-def check_prompts(solution: Callable) -> Verdict:
+def check_prompts(solution: Callable) -> str:
     """Sentences from a template: `solution(template, classnames) -> list[str]`, one per class, no underscores."""
     template, names = "a drawing of a {}, on white.", ["cat", "hot_air_balloon"]
     given = answer_of(solution, template, list(names))
@@ -51,7 +51,7 @@ def check_prompts(solution: Callable) -> Verdict:
 
 
 @checker
-def check_class_probabilities(solution: Callable) -> Verdict:
+def check_class_probabilities(solution: Callable) -> str:
     """Eq. 1: `solution(image_features (B, E), text_features (K, E), temperature) -> (B, K)`, features not normalised.
 
     >>> from coop_edu.clip.probability import class_probabilities
@@ -85,7 +85,7 @@ def check_class_probabilities(solution: Callable) -> Verdict:
 
 
 @checker
-def check_ensemble(solution: Callable) -> Verdict:
+def check_ensemble(solution: Callable) -> str:
     """Prompt ensembling: `solution(text_features (T, K, E)) -> (K, E)`, T templates, features not normalised."""
     features = _random(3, 3, 4, 6) * torch.tensor([0.3, 1.0, 4.0])[:, None, None]
     unit = normalize(features, dim=-1)
@@ -110,7 +110,7 @@ def check_ensemble(solution: Callable) -> Verdict:
 
 
 @checker
-def check_prompt_assembly(solution: Callable) -> Verdict:
+def check_prompt_assembly(solution: Callable) -> str:
     """Eq. 2: `solution(sos (1, D), ctx (M, D), name (n, D), eot (1, D)) -> (1 + M + n + 1, D)`."""
     pieces = {"SOS": (1, 9.0), "the context": (3, 1.0), "the name": (2, 5.0), "EOT": (1, 7.0)}
     sos, ctx, name, eot = (start + torch.arange(4.0 * n).reshape(n, 4) / 100 for n, start in pieces.values())
@@ -135,7 +135,7 @@ def check_prompt_assembly(solution: Callable) -> Verdict:
 
 
 @checker
-def check_sampler(solution: Callable) -> Verdict:
+def check_sampler(solution: Callable) -> str:
     """The k-shot sampler: `solution(labels: list[int], k, seed) -> list[int]`, positions in `labels`, k of each class.
 
     A class with fewer than k images gives all of them. The order is free.
@@ -174,7 +174,7 @@ def check_sampler(solution: Callable) -> Verdict:
 
 
 @checker
-def check_learning_rate(solution: Callable) -> Verdict:
+def check_learning_rate(solution: Callable) -> str:
     """The schedule of the paper's Section 4.1: `solution(epoch, epochs) -> learning rate`, epochs counted from 0.
 
     1e-5 in epoch 0, then a cosine that starts at 0.002 in epoch 1: 0.002 (1 + cos(pi (epoch - 1) / epochs)) / 2.
@@ -210,8 +210,8 @@ def check_learning_rate(solution: Callable) -> Verdict:
 
 
 @checker
-def check_training_steps(solution: Callable) -> Verdict:
-    """Steps of a whole training: `solution(n_classes, shots, epochs, batch_size) -> int` (the authors' drop_last rule)."""
+def check_training_steps(solution: Callable) -> str:
+    """Steps of a training: `solution(n_classes, shots, epochs, batch_size) -> int` (the authors' drop_last rule)."""
     classes, shots, epochs, batch = case = 37, 15, 200, 32  # 555 images: 17 full batches and a part
     given = answer_of(solution, *case)
     mistakes = {
@@ -238,7 +238,7 @@ def check_training_steps(solution: Callable) -> Verdict:
 
 
 @checker
-def check_parameter_count(solution: Callable) -> Verdict:
+def check_parameter_count(solution: Callable) -> str:
     """Learned numbers of a class-specific context: `solution(n_classes, n_ctx, width) -> int` (Section 3.2)."""
     n_classes, n_ctx, width = 100, 16, 512
     given = answer_of(solution, n_classes, n_ctx, width)
@@ -260,7 +260,7 @@ def check_parameter_count(solution: Callable) -> Verdict:
 
 
 @checker
-def check_subset_accuracy(solution: Callable) -> Verdict:
+def check_subset_accuracy(solution: Callable) -> str:
     """Scoring a variant that has only some classes: `solution(logits (B, K), labels (B,), classes) -> percent`.
 
     `classes` lists the variant's classes as columns of `logits`; `labels` count within that list (label 0 is
@@ -299,7 +299,7 @@ def check_subset_accuracy(solution: Callable) -> Verdict:
 
 
 @checker
-def check_average(solution: Callable) -> Verdict:
+def check_average(solution: Callable) -> str:
     """The average panel: `solution({task: [percent of each seed]}) -> (mean, standard deviation over seeds)`."""
     accuracies = {"food": [50.0, 56.0, 62.0], "arrows": [30.0, 33.0, 21.0], "places": [70.0, 72.0, 77.0]}
     table = torch.tensor(list(accuracies.values()))  # (tasks, seeds)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -19,27 +18,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from coop_edu import files
 from coop_edu.files import cache_folder, sha256
 
-REQUIREMENTS = {  # package on the index: (module it brings, oldest version), as in pyproject.toml
-    "torch": ("torch", "2.4"),
-    "torchvision": ("torchvision", "0.19"),
-    "open_clip_torch": ("open_clip", "3.3"),
-    "matplotlib": ("matplotlib", "3.8"),
-    "ipywidgets": ("ipywidgets", "8.1"),
-    "jupyter": ("jupyter", "1.1"),
-    "nbclient": ("nbclient", "0.10.4"),
-    "tqdm": ("tqdm", "4.66"),
-    "pillow": ("PIL", "10.1"),
-    "numpy": ("numpy", "1.26"),
-    "pandas": ("pandas", "2.1"),
-    "safetensors": ("safetensors", "0.4.3"),
-    "scikit-learn": ("sklearn", "1.5"),
-    "threadpoolctl": ("threadpoolctl", "3.1"),
-    "filelock": ("filelock", "3.12"),
-}
-ASSETS = Path(__file__).parents[1] / "assets"
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+MODULES = {
+    "open_clip_torch": "open_clip",
+    "pillow": "PIL",
+    "scikit-learn": "sklearn",
+}  # others are called as packages
 OLDEST_PYTHON = (3, 10)
 SPACE_NEEDED = 200  # MB, for the unpacked drawings and cached features
 
@@ -83,8 +74,7 @@ def check_environment() -> Report:
     [FAIL] cache folder: read-only
            -> set COOP_EDU_CACHE to a folder of yours
     """
-    packages = tuple(_check_package(name, *need) for name, need in REQUIREMENTS.items())
-    return Report((_check_python(), *packages, _check_device(), _check_cache_folder(), *_check_assets()))
+    return Report((_check_python(), *_check_packages(), _check_device(), _check_cache_folder(), *_check_assets()))
 
 
 def _check_python() -> Check:
@@ -93,17 +83,35 @@ def _check_python() -> Check:
     return Check("Python", sys.version_info >= OLDEST_PYTHON, sys.version.split()[0], remedy)
 
 
-def _check_package(package: str, module: str, oldest: str) -> Check:
-    install = f'{Path(sys.executable).name} -m pip install "{package}>={oldest}"'
+def _check_packages() -> Iterator[Check]:
+    """All that coop_edu requires, as its installation records it."""
+    try:
+        from packaging.requirements import Requirement
+
+        required = [Requirement(line) for line in metadata.requires("coop_edu") or []]
+    except (ImportError, metadata.PackageNotFoundError) as error:
+        yield Check("coop_edu", False, f"what it requires cannot be read ({error})", _install("coop_edu packaging"))
+        return
+    for requirement in required:
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            yield _check_package(requirement)
+
+
+def _check_package(requirement: Requirement) -> Check:
+    package, install = requirement.name, _install(f'"{requirement.name}{requirement.specifier}"')
     try:
         version = metadata.version(package)
-        import_module(module)
+        import_module(MODULES.get(package, package))
     except metadata.PackageNotFoundError:
         return Check(package, False, "not installed", install)
     except Exception as error:  # a broken installation can fail in any way
         found = f"installed, but it does not import ({type(error).__name__}: {error})"
         return Check(package, False, found, f"{install} --force-reinstall")
-    return Check(package, _numbers(version) >= _numbers(oldest), version, install)
+    return Check(package, requirement.specifier.contains(version, prereleases=True), version, install)
+
+
+def _install(what: str) -> str:
+    return f"{Path(sys.executable).name} -m pip install {what}"
 
 
 def _check_device() -> Check:
@@ -128,7 +136,7 @@ def _check_cache_folder() -> Check:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"x")
         free = shutil.disk_usage(folder).free // 1_000_000
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         return Check("cache folder", False, f"not writable ({error})", remedy)
     if free < SPACE_NEEDED:
         return Check("cache folder", False, f"{folder} has {free} MB free, {SPACE_NEEDED} are needed", remedy)
@@ -137,7 +145,7 @@ def _check_cache_folder() -> Check:
 
 def _check_assets() -> Iterator[Check]:
     remedy = "install coop_edu again, or in a clone: git status, then git restore what is not a change of yours"
-    folder = ASSETS
+    folder = files.ASSETS
     try:
         expected = json.loads((folder / "checksums.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -154,11 +162,6 @@ def _check_assets() -> Iterator[Check]:
         else:
             wrong = f"{math.ceil(kilobytes):,} KB, and not what was shipped (the checksum differs)"
             yield Check(f"assets/{name}", False, wrong, remedy)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """`2.14.1+cpu` becomes (2, 14, 1), enough to compare releases."""
-    return tuple(int(number) for number in re.findall(r"\d+", version.split("+")[0])[:3])
 
 
 def _short(path: Path) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ class Wrong(Exception):
 def checker(check: Callable[[Callable], str]) -> Callable[[Callable], Verdict]:
     """Turn a function that raises Wrong, or returns praise, into a checker that gives a Verdict."""
 
+    @wraps(check)
     def checked(solution: Callable) -> Verdict:
         try:
             verdict = Verdict(RIGHT, check(solution))
@@ -47,12 +49,6 @@ def checker(check: Callable[[Callable], str]) -> Callable[[Callable], Verdict]:
             raise AssertionError(repr(verdict))
         return verdict
 
-    checked.__name__, checked.__qualname__, checked.__doc__ = (
-        check.__name__,
-        check.__qualname__,
-        check.__doc__,
-    )
-    checked.__module__ = check.__module__
     return checked
 
 

@@ -1,0 +1,45 @@
+"""What a learned prompt looks like: how long the context is, whose it is, where the class name stands, how it starts.
+
+The paper's Section 3.2: Eq. 2 has the name at the end, Eq. 4 in the middle.
+
+Leaves out: the token vectors of such a prompt (prompt_tokens.py), the numbers that it starts with (context.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+# Of M context vectors, how many stand before the class name; of an odd M the longer part stands after.
+POSITIONS = {"end": lambda M: M, "middle": lambda M: M // 2, "front": lambda M: 0}
+
+
+@dataclass(frozen=True)
+class PromptConfig:
+    """The options of a learned prompt.
+
+    n_ctx: the context length M; class_specific: one context for each class; position: of the class name; init: words to
+    start from, such as "a photo of a", whose number of BPE tokens then is M, or None for random vectors N(0, 0.02^2)
+    drawn with `seed`.  Raises ValueError for an unknown position.
+
+    >>> PromptConfig(n_ctx=5, position="middle").before_and_after()
+    (2, 3)
+    """
+
+    n_ctx: int = 16
+    class_specific: bool = False
+    position: str = "end"
+    init: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.position not in tuple(POSITIONS):
+            raise ValueError(f"unknown position {self.position!r} of the class name: choose one of {tuple(POSITIONS)}")
+
+    def before_and_after(self) -> tuple[int, int]:
+        """How many context vectors stand before and after the class name."""
+        before = POSITIONS[self.position](self.n_ctx)
+        return before, self.n_ctx - before
+
+    def without_start(self) -> PromptConfig:
+        """What must be the same where a context is taken over: init and seed made only its start."""
+        return replace(self, init=None, seed=0)

@@ -1,0 +1,88 @@
+"""Where each token of a prompt stands, and which row of a table it is: context vectors and class names, laid out.
+
+    end      t = [v_1] ... [v_M] [CLASS] .                               Eq. 2
+    middle   t = [v_1] ... [v_M/2] [CLASS] [v_M/2+1] ... [v_M] .         Eq. 4
+    front    t = [CLASS] [v_1] ... [v_M] .                               in the authors' code only
+
+Leaves out: the vectors themselves (prompt_learner.py), how a text encoder goes over them (clip/prompt_encoder.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from coop_edu.clip.models import Clip
+from coop_edu.clip.templates import clean_classnames
+from coop_edu.coop.prompt_config import PromptConfig
+
+
+def token_layout(clip: Clip, classnames: Sequence[str], config: PromptConfig) -> list[list[int]]:
+    """Each prompt as a list: token numbers, and -1, -2, ..., -M where the context vectors stand.
+
+    Raises ValueError for another tokenizer than CLIP's own, a name without words, and a prompt that does not fit.
+    """
+    tokenizer = clip.tokenizer
+    if not hasattr(tokenizer, "sot_token_id"):
+        raise ValueError(
+            f"learned prompts need CLIP's own BPE tokenizer, and {clip.name!r} has a "
+            f"{type(tokenizer).__name__}: where its words begin and end is not known here"
+        )
+    before, after = config.before_and_after()
+    left = [-1 - m for m in range(before)]
+    right = [-1 - before - m for m in range(after)]
+    layout = []
+    for name in clean_classnames(classnames):
+        length = len(tokenizer.encode(name))
+        # Together with the full stop: "kite (bird of prey)." ends in the token ")."
+        tokens = tokenizer.encode(name + ".")
+        layout.append(
+            [
+                tokenizer.sot_token_id,
+                *left,
+                *tokens[:length],
+                *right,
+                *tokens[length:],
+                tokenizer.eot_token_id,
+            ]
+        )
+    _check_fit(layout, clip, classnames, config.n_ctx)
+    return layout
+
+
+def _check_fit(layout: list[list[int]], clip: Clip, classnames: Sequence[str], n_ctx: int) -> None:
+    positions = clip.tokenizer.context_length
+    longest = max(range(len(layout)), key=lambda k: len(layout[k]))
+    over = len(layout[longest]) - positions
+    if over > 0:
+        raise ValueError(
+            f"the prompt of class {classnames[longest]!r} needs {len(layout[longest])} positions and the text "
+            f"encoder of {clip.name!r} has {positions}: use n_ctx={n_ctx - over} or less "
+            f"(now {n_ctx}), or a shorter name"
+            if n_ctx > over
+            else f"the name of class {classnames[longest]!r} alone is too long for the "
+            f"{positions} positions of {clip.name!r}: shorten it"
+        )
+
+
+def words_of(layout: list[list[int]]) -> Int[Tensor, " W"]:
+    """The token numbers that occur in the prompts, sorted; 0, which stands after the EOT, among them."""
+    return torch.tensor(sorted({0} | {token for prompt in layout for token in prompt if token >= 0}))
+
+
+def slots_of(
+    layout: list[list[int]], words: Int[Tensor, " W"], config: PromptConfig, positions: int
+) -> tuple[Int[Tensor, "K L"], Int[Tensor, " K"]]:
+    """Each prompt as rows of the table [context vectors; words], and its length up to the EOT."""
+    contexts = len(layout) if config.class_specific else 1
+    first_word = contexts * config.n_ctx
+    row_of = {token: first_word + row for row, token in enumerate(words.tolist())}
+    # After the EOT stands token 0, as in CLIP's own texts.
+    slots = torch.full((len(layout), positions), row_of[0])
+    for k, prompt in enumerate(layout):
+        own = config.n_ctx * k if config.class_specific else 0
+        slots[k, : len(prompt)] = torch.tensor([row_of[t] if t >= 0 else own - 1 - t for t in prompt])
+    return slots, torch.tensor([len(prompt) for prompt in layout])

@@ -1,0 +1,60 @@
+"""Cells that differ in their seed only, with what their method learns from.
+
+Leaves out: how a method learns (methods.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from coop_edu.clip.models import Clip
+from coop_edu.data.dataset import Dataset, Example
+from coop_edu.data.features import Features
+from coop_edu.data.few_shot import draw_train_val
+from coop_edu.grid.results import Cell
+from coop_edu.grid.workspace import Workspace
+from coop_edu.scales import SCALES, Scale
+
+
+@dataclass(frozen=True)
+class Group:
+    """n_classes: the first classes of the data set, which are all of them unless the rest is to be new."""
+
+    cells: Sequence[Cell]
+    workspace: Workspace
+    n_classes: int
+
+    @property
+    def dataset(self) -> Dataset:
+        return self.workspace.dataset(self.cells[0].dataset)
+
+    @property
+    def clip(self) -> Clip:
+        return self.workspace.clip(self.cells[0].clip)
+
+    @property
+    def scale(self) -> Scale:
+        return SCALES[self.cells[0].scale]
+
+    @property
+    def classnames(self) -> tuple[str, ...]:
+        return self.dataset.classnames[: self.n_classes]
+
+    def drawn(self) -> list[tuple[list[Example], list[Example]]]:
+        """For each cell, its training and its validation examples."""
+        both = [draw_train_val(self.dataset, cell.shots, cell.seed) for cell in self.cells]
+        return [(relabel(train, 0, self.n_classes), relabel(val, 0, self.n_classes)) for train, val in both]
+
+    def features(self, part: str, examples: Sequence[Example]) -> Features:
+        """Of some images of the data set's train, val or test list."""
+        return self.workspace.features(self.cells[0], part, examples)
+
+
+def relabel(examples: Iterable[Example], first: int, end: int | None = None) -> list[Example]:
+    """The examples of the classes first, ..., end - 1, with labels from 0: half of a data set for base-to-new."""
+    return [
+        replace(example, label=example.label - first)
+        for example in examples
+        if example.label >= first and (end is None or example.label < end)
+    ]

@@ -1,0 +1,93 @@
+"""Every command and every block of code in README and CONTRIBUTING does what it says.
+
+What needs a network, a browser or hours is not run: of `make` it is checked that the target is there, of pip, conda and
+jupyter that the files and extras they name are.  Everything else is run as it stands; a grid is made smaller by options
+added at its end, and the paper's recipe, which takes an hour on a laptop, has one epoch.
+"""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+import coop_edu
+from coop_edu import __main__
+from coop_edu.coop.recipe import Recipe
+from coop_edu.coop.trainer import Trainer
+
+from test_repository import PROJECT, ROOT, read
+
+DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+COMMANDS = r"(?:make|python|pip|%pip|conda|jupyter|pre-commit|\.ci/run)\b"
+SMALLER = [["--datasets", name, "--shots", "1", "--seeds", "1", "--epochs", "1"] for name in ("IconFood", "Caltech101")]
+
+
+def blocks(kind):
+    return [text for name in DOCUMENTS for text in re.findall(rf"(?ms)^```{kind}\n(.*?)^```$", read(name))]
+
+
+def commands():
+    """Lines of the blocks, and what stands between single backticks, each once."""
+    lines = [line.split("#")[0].strip() for block in blocks("bash") for line in block.splitlines()]
+    inline = [found for name in DOCUMENTS for found in re.findall(rf"(?<!`)`({COMMANDS}[^`\n]*)`(?!`)", read(name))]
+    return list(dict.fromkeys(line for line in (*lines, *inline) if line))
+
+
+def test_there_is_something_to_run():
+    assert len(commands()) > 15 and len(blocks("python")) == 1
+    fenced = re.findall(r"(?m)^```(\w+)$", read("README.md") + read("CONTRIBUTING.md"))
+    assert set(fenced) == {"python", "bash"}  # no block of another kind, that nothing here would run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", blocks("python"))
+def test_code(code, tmp_path, monkeypatch, capsys):
+    Image.new("RGB", (70, 60), "white").save(tmp_path / "my_drawing.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Trainer.__init__, "__defaults__", (Recipe(epochs=1),))
+    exec(compile(code, "README.md", "exec"), {})
+    printed = capsys.readouterr().out.splitlines()
+    assert 0 <= float(printed[0]) <= 100 and printed[1].startswith("{'")
+
+
+@pytest.mark.slow
+def test_the_grid_and_its_report(tmp_path, monkeypatch, capsys):
+    """The commands of a grid in their order: the report reads what the run before it wrote."""
+    monkeypatch.chdir(tmp_path)
+    lines = [line for line in commands() if line.startswith("python -m coop_edu ")]
+    assert [line.split()[3] for line in lines] == ["run", "report", "run"]
+    for line in lines:
+        arguments = shlex.split(line)[3:]
+        at_paper_scale = "paper" in arguments
+        small = [] if arguments[0] == "report" else SMALLER[at_paper_scale]
+        status = __main__.main([*arguments, *small])
+        out, err = capsys.readouterr()
+        if at_paper_scale:  # the photographs are not here, and the error says which
+            assert status == 1 and "101_ObjectCategories" in err
+        else:
+            assert status == 0 and "CoOp, M=4" in out, err
+
+
+@pytest.mark.parametrize("command", [line for line in commands() if not line.startswith("python -m coop_edu ")])
+def test_command(command):
+    program, *words = shlex.split(command)
+    if program == "make":
+        done = subprocess.run(["make", "-n", "VENV=.venv-of-nobody", *words], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    elif program == ".ci/run":
+        assert subprocess.run(["bash", "-n", ".ci/run"], cwd=ROOT).returncode == 0
+    elif program == "python":
+        assert subprocess.run([sys.executable, *words], cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0
+    else:
+        assert program in ("pip", "%pip", "conda", "jupyter", "pre-commit")
+        extras = {name for word in words for found in re.findall(r"\[(.*?)\]", word) for name in found.split(",")}
+        assert extras <= set(PROJECT["project"]["optional-dependencies"])
+        files = [word for word in words if word.endswith((".yml", ".ipynb", ".txt"))]
+        assert [file for file in files if not (ROOT / file).is_file()] == []
+
+
+def test_the_wheel_has_the_name_of_this_version():
+    assert re.findall(r"coop_edu-([\d.]+)-py3", read("README.md")) == [coop_edu.__version__]
