@@ -188,3 +188,22 @@ def test_every_wording_has_its_own_bars_and_the_truth_is_marked():
     assert [label.get_text() for label in left.get_yticklabels()] == ["cat (true)", "dog"]
     assert [label.get_text() for label in right.get_yticklabels()] == ["dog", "cat (true)"]
     assert {"“a {}.”", "✓ cat", "✗ dog"} <= {text.strip() for text in texts(figure)}
+
+
+def test_two_towers_has_a_cell_for_each_pair_and_marks_those_that_belong_together():
+    images = [np.full((8, 8, 3), shade, np.uint8) for shade in (0, 100, 200)]
+    figure = plots.two_towers(images, ["a cat", "a dog", "a key"], message="pairs")
+    words = [text.get_text() for text in figure.axes[0].texts]
+    assert sum(r"\cdot" in word for word in words) == 9 and "a dog" in words
+    bold = [patch for patch in figure.axes[0].patches if patch.get_linewidth() == 2]
+    assert len(bold) == 3
+    with pytest.raises(ValueError, match="as many texts as images"):
+        plots.two_towers(images, ["a cat"])
+
+
+def test_gradient_path_marks_the_context_alone():
+    figure = plots.gradient_path("hot air balloon", n_ctx=4)
+    words = [text.get_text() for text in figure.axes[0].texts]
+    assert sum(word.startswith(r"$\mathbf{v}") for word in words) == 4
+    framed = [patch for patch in figure.axes[0].patches if patch.get_linewidth() == 2]
+    assert len(framed) == 4

@@ -4,12 +4,13 @@ A function takes plain numbers (or what the package returns) and gives a matplot
 the last expression of a cell it is shown once (anywhere else: `display(figure)`), and a long notebook keeps no open
 figures. `message` is the sentence that reads the figure; it is drawn under it, and so travels with it.
 
-curves draws accuracies and trainings, diagrams how prompts are built, predictions what CLIP makes of images; style is
-what all of them share.
+architecture draws CLIP and CoOp as a whole, curves accuracies and trainings, diagrams how prompts are built,
+predictions what CLIP makes of images; style is what all of them share.
 
 Leaves out: the numbers (evaluate/, coop/trainer.py), what moves (teaching/widgets.py).
 """
 
+from coop_edu.plots.architecture import gradient_path, two_towers
 from coop_edu.plots.curves import (
     accuracy_curves,
     accuracy_panels,
@@ -40,6 +41,7 @@ __all__ = [
     "context_path",
     "domain_table",
     "gain_bars",
+    "gradient_path",
     "map_of_notebooks",
     "new_figure",
     "positions_to_scale",
@@ -50,4 +52,5 @@ __all__ = [
     "template_bars",
     "text_table",
     "training_curve",
+    "two_towers",
 ]

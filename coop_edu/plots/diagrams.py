@@ -40,6 +40,9 @@ NOTEBOOKS = (  # file, title, the question it answers
     ("06_domain_generalisation", "Domain generalisation", "Does it hold where the images change?"),
     ("07_eleven_tasks", "Eleven tasks", "Does one recipe work for eleven subjects?"),
     ("08_miniature_to_real", "From the miniature to the real thing", "What does the paper's own scale take?"),
+    ("09_ablations", "Ablations", "Which choice is worth how much?"),
+    ("10_what_was_learned", "What did the prompt learn?", "What do the learned numbers do?"),
+    ("11_what_came_after", "What came after", "Does it hold for classes that were never seen?"),
 )
 
 

@@ -80,6 +80,11 @@ def compare(got: Any, right: torch.Tensor, mistakes: Mapping[str, torch.Tensor],
     raise Wrong(f"at {list(place)} it should be {right.flatten()[worst]:.4g} and is {got.flatten()[worst]:.4g}")
 
 
+def relative_difference(a: torch.Tensor, b: torch.Tensor) -> float:
+    """How far a lies from b, as a share of b's length."""
+    return float((a.detach() - b.detach()).norm() / b.detach().norm())
+
+
 def _same(a: torch.Tensor, b: torch.Tensor, relative: float) -> bool:
     return a.shape == b.shape and torch.allclose(a, b, rtol=relative, atol=1e-7)
 

@@ -1,0 +1,129 @@
+"""Two diagrams of the whole: CLIP's two towers, and the gradient's way from the loss back to the context of CoOp.
+
+Leaves out: the parts of a prompt (diagrams.py), and anything that is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+
+from coop_edu.plots.style import BLACK, GREY, ORANGE, SKY, VERMILION, caption, draw_image, new_figure
+
+
+def two_towers(images: Sequence[Any], texts: Sequence[str], *, message: str = "") -> Figure:
+    """CLIP (Radford et al. 2021, Fig. 1): one encoder for images, one for texts, and a matrix of their similarities.
+
+    `images` and `texts` belong together one by one, so that the diagonal of the matrix holds the pairs; three or four
+    are enough.
+    """
+    if len(images) != len(texts):
+        raise ValueError(f"expected as many texts as images, got {len(texts)} and {len(images)}")
+    n = len(images)
+    figure, axis = new_figure(8.6, 3.9)
+    for row, (image, text) in enumerate(zip(images, texts, strict=True)):
+        height = n - 1 - row
+        draw_image(axis.inset_axes((0.1, height + 0.1, 0.8, 0.8), transform=axis.transData), image)
+        axis.text(4.1 + 1.15 * row + 0.5, n + 2.05, text, ha="center", va="bottom", fontsize=9, rotation=18)
+        _arrow(axis, (0.98, height + 0.5), (1.28, height + 0.5))
+        _arrow(axis, (3.0, height + 0.5), (3.3, height + 0.5))
+        axis.text(3.62, height + 0.5, rf"$\mathbf{{f}}_{row + 1}$", ha="center", va="center", fontsize=12)
+        _arrow(axis, (4.6 + 1.15 * row, n + 1.95), (4.6 + 1.15 * row, n + 1.65))
+        _arrow(axis, (4.6 + 1.15 * row, n + 0.78), (4.6 + 1.15 * row, n + 0.52))
+        axis.text(4.6 + 1.15 * row, n + 0.27, rf"$\mathbf{{w}}_{row + 1}$", ha="center", va="center", fontsize=12)
+        for column in range(n):
+            pair = row == column
+            _box(axis, 4.1 + 1.15 * column, height + 0.08, 1.0, 0.84, SKY if pair else "#f2f2f2", bold=pair)
+            product = rf"$\mathbf{{f}}_{row + 1}\!\cdot\mathbf{{w}}_{column + 1}$"
+            axis.text(4.6 + 1.15 * column, height + 0.5, product, ha="center", va="center", fontsize=10)
+    _box(axis, 1.3, 0.1, 1.7, n - 0.2, ORANGE)
+    axis.text(2.15, n / 2, "image\nencoder", ha="center", va="center", fontsize=11)
+    _box(axis, 4.1, n + 0.8, 1.15 * n - 0.15, 0.84, ORANGE)
+    axis.text(4.1 + (1.15 * n - 0.15) / 2, n + 1.22, "text encoder", ha="center", va="center", fontsize=11)
+    axis.set(xlim=(0, 4.3 + 1.15 * n), ylim=(0, n + 3.3))
+    axis.axis("off")
+    return caption(figure, message)
+
+
+def gradient_path(classname: str = "cat", *, n_ctx: int = 3, message: str = "") -> Figure:
+    """CoOp's step: forward along the grey arrows; the gradient back along the red ones, through the frozen encoder."""
+    figure, axis = new_figure(8.6, 2.9)
+    tokens = ["SOS", *(rf"$\mathbf{{v}}_{m + 1}$" for m in range(n_ctx)), classname, ".", "EOT"]
+    for place, token in enumerate(tokens):
+        learned = token.startswith("$")
+        _box(axis, 0.62 * place, 1.5, 0.56, 0.6, "white", bold=learned, edge=VERMILION if learned else GREY)
+        size = 11 if learned else max(6, min(9, round(34 / len(token))))
+        axis.text(0.62 * place + 0.28, 1.8, token, ha="center", va="center", fontsize=size)
+    end = 0.62 * len(tokens)
+    _box(axis, end + 0.35, 1.3, 1.45, 1.0, ORANGE)
+    axis.text(end + 1.07, 1.8, "text encoder\n(frozen)", ha="center", va="center", fontsize=9.5)
+    _box(axis, end + 0.35, 0.0, 1.45, 0.7, ORANGE)
+    axis.text(end + 1.07, 0.35, "image encoder\n(frozen)", ha="center", va="center", fontsize=9)
+    axis.text(end - 0.42, 0.35, "image", ha="center", va="center", fontsize=9.5)
+    for x, y, text in ((end + 2.35, 1.8, r"$\mathbf{w}_i$"), (end + 2.35, 0.35, r"$\mathbf{f}$")):
+        axis.text(x, y, text, ha="center", va="center", fontsize=13)
+    _box(axis, end + 2.9, 0.75, 1.0, 0.7, SKY)
+    axis.text(end + 3.4, 1.1, "$p(y\\mid\\mathbf{x})$", ha="center", va="center", fontsize=10)
+    _box(axis, end + 4.25, 0.75, 0.75, 0.7, SKY)
+    axis.text(end + 4.62, 1.1, "loss", ha="center", va="center", fontsize=10)
+    forward = (
+        ((end, 1.9), (end + 0.33, 1.9)),
+        ((end + 1.82, 1.9), (end + 2.13, 1.9)),
+        ((end - 0.1, 0.35), (end + 0.33, 0.35)),
+        ((end + 1.82, 0.35), (end + 2.15, 0.35)),
+        ((end + 2.5, 0.45), (end + 2.88, 0.85)),
+        ((end + 2.57, 1.75), (end + 2.88, 1.4)),
+        ((end + 3.92, 1.17), (end + 4.23, 1.17)),
+    )
+    backward = (
+        ((end + 4.23, 0.98), (end + 3.92, 0.98)),
+        ((end + 2.82, 1.23), (end + 2.5, 1.58)),
+        ((end + 2.13, 1.65), (end + 1.82, 1.65)),
+        ((end + 0.33, 1.65), (end, 1.65)),
+    )
+    for start, stop in forward:
+        _arrow(axis, start, stop)
+    for start, stop in backward:
+        _arrow(axis, start, stop, VERMILION)
+    middle = 0.62 * (1 + n_ctx / 2)
+    axis.annotate(
+        "", (middle, 1.45), (end + 0.02, 1.52), arrowprops={"arrowstyle": "->", "color": VERMILION, "linewidth": 2,
+                                                     "connectionstyle": "arc3,rad=-0.3"},
+    )  # fmt: skip
+    axis.text(
+        middle,
+        0.72,
+        "the gradient arrives here:\nonly these move",
+        ha="center",
+        va="center",
+        fontsize=9,
+        color=VERMILION,
+    )
+    axis.set(xlim=(-0.1, end + 5.1), ylim=(-0.1, 2.5))
+    axis.axis("off")
+    return caption(figure, message)
+
+
+def _box(
+    axis: Axes, x: float, y: float, width: float, height: float, colour: str, *, bold: bool = False, edge: str = ""
+) -> None:
+    axis.add_patch(
+        FancyBboxPatch(
+            (x, y),
+            width,
+            height,
+            boxstyle="round,pad=0,rounding_size=0.07",
+            facecolor=colour,
+            edgecolor=edge or (BLACK if bold else "#aaaaaa"),
+            linewidth=2.0 if bold else 0.8,
+        )
+    )
+
+
+def _arrow(axis: Axes, start: tuple[float, float], stop: tuple[float, float], colour: str = GREY) -> None:
+    arrow = {"arrowstyle": "->", "color": colour, "linewidth": 2.0 if colour == VERMILION else 1.3}
+    axis.annotate("", stop, start, arrowprops=arrow)

@@ -1,0 +1,47 @@
+"""Exercise checkers: hand one your function, and it answers *not attempted*, *wrong, because ...* or *right*.
+
+A checker calls the function on small inputs made from a fixed seed, compares with the right answer, and, where they
+differ, with the answers of common mistakes, so that it can name the one that was made. tests/test_checks.py holds each
+checker against a zoo of wrong solutions. A function that returns None or raises NotImplementedError was not attempted.
+With the environment variable COOP_EDU_STRICT=1 everything but *right* is an error; the test run solves all exercises
+that way.
+
+Leaves out: how a verdict comes about (verdicts.py), and the solutions. They stand in the notebooks, and the library
+has each of them.
+"""
+
+from coop_edu.teaching.checks.building import check_prompt_learner, check_training_loop
+from coop_edu.teaching.checks.later import check_calibration_error, check_paired_verdict, check_pull
+from coop_edu.teaching.checks.prompts import (
+    check_class_probabilities,
+    check_ensemble,
+    check_prompt_assembly,
+    check_prompts,
+    check_weight_matrix,
+)
+from coop_edu.teaching.checks.results import check_average, check_subset_accuracy
+from coop_edu.teaching.checks.training import (
+    check_learning_rate,
+    check_parameter_count,
+    check_sampler,
+    check_training_steps,
+)
+
+__all__ = [
+    "check_average",
+    "check_calibration_error",
+    "check_class_probabilities",
+    "check_ensemble",
+    "check_learning_rate",
+    "check_paired_verdict",
+    "check_parameter_count",
+    "check_prompt_assembly",
+    "check_prompt_learner",
+    "check_prompts",
+    "check_pull",
+    "check_sampler",
+    "check_subset_accuracy",
+    "check_training_loop",
+    "check_training_steps",
+    "check_weight_matrix",
+]

@@ -1,0 +1,132 @@
+"""Checkers of the exercises of notebooks 09 to 11: a paired verdict, calibration, KgCoOp's pull.
+
+Leaves out: the exercises before them (the files beside this one).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+
+from coop_edu.clip.probability import normalize
+from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare
+
+
+@checker
+def check_paired_verdict(solution: Callable) -> str:
+    """A paired difference: `solution(first, second) -> (mean, standard error, verdict)`, from accuracies by seed."""
+    cases = (
+        ([61.0, 58.0, 63.0, 60.0], [57.0, 53.5, 59.5, 56.0], "first"),
+        ([40.0, 47.0, 52.0], [46.5, 52.5, 59.0], "second"),
+        ([70.0, 75.0, 80.0], [71.0, 73.5, 80.5], "too close to call"),
+    )
+    for first, second, word in cases:
+        given = answer_of(solution, list(first), list(second))
+        if not isinstance(given, tuple | list) or len(given) != 3:
+            raise Wrong(f"three things were expected, mean, standard error and verdict, and it returned {given!r}")
+        differences = [a - b for a, b in zip(first, second, strict=True)]
+        n, mean = len(differences), sum(differences) / len(differences)
+        error = _deviation(differences) / math.sqrt(n)
+        unpaired = math.sqrt(_deviation(first) ** 2 / n + _deviation(second) ** 2 / n)
+        wrong = {
+            "the mean is second minus first; subtract the second": (-mean, error),
+            "the accuracies are not paired: take the difference seed by seed, then its spread": (mean, unpaired),
+            "that is the standard deviation; the error of a mean is smaller by the square root of n": (
+                mean,
+                error * math.sqrt(n),
+            ),
+            "the squares are divided by n; take n - 1": (mean, error * math.sqrt((n - 1) / n)),
+            "that is the variance of the mean; take its square root": (mean, error**2),
+            "the standard deviation is divided by n; divide by its square root": (mean, error / math.sqrt(n)),
+        }
+        compare(list(given[:2]), torch.tensor([mean, error]), {why: torch.tensor(pair) for why, pair in wrong.items()})
+        if given[2] != word:
+            raise Wrong(f"with {mean:+.2f} ± {error:.2f} the verdict should be {word!r}, and it is {given[2]!r}")
+    return "paired, with its error, and no verdict where there is none."
+
+
+@checker
+def check_calibration_error(solution: Callable) -> str:
+    """Calibration: `solution(confidence (N,), right (N,), bins) -> ECE` between 0 and 1."""
+    for bins, count in ((4, 41), (10, 60)):
+        generator = torch.Generator().manual_seed(bins)
+        confidence = torch.rand(count, generator=generator, dtype=torch.double) ** 0.5
+        confidence[:2] = torch.tensor([1.0, 0.5])
+        confidence[(confidence * bins).long() == 1] = 0.9  # a bin stays empty
+        right = torch.rand(count, generator=generator) < 0.6
+        given = answer_of(solution, confidence.clone(), right.clone(), bins)
+        ece = _ece(confidence, right, bins)
+        mistakes = {
+            "a confidence of exactly 1 is lost: it belongs into the last bin": _ece(
+                confidence, right, bins, last=False
+            ),
+            "every bin counts alike; weight each by its share": _ece(confidence, right, bins, weighted=False),
+            "gaps of both signs cancel: make bins, and take each bin's absolute value": _ece(
+                confidence, right, bins, signed=True
+            ),
+            "that is in per cent; give a number between 0 and 1": 100 * ece,
+            "the gaps are summed over the answers; divide by how many there are": count * ece,
+        }
+        answers = {why: torch.tensor([answer]) for why, answer in mistakes.items()}
+        compare(torch.as_tensor(given).reshape(-1), torch.tensor([ece]), answers)
+    return "each bin's gap, weighted by how many answers it holds."
+
+
+@checker
+def check_pull(solution: Callable) -> str:
+    """KgCoOp's term: `solution(learned (K, E), written (K, E)) -> ()`, the mean of 1 - cos, with a gradient."""
+    generator = torch.Generator().manual_seed(0)
+    for K, E in ((4, 6), (3, 5)):
+        learned = (3 * torch.randn(K, E, generator=generator)).requires_grad_()
+        written = 0.5 * torch.randn(K, E, generator=generator)
+        given = answer_of(solution, learned, written)
+        f, w = normalize(learned.detach()), normalize(written)
+        cosine = (f * w).sum(dim=-1)
+        if isinstance(given, torch.Tensor) and given.shape == (K,):
+            raise Wrong("there is a number for each class; take their mean")
+        compare(
+            torch.as_tensor(given).reshape(-1),
+            (1 - cosine.mean()).reshape(1),
+            {
+                "the features are not normalised": (1 - (learned.detach() * written).sum(dim=-1).mean()).reshape(1),
+                "the learned features are not normalised": (1 - (learned.detach() * w).sum(dim=-1).mean()).reshape(1),
+                "the hand-written features are not normalised": (1 - (f * written).sum(dim=-1).mean()).reshape(1),
+                "that is the cosine; the pull is one minus it": cosine.mean().reshape(1),
+                "the classes are summed; take their mean": (1 - cosine).sum().reshape(1),
+                "every class is compared with every other, not with its own": (1 - (f @ w.T).mean()).reshape(1),
+                "the axis is wrong: a feature is a row": _columns(learned.detach(), written),
+            },
+        )  # fmt: skip
+        if not isinstance(given, torch.Tensor) or not given.requires_grad:
+            raise Wrong("the number is right, and no gradient can flow back to the learned features")
+    return "zero where learned and hand-written agree, and it pulls the learned ones."
+
+
+def _deviation(values: Sequence[float]) -> float:
+    mean = sum(values) / len(values)
+    return math.sqrt(sum((x - mean) ** 2 for x in values) / (len(values) - 1))
+
+
+def _columns(learned: torch.Tensor, written: torch.Tensor) -> torch.Tensor:
+    return (1 - (normalize(learned.T) * normalize(written.T)).sum(dim=-1).mean()).reshape(1)
+
+
+def _ece(
+    confidence: torch.Tensor,
+    right: torch.Tensor,
+    bins: int,
+    *,
+    last: bool = True,
+    weighted: bool = True,
+    signed: bool = False,
+) -> float:
+    """The expected calibration error, and with other options the usual mistakes in it."""
+    number = (confidence * bins).long()
+    number = number.clamp(max=bins - 1) if last else number
+    found = [number == b for b in range(bins) if (number == b).any()]
+    gaps = [float(right[inside].double().mean() - confidence[inside].mean()) for inside in found]
+    shares = [float(inside.double().mean()) if weighted else 1 / len(found) for inside in found]
+    total = sum(share * (gap if signed else abs(gap)) for share, gap in zip(shares, gaps, strict=True))
+    return abs(total) if signed else total

@@ -1,0 +1,156 @@
+"""Checkers of notebooks 04, 05 and 08: the sampler, the learning rate, steps and learned numbers.
+
+Leaves out: how a verdict comes about (teaching/verdicts.py), and the solutions, which stand in the notebooks.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable
+
+import torch
+
+from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare
+
+
+@checker
+def check_sampler(solution: Callable) -> str:
+    """The k-shot sampler: `solution(labels: list[int], k, seed) -> list[int]`, positions in `labels`, k of each class.
+
+    A class with fewer than k images gives all of them. The order is free.
+    """
+    labels = [label for label in (2, 0, 1) for _ in range(12)] + [3, 3]
+    state = random.getstate(), torch.get_rng_state()
+    drawn = answer_of(solution, list(labels), 4, 1)
+    try:
+        drawn = [int(i) for i in drawn]
+    except (TypeError, ValueError):
+        raise Wrong(f"a list of positions was expected, and it returned {type(drawn).__name__}") from None
+    if len(drawn) == 4:
+        raise Wrong("it draws 4 images in all; k shots means k images of every class")
+    if len(drawn) == 14 and set(drawn) <= {0, 1, 2, 3}:
+        raise Wrong("these are labels; return the positions of the images in the list")
+    if any(not 0 <= i < len(labels) for i in drawn):
+        raise Wrong(f"positions must lie between 0 and {len(labels) - 1}, and it returned {drawn}")
+    if len(set(drawn)) < len(drawn):
+        raise Wrong("an image is drawn twice; draw without putting back (random.sample, not random.choices)")
+    count = Counter(labels[i] for i in drawn)
+    if count[3] != 2:
+        raise Wrong(f"class 3 has only 2 images, and both should be taken; it took {count[3]}")
+    if any(count[label] != 4 for label in (0, 1, 2)):
+        raise Wrong(f"each class should give 4 images, and they give {dict(sorted(count.items()))}")
+    again = [[int(i) for i in solution(list(labels), 4, seed)] for seed in (1, 2, 3, 4)]
+    if all(set(other) == set(drawn) for other in again):
+        first = {i for label in range(4) for i in [n for n, y in enumerate(labels) if y == label][:4]}
+        if set(drawn) == first:
+            raise Wrong("it takes the first k of each class; the draw must be random, and depend on the seed")
+        raise Wrong("every seed gives the same images: the seed is not used")
+    if again[0] != drawn:
+        raise Wrong("the same seed gives other images the second time: make a generator, random.Random(seed)")
+    within = [[sorted(n % 12 for n in draw if labels[n] == label) for label in (0, 1, 2)] for draw in again]
+    if all(first == second == third for first, second, third in within):
+        raise Wrong(
+            "every class gives the images at the same places: make one generator, before the classes, not one for each"
+        )
+    if all(places[-1] - places[0] == 3 for draw in within for places in draw):
+        raise Wrong("it takes neighbours, a block of each class; draw each image on its own, with generator.sample")
+    if random.getstate() != state[0] or not torch.equal(torch.get_rng_state(), state[1]):
+        raise Wrong("it draws from, or seeds, the global generator, and so disturbs everyone; use random.Random(seed)")
+    return "k of each class, none twice, and the same seed gives the same images."
+
+
+@checker
+def check_learning_rate(solution: Callable) -> str:
+    """The schedule of the paper's Section 4.1: `solution(epoch, epochs) -> learning rate`, epochs counted from 0.
+
+    1e-5 in epoch 0, then a cosine that starts at 0.002 in epoch 1: 0.002 (1 + cos(pi (epoch - 1) / epochs)) / 2.
+    """
+    for total in (50, 200):
+        _compare_schedules(solution, total)
+    return "one epoch of warm-up, then the cosine."
+
+
+def _compare_schedules(solution: Callable, total: int) -> None:
+    def cosine(epoch: float, length: int = total) -> float:
+        return 0.002 * (1 + math.cos(math.pi * epoch / length)) / 2
+
+    def schedule(first: float, after: Callable[[int], float]) -> torch.Tensor:
+        return torch.tensor([first, *(after(epoch) for epoch in range(1, total))], dtype=torch.float64)
+
+    given = [answer_of(solution, epoch, total) for epoch in range(total)]
+    compare(
+        torch.tensor([float(value) for value in given], dtype=torch.float64),
+        schedule(1e-5, lambda e: cosine(e - 1)),
+        {
+            "the warm-up is missing: epoch 0 learns at 1e-5": schedule(0.002, cosine),
+            "epoch 0 starts at 0.002; the warm-up is missing there": schedule(0.002, lambda e: cosine(e - 1)),
+            "the cosine starts one epoch too early; it is 0.002 in epoch 1": schedule(1e-5, cosine),
+            "the cosine is stretched to reach 0; the authors' divides by all epochs and never does":
+                schedule(1e-5, lambda e: cosine(e - 1, total - 1)),
+            "the learning rate stays at 0.002; the cosine is missing": schedule(1e-5, lambda e: 0.002),
+            "the cosine is not halved and shifted, so it becomes negative; use (1 + cos) / 2":
+                schedule(1e-5, lambda e: 0.002 * math.cos(math.pi * (e - 1) / total)),
+            "the factor 1/2 is missing: epoch 1 should learn at 0.002": schedule(1e-5, lambda e: 2 * cosine(e - 1)),
+            "it falls along a line, not along a cosine": schedule(1e-5, lambda e: 0.002 * (1 - (e - 1) / total)),
+            "the cosine rises; it must fall": schedule(1e-5, lambda e: 0.002 - cosine(e - 1)),
+            "right for 50 epochs only: is a number typed in?": schedule(1e-5, lambda e: cosine(e - 1, 50)),
+        },
+        relative=1e-6,
+    )  # fmt: skip
+
+
+@checker
+def check_training_steps(solution: Callable) -> str:
+    """Steps of a training: `solution(n_classes, shots, epochs, batch_size) -> int` (the authors' drop_last rule)."""
+    classes, shots, epochs, batch = case = 37, 15, 200, 32  # 555 images: 17 full batches and a part
+    given = answer_of(solution, *case)
+    mistakes = {
+        epochs * -(-classes * shots // batch): "the last batch is not full, and is left out; round down",
+        epochs * classes * shots / batch: "a part of a step is counted; full batches only, so use //",
+        epochs * classes * shots: "that counts images; a step takes a whole batch of them",
+        classes * shots // batch: "that is one epoch; the training has `epochs` of them",
+        epochs * (classes // batch): "each class has `shots` images, not one",
+        epochs * classes * shots // batch: "the remainder is dropped in every epoch, not once in the end",
+    }
+    right = epochs * (classes * shots // batch)
+    if given != right:
+        raise Wrong(mistakes.get(given, f"for {case} it should be {right:,}, and is {given!r}"))
+    if (given := answer_of(solution, 10, 1, 50, 32)) != 50:
+        none = "10 images do not fill a batch of 32, and are trained on all the same: one step an epoch"
+        raise Wrong(none if given == 0 else f"for 10 classes, 1 shot and 50 epochs it should be 50, and is {given!r}")
+    if (given := answer_of(solution, 10, 5, 100, 32)) != 100:
+        rounded = "the part of a batch is rounded up to a whole one; full batches only, so use //"
+        raise Wrong(
+            rounded if given == 200 else f"for 10 classes, 5 shots and 100 epochs it should be 100, and is {given!r}"
+        )
+    if (given := answer_of(solution, 100, 8, 200, 16)) != 10_000:
+        raise Wrong(
+            f"for 100 classes, 8 shots, 200 epochs and batches of 16 it is not {given!r}: is the size typed in?"
+        )
+    return (
+        f"{right:,} steps for {classes} classes and {shots} shots, and one an epoch where there is less than a batch."
+    )
+
+
+@checker
+def check_parameter_count(solution: Callable) -> str:
+    """Learned numbers of a class-specific context: `solution(n_classes, n_ctx, width) -> int` (Section 3.2)."""
+    n_classes, n_ctx, width = 100, 16, 512
+    given = answer_of(solution, n_classes, n_ctx, width)
+    mistakes = {
+        n_ctx * width: "that is the unified context, which all classes share; class-specific has one for each class",
+        n_classes * width: "that is one vector per class; each context has n_ctx of them",
+        n_classes * n_ctx: "that counts the vectors; each has `width` numbers",
+        n_classes * (n_ctx + 1) * width: "the class name is counted too, but its tokens are frozen",
+        (n_classes + n_ctx) * width: "classes and context vectors are added; every class has its own context",
+        n_classes * (n_ctx + 2) * width: "SOS and EOT are counted too, but they are frozen",
+    }
+    if given in mistakes:
+        raise Wrong(mistakes[given])
+    cases = [(n_classes, n_ctx, width), (1, 4, 128), (37, 1, 640)]
+    for case in cases:
+        if (given := answer_of(solution, *case)) != math.prod(case):
+            raise Wrong(f"for {case[0]} classes, {case[1]} vectors, width {case[2]} it is not {given}")
+    return f"{n_classes} classes with 16 vectors of 512 numbers: {math.prod(cases[0]):,}, where the unified has 8,192."

@@ -1,0 +1,241 @@
+"""The checkers of the exercises that build CoOp, and of notebooks 09 to 11, against right and wrong solutions."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import normalize
+
+from coop_edu import checks
+
+
+class Right(nn.Module):
+    """The notebook's solution; what subclasses change is a mistake."""
+
+    stop, position, read, positions, mask = ".", "end", -1, True, True
+
+    def __init__(self, clip, classnames, ctx):
+        super().__init__()
+        self.ctx = self.start_of(ctx)
+        self.text = clip.model
+        table, tokenizer = clip.model.token_embedding.weight, clip.tokenizer
+        self.ends = table[[tokenizer.sot_token_id]], table[[tokenizer.eot_token_id]]
+        self.names = [table[tokenizer.encode(name + self.stop)] for name in classnames]
+
+    def start_of(self, ctx):
+        return nn.Parameter(ctx)
+
+    def used(self):
+        return self.ctx
+
+    def forward(self):
+        return torch.stack([self.feature(name) for name in self.names])
+
+    def feature(self, name):
+        parts = [self.used(), name] if self.position == "end" else [name, self.used()]
+        x = torch.cat([self.ends[0], *parts, self.ends[1]])
+        L = len(x)
+        x = x + self.text.positional_embedding[:L] if self.positions else x
+        x = self.text.transformer(x[None], attn_mask=self.text.attn_mask[:L, :L] if self.mask else None)[0]
+        return self.text.ln_final(x)[self.read] @ self.text.text_projection
+
+
+class Doubled(Right):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.more = nn.Parameter(torch.zeros(3))
+
+
+def changed(**attributes):
+    return type("Changed", (Right,), attributes)
+
+
+LEARNERS = {
+    "no parameter": (changed(start_of=lambda self, ctx: ctx), "must be an nn.Parameter"),
+    "detached": (changed(used=lambda self: self.ctx.detach()), "gradient"),
+    "copied": (changed(used=lambda self: torch.tensor(self.ctx.tolist())), "gradient"),
+    "no grad": (changed(forward=torch.no_grad()(Right.forward)), "no gradient can flow back"),
+    "no full stop": (changed(stop=""), "full stop"),
+    "name first": (changed(position="front"), "in front of the context"),
+    "read too early": (changed(read=-2), "wrong position"),
+    "no positions": (changed(positions=False), "positional"),
+    "no mask": (changed(mask=False), "causal mask"),
+    "normalised": (changed(forward=lambda self: normalize(Right.forward(self), dim=-1)), "normalised already"),
+    "one class": (changed(forward=lambda self: Right.forward(self)[:1]), "shape"),
+    "more learned": (Doubled, "numbers are learned"),
+    "no module": (lambda clip, names, ctx: ctx, "nn.Module"),
+    "reversed": (changed(used=lambda self: self.ctx.flip(0)), "wrong order"),
+}
+
+
+def test_a_prompt_learner_of_ones_own_is_right():
+    verdict = checks.check_prompt_learner(Right)
+    assert verdict.status == "right", verdict
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_each_wrong_prompt_learner_is_named(name):
+    solution, words = LEARNERS[name]
+    verdict = checks.check_prompt_learner(solution)
+    assert verdict.status == "wrong" and words in verdict.message, verdict
+
+
+def test_clip_that_is_thawed_is_noticed():
+    class Thawed(Right):
+        def forward(self):
+            self.text.requires_grad_(True)
+            return super().forward()
+
+    verdict = checks.check_prompt_learner(Thawed)
+    for parameter in checks.building.clip_of_checks().model.requires_grad_(False).parameters():
+        parameter.grad = None
+    assert verdict.status == "wrong" and "frozen" in verdict.message, verdict
+
+
+def train(
+    learner,
+    features,
+    labels,
+    batches,
+    rates,
+    *,
+    clear=True,
+    step=True,
+    momentum=0.9,
+    decay=5e-4,
+    rate=None,
+    all_of=None,
+):
+    optimizer = torch.optim.SGD(learner.parameters(), lr=rates[0], momentum=momentum, weight_decay=decay)
+    losses = []
+    for number, epoch in enumerate(batches):
+        for group in optimizer.param_groups:
+            group["lr"] = rates[number] if rate is None else rates[rate]
+        for batch in batches[0] if all_of == "first" else epoch:
+            loss = learner.loss(features[batch], labels[batch])
+            if clear:
+                optimizer.zero_grad()
+            loss.backward()
+            if step:
+                optimizer.step()
+            losses.append(loss.item())
+    return losses
+
+
+LOOPS = {
+    "not cleared": ({"clear": False}, "zero_grad"),
+    "no step": ({"step": False}, "has not moved"),
+    "no momentum": ({"momentum": 0.0}, "momentum"),
+    "first rate": ({"rate": 0}, "stays that of the first"),
+    "last rate": ({"rate": -1}, "last epoch's"),
+    "first batches": ({"all_of": "first"}, "batches of the first"),
+    "another decay": ({"decay": 0.5}, "at step"),
+}
+
+
+def test_the_training_loop_is_right():
+    verdict = checks.check_training_loop(train)
+    assert verdict.status == "right", verdict
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_each_wrong_loop_is_named(name):
+    options, words = LOOPS[name]
+    verdict = checks.check_training_loop(lambda *arguments: train(*arguments, **options))
+    assert verdict.status == "wrong" and words in verdict.message, verdict
+
+
+def test_losses_by_epoch_are_told_from_losses_by_step():
+    verdict = checks.check_training_loop(lambda *arguments: train(*arguments)[::2])
+    assert verdict.status == "wrong" and "one for each step" in verdict.message
+
+
+def spread(x, n_less=1):
+    mean = sum(x) / len(x)
+    return (sum((v - mean) ** 2 for v in x) / (len(x) - n_less)) ** 0.5
+
+
+def paired(first, second, divide=True, n_less=1, sign=1):
+    d = [sign * (a - b) for a, b in zip(first, second)]
+    mean, error = sum(d) / len(d), spread(d, n_less) / (len(d) ** 0.5 if divide else 1)
+    return mean, error, "first" if mean > 2 * error else "second" if mean < -2 * error else "too close to call"
+
+
+def ece(confidence, right, bins, last=True, weighted=True, signed=False):
+    number = (confidence * bins).long()
+    number = number.clamp(max=bins - 1) if last else number
+    found = [number == b for b in range(bins) if (number == b).any()]
+    gaps = [right[n].double().mean() - confidence[n].double().mean() for n in found]
+    shares = [n.double().mean() if weighted else 1 / len(found) for n in found]
+    total = sum(s * (g if signed else abs(g)) for s, g in zip(shares, gaps))
+    return abs(total)
+
+
+def pull(learned, written):
+    return (1 - (normalize(learned, dim=-1) * normalize(written, dim=-1)).sum(-1)).mean()
+
+
+def weights(w, tau):
+    return normalize(w, dim=-1) / tau
+
+
+RIGHT = {
+    "paired": (checks.check_paired_verdict, paired),
+    "paired, a list": (checks.check_paired_verdict, lambda a, b: list(paired(a, b))),
+    "ece": (checks.check_calibration_error, ece),
+    "ece, a number": (checks.check_calibration_error, lambda c, r, b: float(ece(c, r, b))),
+    "pull": (checks.check_pull, pull),
+    "pull, by cosine_similarity": (checks.check_pull, lambda a, b: 1 - torch.cosine_similarity(a, b).mean()),
+    "weights": (checks.check_weight_matrix, weights),
+}
+P, C, K, W = checks.check_paired_verdict, checks.check_calibration_error, checks.check_pull, checks.check_weight_matrix
+ZOO = {
+    "other way round": (P, lambda a, b: paired(a, b, sign=-1), "second minus first"),
+    "no root": (P, lambda a, b: paired(a, b, divide=False), "standard deviation"),
+    "divided by n": (P, lambda a, b: paired(a, b, n_less=0), "n - 1"),
+    "two things": (P, lambda a, b: paired(a, b)[:2], "three things"),
+    "always first": (P, lambda a, b: (*paired(a, b)[:2], "first"), "the verdict should be"),
+    "unpaired": (
+        P,
+        lambda a, b: (paired(a, b)[0], ((spread(a) ** 2 + spread(b) ** 2) / len(a)) ** 0.5, "first"),
+        "not paired",
+    ),
+    "last bin": (C, lambda c, r, b: ece(c, r, b, last=False), "exactly 1"),
+    "bins alike": (C, lambda c, r, b: ece(c, r, b, weighted=False), "counts alike"),
+    "signs": (C, lambda c, r, b: ece(c, r, b, signed=True), "absolute"),
+    "per cent": (C, lambda c, r, b: 100 * ece(c, r, b), "per cent"),
+    "no bins": (C, lambda c, r, b: abs(r.double().mean() - c.mean()), "absolute"),
+    "ten bins typed in": (C, lambda c, r, b: ece(c, r, 10), "should be"),
+    "raw features": (K, lambda a, b: (1 - (a * b).sum(-1)).mean(), "not normalised"),
+    "raw learned": (K, lambda a, b: (1 - (a * normalize(b, dim=-1)).sum(-1)).mean(), "learned features are not"),
+    "cosine": (K, lambda a, b: torch.cosine_similarity(a, b).mean(), "one minus"),
+    "sum": (K, lambda a, b: (1 - torch.cosine_similarity(a, b)).sum(), "take their mean"),
+    "per class": (K, lambda a, b: 1 - torch.cosine_similarity(a, b), "a number for each class"),
+    "no gradient": (K, lambda a, b: pull(a.detach(), b), "no gradient"),
+    "item": (K, lambda a, b: pull(a, b).item(), "no gradient"),
+    "all pairs": (K, lambda a, b: 1 - (normalize(a, dim=-1) @ normalize(b, dim=-1).T).mean(), "every other"),
+    "no temperature": (W, lambda w, t: normalize(w, dim=-1), "temperature is missing"),
+    "times": (W, lambda w, t: normalize(w, dim=-1) * t, "multiplied"),
+    "raw rows": (W, lambda w, t: w / t, "not normalised"),
+    "columns": (W, lambda w, t: normalize(w, dim=0) / t, "wrong axis"),
+    "turned": (W, lambda w, t: weights(w, t).T, "swapped"),
+    "a softmax": (W, lambda w, t: weights(w, t).softmax(-1), "softmax"),
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_answers_are_right_however_they_are_written(name):
+    check, solution = RIGHT[name]
+    verdict = check(solution)
+    assert verdict.status == "right", verdict
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_each_mistake_is_named(name):
+    check, solution, words = ZOO[name]
+    verdict = check(solution)
+    assert verdict.status == "wrong" and words in verdict.message, verdict
+
+
+@pytest.mark.parametrize("check", [P, C, K, W, checks.check_training_loop])
+def test_an_empty_answer_was_not_attempted(check):
+    assert check(lambda *arguments: None).status == "not attempted"
