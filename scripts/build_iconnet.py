@@ -27,9 +27,10 @@ import numpy as np
 
 # The designers of the variants: all their work is kept out of the pretraining and out of IconNet itself.
 VARIANT_FAMILIES = {
-    "bi", "mingcute", "ri", "tabler", "feather", "iconoir", "streamline", "twemoji", "emojione", "fxemoji", "halfmann",
-    "pixel", "dinkie-icons", "game-icons",
+    "bi", "mingcute", "ri", "tabler", "feather", "iconoir", "twemoji", "emojione", "fxemoji", "halfmann", "pixel",
+    "dinkie-icons", "game-icons",
 }  # fmt: skip
+STYLE_FAMILIES = VARIANT_FAMILIES | {"streamline"}  # draws every thing in twenty styles
 RENDITION_SETS = {
     "twemoji", "emojione", "fxemoji", "streamline-emojis", "streamline-freehand", "streamline-freehand-color",
     "streamline-pixel", "streamline-kameleon-color", "streamline-stickies-color", "pixelarticons", "pixel",
@@ -38,9 +39,10 @@ RENDITION_SETS = {
 NEAR = 4  # bits of 64: two drawings this close are near-duplicates
 SPLIT = {"train": (16, 20), "val": (4, 5), "test": (10, 15)}  # at least, at most, per class of IconNet
 TASK_SPLIT = {"train": (16, 20), "val": (2, 4), "test": (6, 12)}
+STYLES = 4  # of one drawing in a class, at most
 TASK_CLASSES = 20  # at most: the classes with the most drawings
-LEFT_FOR_PRETRAINING = 8  # (family, thing) pairs of every class, so that MiniCLIP can know the word ...
-LEFT_BY_TASKS = 4  # ... and for the thinner subjects of the tasks
+LEFT_FOR_PRETRAINING = 16  # (family, thing) pairs of every class, so that MiniCLIP can know the word ...
+LEFT_BY_TASKS = 6  # ... and for the thinner subjects of the tasks
 
 TEMPLATES = {
     "IconNet": "an icon of a {}.", "IconObjects": "an icon of a {}.",
@@ -129,9 +131,7 @@ class Builder:
             families = {g[0] for g in groups}
             if not variants_first:
                 families -= VARIANT_FAMILIES
-            order = sorted(families, key=lambda f: (
-                variants_first and f not in VARIANT_FAMILIES,
-                not any((f, words) in self.things_taken for words in synonyms), digest(name, f)))  # fmt: skip
+            order = sorted(families, key=lambda f: (self._price(f, groups, usable), digest(name, f)))
             free = {g for g in groups if g[0] not in VARIANT_FAMILIES and g not in self.things_taken}
             dealt, count, own = [], 0, np.zeros(0, np.uint64)
             for family in order:
@@ -143,7 +143,7 @@ class Builder:
                     drawings = []
                     for i in sorted(filter(usable, groups[g]), key=lambda i: digest(self.c.drawings[i].key)):
                         seen = np.concatenate([hashes, own])
-                        if len(drawings) < 3 and (len(seen) == 0 or distance(self.c.hashes[i], seen).min() > NEAR):
+                        if len(drawings) < STYLES and (len(seen) == 0 or distance(self.c.hashes[i], seen).min() > NEAR):
                             drawings.append(i)
                             own = np.append(own, self.c.hashes[i])
                     if drawings:
@@ -156,6 +156,13 @@ class Builder:
                 chosen[name] = parts
                 hashes = np.concatenate([hashes, own])
         return chosen
+
+    def _price(self, family: str, groups: dict, usable) -> float:
+        """How many drawings the pretraining loses for each one that a class gains from this family."""
+        members = [g for g in groups if g[0] == family]
+        lost = sum(len(groups[g]) for g in members if family not in VARIANT_FAMILIES and g not in self.things_taken)
+        gained = sum(min(STYLES, sum(map(usable, groups[g]))) for g in members)
+        return lost / gained if gained else float("inf")
 
     @staticmethod
     def _deal(name: str, dealt: list, split: dict) -> dict[str, list[int]]:
@@ -217,7 +224,7 @@ def select_styles(c: Collection) -> dict:
     for name, rule in rules.items():
         groups = {}
         candidates = [
-            i for i, d in enumerate(c.drawings) if d.family in VARIANT_FAMILIES and 0.01 < c.ink[i] < 0.98 and rule(i)
+            i for i, d in enumerate(c.drawings) if d.family in STYLE_FAMILIES and 0.01 < c.ink[i] < 0.98 and rule(i)
         ]
         for i in sorted(candidates, key=lambda i: digest("style", c.drawings[i].key)):
             g = c.group(i)
@@ -312,6 +319,9 @@ def select(c: Collection) -> dict:
     for name, classes in words.items():
         tasks[name] = select_task(builder, name, classes, 2 * TASK_CLASSES if name == "IconObjects" else TASK_CLASSES)
     tasks["IconStyles"] = select_styles(c)
+    builder.things_taken |= {
+        c.group(i) for parts in tasks["IconStyles"].values() for part in parts.values() for i in part
+    }
     variants, candidates = select_variants(c, source, synonyms)
     for variant, classes in variants.items():
         tasks[variant] = {label: {"test": drawings} for label, drawings in classes.items() if drawings}
@@ -331,7 +341,7 @@ def near_any(c: Collection, drawings: list[int], others: list[int]) -> set[int]:
 
 def settle(c: Collection, tasks: dict, pretraining: list[int]) -> dict:
     """Rule 2 once more, on the final lists: what a task still shares with the pretraining, with another of its own
-    drawings or (the variants) with IconNet is dropped, the rest is dealt out again, and too thin a class goes."""
+    drawings or (the variants) with IconNet is dropped, the rest dealt out again, and a class that is too thin goes."""
 
     def flat(classes: dict) -> list[int]:
         return [i for parts in classes.values() for drawings in parts.values() for i in drawings]

@@ -1,22 +1,25 @@
 """Pretrains MiniCLIP: a real CLIP of 12 million parameters on the drawings that IconNet leaves (build_iconnet.py).
 
-    python scripts/pretrain_miniclip.py --package node_modules/@iconify/json --work build/ [--epochs 11]
+    python scripts/pretrain_miniclip.py --package node_modules/@iconify/json --work build/ --run build/seed0
 
 The captions are what designers publish (captions.py). The loss is CLIP's own (Radford et al. 2021, section 2.3): in a
 batch, each image must find its caption and each caption its image.
 
-Resumable: kill it, start it again. Runs on CPU (bf16) and on a GPU. Nothing of IconNet or the tasks is read here; the
-validation curve is made on whole families that are neither trained on nor taken from the tasks.
-Leaves out: which drawings may be used (build_iconnet.py), how the finished model is loaded (coop_edu/clip/models.py).
+Minutes on a GPU, hours on a CPU with bf16 products. Resumable: kill it, start it again. Only validation images of
+IconNet and the tasks are read here, for the curve; and whole families that are neither trained on nor taken from the tasks.
+Leaves out: which drawings may be used (build_iconnet.py), the start of the token embeddings (word_vectors.py), how the
+finished model is loaded (coop_edu/clip/models.py).
 """
 
 import argparse
 import json
 import math
+import multiprocessing
+import multiprocessing.pool
+import os
 import random
 import time
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import build_iconnet
@@ -26,7 +29,7 @@ import numpy as np
 import open_clip
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 CONFIG = {
@@ -43,134 +46,185 @@ MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757
 
 # ----------------------------------------------------------------------------------------------------- the model
 def encode_text(model: open_clip.CLIP, ids: torch.Tensor) -> torch.Tensor:
-    """CLIP's encode_text on the positions that hold a token: causal attention makes the cut exact."""
-    length = int((ids != 0).sum(1).max())
-    ids = ids[:, :length]
+    """CLIP's encode_text for (B, L) ids that may be cut behind the last token: causal attention makes the cut exact."""
+    length = ids.shape[1]
     x = model.token_embedding(ids) + model.positional_embedding[:length]
     x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
     x = model.ln_final(x)[torch.arange(len(ids)), ids.argmax(1)]  # the EOT has the highest id
     return x @ model.text_projection
 
 
-def contrastive_loss(
-    images: torch.Tensor, texts: torch.Tensor, scale: torch.Tensor, captions: list[str]
-) -> torch.Tensor:
-    """CLIP's symmetric loss; word for word equal captions in a batch are all right answers."""
+def contrastive_loss(images: torch.Tensor, texts: torch.Tensor, scale: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """CLIP's symmetric loss; word for word equal captions (B, 48) in a batch are all right answers."""
     logits = scale * F.normalize(images, dim=-1) @ F.normalize(texts, dim=-1).T
-    number = {text: n for n, text in enumerate(captions)}
-    number = torch.tensor([number[text] for text in captions], device=logits.device)
+    number = torch.unique(ids, dim=0, return_inverse=True)[1]
     same = (number[:, None] == number[None]).float()
     target = same / same.sum(1, keepdim=True)
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def augment(images: torch.Tensor, generator: torch.Generator, strength: float = 1) -> torch.Tensor:
     """Small turns, stretchings, shifts and scalings on white, and in some images a thicker or a thinner pen.
 
     No flips: an arrow to the left is not one to the right."""
-    n = len(images)
+    n, device = len(images), images.device
 
     def around_zero(width: float) -> torch.Tensor:
-        return width * (2 * torch.rand(n, generator=generator) - 1)  # (n,)
+        return strength * width * (2 * torch.rand(n, generator=generator, device=device) - 1)  # (n,)
 
     angle, scale, stretch = around_zero(0.2), 1.05 + around_zero(0.25), 1 + around_zero(0.12)
-    theta = torch.zeros(n, 2, 3)
+    theta = torch.zeros(n, 2, 3, device=device)
     theta[:, 0, 0], theta[:, 0, 1] = scale * stretch * angle.cos(), -scale * angle.sin()
     theta[:, 1, 0], theta[:, 1, 1] = scale * angle.sin(), scale / stretch * angle.cos()
     theta[:, 0, 2], theta[:, 1, 2] = around_zero(0.12), around_zero(0.12)
     grid = F.affine_grid(theta, images.shape, align_corners=False)
     ink = F.grid_sample(1 - images, grid, align_corners=False)
-    pen = torch.rand(n, generator=generator)
-    thicker, thinner = pen < 0.15, pen > 0.92
+    pen = torch.rand(n, generator=generator, device=device)
+    thicker, thinner = pen < 0.15 * strength, pen > 1 - 0.08 * strength
     ink[thicker] = F.max_pool2d(ink[thicker], 3, stride=1, padding=1)
     ink[thinner] = -F.max_pool2d(-ink[thinner], 3, stride=1, padding=1)
     return 1 - ink
 
 
-def normalise(images: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+def normalise(images: torch.Tensor) -> torch.Tensor:
+    """(N, 64, 64, 3) bytes -> (N, 3, 64, 64) between 0 and 1."""
+    return images.permute(0, 3, 1, 2).float() / 255
 
 
 def standardise(images: torch.Tensor) -> torch.Tensor:
-    return (images - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    mean, std = (torch.tensor(x, device=images.device).view(3, 1, 1) for x in (MEAN, STD))
+    return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 # --------------------------------------------------------------------------------------------------- validation
 class Validation:
-    """Zero-shot accuracy on whole families that are not trained on; their words are IconNet's candidate classes."""
+    """Zero-shot accuracy on validation images: of whole families that are not trained on (their words are IconNet's
+    candidate classes), by template; and of the eleven tasks, each with its own template."""
 
-    def __init__(self, c: build_iconnet.Collection, pretraining: list[int]):
-        of = {s: label for label, names in iconnet_classes.parse(iconnet_classes.ICONNET).items() for s in names}
-        chosen = [i for i in pretraining if c.drawings[i].family in VALIDATION_FAMILIES and c.words[i] in of]
-        self.classnames = sorted({of[c.words[i]] for i in chosen})
-        self.labels = torch.tensor([self.classnames.index(of[c.words[i]]) for i in chosen])
-        self.images = c.images[chosen]
+    def __init__(self, c: build_iconnet.Collection, selection: dict):
+        words = iconnet_classes.parse(iconnet_classes.ICONNET)
+        of = {synonym: label for label, names in words.items() for synonym in names}
+        families = defaultdict(list)
+        for i in selection["pretraining"]:
+            if c.drawings[i].family in VALIDATION_FAMILIES and c.words[i] in of:
+                families[of[c.words[i]]].append(i)
+        self.sets = {template: (families, template) for template in VALIDATION_TEMPLATES}
+        for name, classes in selection["tasks"].items():
+            if name in build_iconnet.TEMPLATES:
+                of_val = {label: parts["val"] for label, parts in sorted(classes.items())}
+                self.sets[name] = of_val, build_iconnet.TEMPLATES[name]
+        self.images = c.images
 
     @torch.no_grad()
     def __call__(self, model: open_clip.CLIP, tokenize, device: str) -> dict[str, float]:
         model.eval()
-        images = [model.encode_image(standardise(normalise(part)).to(device), normalize=True).float().cpu()
-                  for part in np.array_split(self.images, max(1, len(self.images) // 256))]  # fmt: skip
         accuracy = {}
-        for template in VALIDATION_TEMPLATES:
-            texts = encode_text(model, tokenize([template.format(name) for name in self.classnames]).to(device))
-            logits = torch.cat(images) @ F.normalize(texts.float().cpu(), dim=-1).T
-            accuracy[template] = 100 * (logits.argmax(1) == self.labels).float().mean().item()
+        for name, (classes, template) in self.sets.items():
+            drawings = [i for members in classes.values() for i in members]
+            labels = torch.tensor([n for n, members in enumerate(classes.values()) for _ in members])
+            images = []
+            for start in range(0, len(drawings), 256):
+                part = torch.from_numpy(self.images[drawings[start : start + 256]]).to(device)
+                images.append(model.encode_image(standardise(normalise(part)), normalize=True).cpu())
+            texts = encode_text(model, tokenize([template.format(label) for label in classes]).to(device))
+            logits = torch.cat(images) @ F.normalize(texts.cpu(), dim=-1).T
+            accuracy[name] = 100 * (logits.argmax(1) == labels).float().mean().item()
+        accuracy["average of tasks"] = float(np.mean([accuracy[name] for name in build_iconnet.TEMPLATES]))
         model.train()
         return accuracy
 
 
 # ----------------------------------------------------------------------------------------------------- training
-def epoch_order(c: build_iconnet.Collection, members: list[int], epoch: int) -> list[int]:
+def epoch_order(groups: list[list[int]], epoch: int) -> list[int]:
     """At most two styles of a thing per epoch, others in the next: many things rather than many weights of one."""
     draw = random.Random(epoch)
-    groups = defaultdict(list)
-    for i in members:
-        groups[c.group(i)].append(i)
-    order = [i for group in groups.values() for i in draw.sample(group, min(2, len(group)))]
+    order = [i for group in groups for i in draw.sample(group, min(2, len(group)))]
     draw.shuffle(order)
     return order
+
+
+class Captions:
+    """An epoch's captions as token ids, made by other processes while the epoch before is trained on."""
+
+    of_this_process: "Captions"
+
+    def __init__(self, facts: dict[int, captions.Facts], seed: int):
+        self.facts, self.seed = facts, seed
+        self.tokenizer = open_clip.SimpleTokenizer(context_length=CONFIG["text_cfg"]["context_length"])
+        # Forked before torch starts threads, so that the workers inherit the facts and nothing that could hang.
+        context, workers = multiprocessing.get_context("fork"), max(1, (os.cpu_count() or 2) - 1)
+        self.pool = context.Pool(workers, initializer=setattr, initargs=(Captions, "of_this_process", self))
+
+    def of_epoch(self, batches: list[tuple[int, int, list[int]]]) -> multiprocessing.pool.AsyncResult:
+        """Of all batches (epoch, step, drawings): (B, 48) ids, the same in every run with this seed."""
+        return self.pool.map_async(Captions.of_batch, batches, chunksize=1)
+
+    @staticmethod
+    def of_batch(batch: tuple[int, int, list[int]]) -> np.ndarray:
+        self, (epoch, step, drawings) = Captions.of_this_process, batch
+        draw = random.Random(f"{self.seed}/{epoch}/{step}")
+        long = step % 4 == 3  # in batches of their own: the others need a third of the positions
+        length, start, end = (
+            self.tokenizer.context_length,
+            self.tokenizer.sot_token_id,
+            self.tokenizer.eot_token_id,
+        )
+        ids = np.zeros((len(drawings), length), np.uint16)
+        for row, i in zip(ids, drawings):
+            text = captions.caption(self.facts[i], long=long, draw=draw)
+            tokens = [start, *self.tokenizer.encode(text)[: length - 2], end]
+            row[: len(tokens)] = tokens
+        return ids
+
+
+def start_model(device: str, words: Path) -> open_clip.CLIP:
+    model = open_clip.CLIP(**{k: dict(v) if isinstance(v, dict) else v for k, v in CONFIG.items()})
+    with np.load(words) as file, torch.no_grad():
+        model.token_embedding.weight[file["ids"]] = torch.from_numpy(file["vectors"]).float()
+    model.visual.to(memory_format=torch.channels_last)
+    return model.to(device)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--package", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=11)
-    parser.add_argument("--batch-size", type=int, default=512)
+    parser.add_argument("--work", type=Path, required=True, help="where build_iconnet.py left its lists")
+    parser.add_argument("--run", type=Path, required=True, help="where the log and the weights of this run go")
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--batch-size", type=int, default=1024)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--warmup", type=int, default=200, help="steps")
-    parser.add_argument("--start", type=Path, help="weights to go on from, such as an earlier run's")
+    parser.add_argument("--strength", type=float, default=1, help="of the augmentation")
+    parser.add_argument("--every", type=int, default=5, help="epochs between two validations")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--precision", default="bfloat16", help="float32 where the processor has no bf16 products")
     arguments = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    arguments.run.mkdir(parents=True, exist_ok=True)
 
     c = build_iconnet.Collection(arguments.package, arguments.work)
-    pretraining = json.loads((arguments.work / "selection.json").read_text())["pretraining"]
-    members = [i for i in pretraining if c.drawings[i].family not in VALIDATION_FAMILIES]
-    validation = Validation(c, pretraining)
+    selection = json.loads((arguments.work / "selection.json").read_text())
+    members = [i for i in selection["pretraining"] if c.drawings[i].family not in VALIDATION_FAMILIES]
+    validation = Validation(c, selection)
+    groups = defaultdict(list)
+    for i in members:
+        groups[c.group(i)].append(i)
+    groups = list(groups.values())
     tags = captions.read_tags(arguments.package.parent.parent)
-    facts = {i: captions.facts_of(c, i, tags) for i in members}
-    print(
-        f"{len(members)} drawings, {len(epoch_order(c, members, 0))} an epoch, validation {len(validation.labels)}",
-        flush=True,
-    )
+    texts = Captions({i: captions.facts_of(c, i, tags) for i in members}, arguments.seed)
+    place = {i: n for n, i in enumerate(members)}
+    images = torch.from_numpy(c.images[members]).to(device)  # 2 GB
+    per_epoch = len(epoch_order(groups, 0)) // arguments.batch_size
+    print(f"{len(members)} drawings, {per_epoch} steps an epoch", flush=True)
 
     torch.manual_seed(arguments.seed)
-    model = open_clip.CLIP(**{k: dict(v) if isinstance(v, dict) else v for k, v in CONFIG.items()}).to(device)
-    if arguments.start:
-        model.load_state_dict(load_file(arguments.start), strict=False)  # without the mask, which is no weight
-    model.visual.to(memory_format=torch.channels_last)
+    model = start_model(device, arguments.work / "word_vectors.npz")
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE), use_buffers=True)
-    tokenize = open_clip.SimpleTokenizer(context_length=CONFIG["text_cfg"]["context_length"])
     decayed = [p for p in model.parameters() if p.ndim >= 2]
     rest = [p for p in model.parameters() if p.ndim < 2]
     optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0}],
                                   lr=arguments.lr, betas=(0.9, 0.98))  # fmt: skip
-    per_epoch = len(epoch_order(c, members, 0)) // arguments.batch_size
-    total, warmup = arguments.epochs * per_epoch, arguments.warmup
-    state_file, log_file = arguments.work / "miniclip_state.pt", arguments.work / "pretraining_log.jsonl"
+    total = arguments.epochs * per_epoch
+    state_file, log_file = arguments.run / "state.pt", arguments.run / "pretraining_log.jsonl"
     first = 0
     if state_file.exists():
         state = torch.load(state_file, map_location=device, weights_only=True)
@@ -180,64 +234,57 @@ def main() -> None:
         first = state["epoch"]
         print(f"resumed after epoch {first}", flush=True)
 
-    def prepare(epoch: int, step: int, order: list[int]):
-        batch = order[step * arguments.batch_size : (step + 1) * arguments.batch_size]
-        draw = random.Random(f"{arguments.seed}/{epoch}/{step}")
-        long = step % 4 == 3  # in batches of their own: the others need a third of the positions
-        texts = [captions.caption(facts[i], long=long, draw=draw) for i in batch]
-        generator = torch.Generator().manual_seed((arguments.seed * 1000 + epoch) * 100_000 + step)
-        images = standardise(augment(normalise(c.images[np.sort(batch)][np.argsort(np.argsort(batch))]), generator))
-        return images.contiguous(memory_format=torch.channels_last), tokenize(texts), texts
+    def batches(epoch: int) -> list[tuple[int, int, list[int]]]:
+        order, size = epoch_order(groups, epoch), arguments.batch_size
+        return [(epoch, step, order[step * size : (step + 1) * size]) for step in range(per_epoch)]
 
-    with ThreadPoolExecutor(1) as background:
-        for epoch in range(first, arguments.epochs):
-            started, losses = time.time(), []
-            order = epoch_order(c, members, epoch)
-            ahead = background.submit(prepare, epoch, 0, order)
-            for step in range(per_epoch):
-                images, ids, texts = ahead.result()
-                if step + 1 < per_epoch:
-                    ahead = background.submit(prepare, epoch, step + 1, order)
-                done = epoch * per_epoch + step
-                share = min(1.0, (done + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * done / total))
-                for group in optimizer.param_groups:
-                    group["lr"] = arguments.lr * share
-                precision = getattr(torch, arguments.precision)
-                with torch.autocast(device, torch.bfloat16, enabled=precision == torch.bfloat16):
-                    image_features = model.encode_image(images.to(device))
-                    text_features = encode_text(model, ids.to(device))
-                scale = model.logit_scale.exp()
-                loss = contrastive_loss(image_features.float(), text_features.float(), scale, texts)
-                optimizer.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-                optimizer.step()
-                with torch.no_grad():
-                    model.logit_scale.clamp_(max=math.log(100))
-                averaged.update_parameters(model)
-                losses.append(loss.item())
-                if step % 50 == 0:
-                    speed = (step + 1) * arguments.batch_size / (time.time() - started)
-                    print(
-                        f"epoch {epoch} step {step}/{per_epoch} loss {losses[-1]:.3f} {speed:.0f}/s",
-                        flush=True,
-                    )
-            averaged.module.attn_mask = model.attn_mask.clone()  # a mean of -inf is not a number
-            entry = {
-                "epoch": epoch + 1,
-                "loss": float(np.mean(losses)),
-                "scale": model.logit_scale.exp().item(),
-                "seconds": round(time.time() - started),
-                "validation": validation(averaged.module, tokenize, device),
-            }
-            with log_file.open("a") as file:
-                file.write(json.dumps(entry) + "\n")
-            print(entry, flush=True)
+    ahead = texts.of_epoch(batches(first))
+    for epoch in range(first, arguments.epochs):
+        started, losses = time.time(), []
+        ids_of_epoch = ahead.get()
+        if epoch + 1 < arguments.epochs:
+            ahead = texts.of_epoch(batches(epoch + 1))
+        for (_, step, drawings), ids in zip(batches(epoch), ids_of_epoch):
+            done = epoch * per_epoch + step
+            share = min(1.0, (done + 1) / arguments.warmup) * 0.5 * (1 + math.cos(math.pi * done / total))
+            for group in optimizer.param_groups:
+                group["lr"] = arguments.lr * share
+            generator = torch.Generator(device).manual_seed(arguments.seed * 10_000_000 + done)
+            batch = normalise(images[torch.tensor([place[i] for i in drawings], device=device)])
+            batch = standardise(augment(batch, generator, arguments.strength))
+            ids = torch.from_numpy(ids.astype(np.int64))
+            length = int((ids != 0).sum(1).max())  # read here: on the GPU it would wait for all that is under way
+            ids = ids[:, :length].to(device)
+            with torch.autocast(device, torch.bfloat16):
+                image_features, text_features = model.encode_image(batch), encode_text(model, ids)
+            scale = model.logit_scale.exp()
+            loss = contrastive_loss(image_features.float(), text_features.float(), scale, ids)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            with torch.no_grad():
+                model.logit_scale.clamp_(max=math.log(100))
+            averaged.update_parameters(model)
+            losses.append(loss.detach())
+        averaged.module.attn_mask = model.attn_mask.clone()  # a mean of -inf is not a number
+        last = epoch + 1 == arguments.epochs
+        entry = {
+            "epoch": epoch + 1,
+            "loss": torch.stack(losses).mean().item(),
+            "scale": model.logit_scale.exp().item(),
+            "seconds": round(time.time() - started, 1),
+        }
+        if last or (epoch + 1) % arguments.every == 0:
+            entry["validation"] = validation(averaged.module, texts.tokenizer, device)
             state = {"model": model.state_dict(), "averaged": averaged.state_dict()}
             state |= {"optimizer": optimizer.state_dict(), "epoch": epoch + 1}
             torch.save(state, state_file.with_suffix(".part"))
             state_file.with_suffix(".part").replace(state_file)
-            export(averaged.module, arguments.work)
+        with log_file.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+        print(entry, flush=True)
+    export(averaged.module, arguments.run)
 
 
 def export(model: open_clip.CLIP, folder: Path) -> None:

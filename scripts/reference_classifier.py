@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from pretrain_miniclip import augment, normalise
 from torch import nn
 
-EPOCHS, BATCH, MOST, LEAST = 15, 128, 8, 3
+EPOCHS, BATCH, MOST, LEAST = 15, 128, 16, 3
 CONFIDENT = 0.15  # as for ImageNet-A: the right class gets less than this probability
 # Looked at, one by one: drawings whose name means another thing than the class, or that show nothing recognisable.
 REJECTED = Path(__file__).parent / "iconnet_a_rejected.txt"
@@ -28,7 +28,7 @@ REJECTED = Path(__file__).parent / "iconnet_a_rejected.txt"
 
 def gray(images: np.ndarray) -> torch.Tensor:
     """(N, 1, 32, 32): half the size and without colour is enough to name a glyph."""
-    return F.avg_pool2d(normalise(images).mean(1, keepdim=True), 2)
+    return F.avg_pool2d(normalise(torch.from_numpy(images)).mean(1, keepdim=True), 2)
 
 
 def network(classes: int) -> nn.Sequential:

@@ -39,6 +39,8 @@ FIGURES = {
     "domain_table": lambda m: plots.domain_table(ROWS, source="IconNet", message=m),
     "template_bars": lambda m: plots.template_bars({"a {}": 50.0, "{}": 80.0}, message=m),
     "gain_bars": lambda m: plots.gain_bars({"IconFood": 3.0, "IconArrows": -1.5}, message=m),
+    "gradient_path": lambda m: plots.gradient_path("cat", message=m),
+    "two_towers": lambda m: plots.two_towers(IMAGES[:3], list("abc"), message=m),
     "prompt_layout": lambda m: plots.prompt_layout(message=m),
     "positions_to_scale": lambda m: plots.positions_to_scale([8, 9, 8], shared=5, total=20, message=m),
     "context_path": lambda m: plots.context_path(PATH, {"a photo of a": PATH[0] + 1}, message=m),

@@ -36,7 +36,7 @@ class Training:
     labels: list[int]
     scaler: dict[str, Any]
     history: dict[str, list[float]]
-    pictures: str | None = None  # the word of the files; older ones have neither
+    images: str | None = None  # the word of the files; older ones have neither
     start: str | None = None
 
 
