@@ -1,4 +1,4 @@
-"""The checkers of the exercises that build CoOp, and of notebooks 09 to 11, against right and wrong solutions."""
+"""The checkers of the exercises that build CoOp, and of notebooks 09 to 12, against right and wrong solutions."""
 
 import pytest
 import torch
@@ -186,9 +186,16 @@ RIGHT = {
     "pull": (checks.check_pull, pull),
     "pull, by cosine_similarity": (checks.check_pull, lambda a, b: 1 - torch.cosine_similarity(a, b).mean()),
     "weights": (checks.check_weight_matrix, weights),
+    "error": (checks.check_accuracy_with_error, lambda k, n: (100 * k / n, 100 * (k / n * (1 - k / n) / n) ** 0.5)),
 }
 P, C, K, W = checks.check_paired_verdict, checks.check_calibration_error, checks.check_pull, checks.check_weight_matrix
+A = checks.check_accuracy_with_error
 ZOO = {
+    "fractions": (A, lambda k, n: (k / n, (k / n * (1 - k / n) / n) ** 0.5), "fractions"),
+    "one image": (A, lambda k, n: (100 * k / n, 100 * (k / n * (1 - k / n)) ** 0.5), "single images"),
+    "variance": (A, lambda k, n: (100 * k / n, 100 * k / n * (1 - k / n) / n), "square root"),
+    "a coin": (A, lambda k, n: (100 * k / n, 50 / n**0.5), "a coin"),
+    "one number": (A, lambda k, n: 100 * k / n, "two numbers"),
     "other way round": (P, lambda a, b: paired(a, b, sign=-1), "second minus first"),
     "no root": (P, lambda a, b: paired(a, b, divide=False), "standard deviation"),
     "divided by n": (P, lambda a, b: paired(a, b, n_less=0), "n - 1"),
@@ -236,6 +243,6 @@ def test_each_mistake_is_named(name):
     assert verdict.status == "wrong" and words in verdict.message, verdict
 
 
-@pytest.mark.parametrize("check", [P, C, K, W, checks.check_training_loop])
+@pytest.mark.parametrize("check", [A, P, C, K, W, checks.check_training_loop])
 def test_an_empty_answer_was_not_attempted(check):
     assert check(lambda *arguments: None).status == "not attempted"

@@ -43,6 +43,7 @@ NOTEBOOKS = (  # file, title, the question it answers
     ("09_ablations", "Ablations", "Which choice is worth how much?"),
     ("10_what_was_learned", "What did the prompt learn?", "What do the learned numbers do?"),
     ("11_what_came_after", "What came after", "Does it hold for classes that were never seen?"),
+    ("12_your_own_images", "Your own images", "Does it work for mine?"),
 )
 
 

@@ -11,7 +11,12 @@ has each of them.
 """
 
 from coop_edu.teaching.checks.building import check_prompt_learner, check_training_loop
-from coop_edu.teaching.checks.later import check_calibration_error, check_paired_verdict, check_pull
+from coop_edu.teaching.checks.later import (
+    check_accuracy_with_error,
+    check_calibration_error,
+    check_paired_verdict,
+    check_pull,
+)
 from coop_edu.teaching.checks.prompts import (
     check_class_probabilities,
     check_ensemble,
@@ -28,6 +33,7 @@ from coop_edu.teaching.checks.training import (
 )
 
 __all__ = [
+    "check_accuracy_with_error",
     "check_average",
     "check_calibration_error",
     "check_class_probabilities",

@@ -1,4 +1,4 @@
-"""Checkers of the exercises of notebooks 09 to 11: a paired verdict, calibration, KgCoOp's pull.
+"""Checkers of the exercises of notebooks 09 to 12: a paired verdict, calibration, KgCoOp's pull, an error.
 
 Leaves out: the exercises before them (the files beside this one).
 """
@@ -45,6 +45,28 @@ def check_paired_verdict(solution: Callable) -> str:
         if given[2] != word:
             raise Wrong(f"with {mean:+.2f} ± {error:.2f} the verdict should be {word!r}, and it is {given[2]!r}")
     return "paired, with its error, and no verdict where there is none."
+
+
+@checker
+def check_accuracy_with_error(solution: Callable) -> str:
+    """An accuracy and its standard error: `solution(right, n) -> (percent, points)`."""
+    for right, n in ((37, 48), (9, 120)):
+        given = answer_of(solution, right, n)
+        if not isinstance(given, tuple | list) or len(given) != 2:
+            raise Wrong(f"two numbers were expected, the accuracy and its error, and it returned {given!r}")
+        a = right / n
+        error = math.sqrt(a * (1 - a) / n)
+        mistakes = {
+            "these are fractions; give per cent and points": (a, error),
+            "the accuracy is in per cent, its error is a fraction": (100 * a, error),
+            "that is the spread of single images; divide by n under the root": (100 * a, 100 * math.sqrt(a * (1 - a))),
+            "that is the variance; take its square root": (100 * a, 100 * error**2),
+            "the root of n is missing: a (1 - a) / n stands under it": (100 * a, 100 * math.sqrt(a * (1 - a)) / n),
+            "the error is that of a coin, 0.5 / sqrt(n); it depends on a": (100 * a, 50 / math.sqrt(n)),
+        }
+        answers = {why: torch.tensor(pair) for why, pair in mistakes.items()}
+        compare(list(given), torch.tensor([100 * a, 100 * error]), answers)
+    return "and with few images it is large."
 
 
 @checker
