@@ -14,8 +14,8 @@ from pathlib import Path
 
 from coop_edu import ZeroShot, accuracy, extract_features, load_clip, load_dataset
 from coop_edu.grid.agreement import agreement
-from coop_edu.grid.report import LABELS, few_shot_frame
-from coop_edu.grid.results import read_results
+from coop_edu.grid.frame import few_shot, read_results
+from coop_edu.grid.methods import find_method
 from coop_edu.grid.run import make_grid, run_grid
 from coop_edu.scales import SCALES
 
@@ -69,25 +69,17 @@ def wording_table(wordings: dict) -> list[str]:
 def learned_tables() -> Iterator[str]:
     """The average over the eleven tasks by shots, and the shift at 16 shots: mean (std) over seeds."""
     results = read_results(RESULTS)
-    frame = few_shot_frame(results)
-    by_seed = frame.groupby(["method", "shots", "seed"])["accuracy"].mean()
+    by_seed = few_shot(results).groupby(["method", "shots", "seed"])["percent"].mean()
     cells = by_seed.groupby(["method", "shots"]).agg(lambda x: f"{x.mean():.1f} ({x.std(ddof=0):.1f})")
     shots = (1, 2, 4, 8, 16)
     yield from markdown(
         ["average of eleven tasks, mean (std) of three seeds", *(f"{k} shots" for k in shots)],
-        ([LABELS.get(v, v), *(cells.get((v, k), "") for k in shots)] for v in (*METHODS[1:], *SHORT)),
+        ([find_method(v).label, *(cells.get((v, k), "") for k in shots)] for v in (*METHODS[1:], *SHORT)),
     )
     yield f"\nThe hand-written prompts have {by_seed['zero_shot'].mean():.1f}.\n"
-    domains = {}
-    for cell, line in results.items():
-        if cell.protocol == "domains":
-            for name, percent in line["figures"].items():
-                domains.setdefault(cell.method, {}).setdefault(name, []).append(percent)
-    names = list(domains["zero_shot"])
-    yield from markdown(
-        ["learned on IconNet, 16 shots", *names],
-        ([LABELS.get(v, v), *(f"{sum(domains[v][n]) / len(domains[v][n]):.1f}" for n in names)] for v in domains),
-    )
+    means = results[results["protocol"] == "domains"].pivot_table("percent", "method", "figure")
+    rows = ([find_method(v).label, *(f"{x:.1f}" for x in row)] for v, row in zip(means.index, means.to_numpy()))
+    yield from markdown(["learned on IconNet, 16 shots", *means.columns], rows)
 
 
 def agreement_table() -> Iterator[str]:

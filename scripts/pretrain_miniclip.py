@@ -5,8 +5,8 @@
 The captions are what designers publish (captions.py). The loss is CLIP's own (Radford et al. 2021, section 2.3): in a
 batch, each image must find its caption and each caption its image.
 
-Minutes on a GPU, hours on a CPU with bf16 products. Resumable: kill it, start it again. For the curve, validation images
-of IconNet and the tasks are read, and whole families that are neither trained on nor taken from the tasks.
+Minutes on a GPU, hours on a CPU with bf16 products. Resumable: kill it, start it again. For the curve, validation
+images of IconNet and the tasks are read, and whole families that are neither trained on nor taken from the tasks.
 Leaves out: which drawings may be used (build_iconnet.py), the start of the token embeddings (word_vectors.py), how the
 finished model is loaded (coop_edu/clip/models.py).
 """

@@ -7,10 +7,7 @@ from test_repository import ROOT, read, tracked_files
 
 # Not images: what a file on disk or a training caption has been called since it was made.
 KEPT = (
-    '"emoji picture"',
-    '"pictures.npy"',
-    '"pictures.done"',
-    '"pictures"',
+    *(f'"{name}"' for name in ("emoji picture", "pictures.npy", "pictures.done", "pictures")),
     r"training \(pictures",
     "    pictures: str",
 )

@@ -53,8 +53,7 @@ def read_tensor_file(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any
     except Refused as error:
         raise ValueError(
             f"{path} was refused, and nothing in it was run: {error}. Expected tensors, plain containers, and at most "
-            f"an "
-            "optimizer and a scheduler. If you did not make this file yourself, do not trust it."
+            "an optimizer and a scheduler. If you did not make this file yourself, do not trust it."
         ) from error
     except MemoryError:
         raise

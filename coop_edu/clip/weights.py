@@ -132,6 +132,5 @@ def _wrong_activation(name: str, model_name: str, pretrained: str | Path) -> str
     other = model_name.removesuffix("-quickgelu") if model_name.endswith("-quickgelu") else f"{model_name}-quickgelu"
     return (
         f"{name!r} with the weights {str(pretrained)!r} would compute wrong features in silence: they were trained "
-        f"with "
-        f"the other activation function. Use load_clip({other!r}, pretrained={str(pretrained)!r})."
+        f"with the other activation function. Use load_clip({other!r}, pretrained={str(pretrained)!r})."
     )

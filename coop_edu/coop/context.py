@@ -6,6 +6,7 @@ Leaves out: what a context is learned from (trainer.py), and which tokens stand 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -69,3 +70,10 @@ def tensor_digest(tensor: Tensor) -> str:
     """A checksum of the shape and the values, in float32: 16 hexadecimal digits."""
     values = tensor.detach().cpu().float().contiguous()
     return hashlib.sha256(str(tuple(values.shape)).encode() + values.numpy().tobytes()).hexdigest()[:16]
+
+
+def digest_of_all(tensors: Sequence[Tensor]) -> str:
+    """One checksum of several tensors; of a single one, its own."""
+    digests = [tensor_digest(tensor) for tensor in tensors]
+    whole = hashlib.sha256(" ".join(digests).encode()).hexdigest()[:16]
+    return digests[0] if len(digests) == 1 else whole

@@ -18,7 +18,6 @@ Leaves out: other places of the class name (prompt_tokens.py), the start (contex
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -33,7 +32,7 @@ from coop_edu.clip.probability import class_logits, normalize
 from coop_edu.clip.templates import class_rows, clean_classnames, several_names
 from coop_edu.clip.text_encoding import text_encoder
 from coop_edu.clip.text_towers import text_tower
-from coop_edu.coop.context import initial_context, nearest_words, tensor_digest
+from coop_edu.coop.context import digest_of_all, initial_context, nearest_words
 from coop_edu.coop.prompt_config import PromptConfig
 from coop_edu.coop.prompt_tokens import slots_of, token_layout, words_of
 from coop_edu.records import whole_number
@@ -59,7 +58,6 @@ class PromptLearner(nn.Module):
 
     # How many contexts logits() encodes at once, where images have their own; None: as many as there are images.
     images_at_once: int | None = None
-
     words: Float[Tensor, "W D"]  # the embeddings of the tokens in use
     encoders: nn.ModuleList
 
@@ -213,11 +211,7 @@ class PromptLearner(nn.Module):
     # ---------------------------------------------------------------------------------------------- what was learned
 
     def with_classnames(self, classnames: Sequence[str]) -> PromptLearner:
-        """The learned context with other classes.
-
-        A unified context goes with any names.  A class-specific one has a context for the classes it was trained on
-        and for no others, so there the names must be among them, else ValueError.
-        """
+        """The learned context with other classes; ValueError if a class-specific one has no context for one of them."""
         ctx, classnames = self.ctx.detach(), several_names(classnames)
         if self.class_specific:
             rows = class_rows(self.classnames, classnames)
@@ -241,9 +235,7 @@ class PromptLearner(nn.Module):
 
         A subclass that learns more than ctx calls it when it has made the rest.
         """
-        digests = [tensor_digest(parameter) for parameter in self.parameters()]
-        whole = hashlib.sha256(" ".join(digests).encode()).hexdigest()[:16]
-        self.start = digests[0] if len(digests) == 1 else whole  # CoOp's is that of ctx
+        self.start = digest_of_all(list(self.parameters()))
 
     def options(self) -> dict[str, Any]:
         """The keyword arguments that make another learner like this one.  A subclass adds its own."""
@@ -252,8 +244,7 @@ class PromptLearner(nn.Module):
     def nearest_words(self, k: int = 1) -> list:
         """The k words whose embeddings are nearest to each context vector (the paper's Section 4.3, Table 4).
 
-        M lists of k pairs (BPE token, Euclidean distance); if class-specific, K lists of M such lists.  The paper's
-        own reading: they are mostly not meaningful.
+        M lists of k pairs (BPE token, distance); if class-specific, K such lists.  The paper: mostly not meaningful.
         """
         found, M = nearest_words(self.clip, self.ctx.detach().flatten(0, -2), k), self.n_ctx
         return [found[i : i + M] for i in range(0, len(found), M)] if self.class_specific else found

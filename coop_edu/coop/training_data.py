@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from coop_edu.coop.prompt_learner import PromptLearner, tensor_digest
+from coop_edu.coop.context import tensor_digest
+from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.coop.recipe import Recipe
 from coop_edu.data.batches import seeded
 from coop_edu.data.dataset import Example

@@ -14,7 +14,8 @@ from pathlib import Path
 from coop_edu.data.dataset import IMAGE_SUFFIXES, Dataset, Example
 from coop_edu.data.iconnet import iconnet_cards, load_iconnet
 from coop_edu.data.imagenet import IMAGENET, load_imagenet
-from coop_edu.data.paper import PAPER_DATASETS, load_paper
+from coop_edu.data.paper import load_paper
+from coop_edu.data.paper_places import PAPER_DATASETS
 
 
 def __getattr__(name: str) -> tuple[str, ...]:

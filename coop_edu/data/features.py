@@ -49,16 +49,18 @@ class Features:
         features, labels = self.image_features, self.labels
         if not (isinstance(features, torch.Tensor) and isinstance(labels, torch.Tensor)):
             raise ValueError(
-                f"expected image features and labels as tensors, got {type(features).__name__} and {type(labels).__name__}"
+                f"expected image features and labels as tensors, got {type(features).__name__} and "
+                f"{type(labels).__name__}"
             )
         if features.ndim not in (2, 3) or not features.is_floating_point():
             raise ValueError(
-                f"expected image features (N, E) or (V, N, E) in floating point, got {tuple(features.shape)} of {features.dtype}"
+                f"expected image features (N, E) or (V, N, E) in floating point, got {tuple(features.shape)} of "
+                f"{features.dtype}"
             )
         if labels.dtype != torch.long or labels.shape != features.shape[-2:-1]:
             raise ValueError(
-                f"expected one label for each of {features.shape[-2]} images, ({features.shape[-2]},) of torch.int64, got "
-                f"{tuple(labels.shape)} of {labels.dtype}"
+                f"expected one label for each of {features.shape[-2]} images, ({features.shape[-2]},) of torch.int64, "
+                f"got {tuple(labels.shape)} of {labels.dtype}"
             )
         if len(labels) and not (labels.min() >= 0 and labels.max() < len(self.classnames)):
             raise ValueError(

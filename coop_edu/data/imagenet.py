@@ -21,7 +21,8 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from coop_edu.data.dataset import IMAGE_SUFFIXES, Dataset, Example
-from coop_edu.data.paper import GUIDE, Place, card_of, data_root, find
+from coop_edu.data.paper import card_of, data_root, find
+from coop_edu.data.paper_places import GUIDE, Place
 from coop_edu.files import read_lines
 
 SAME_ORDER = "sorted by name; the authors' own 16-shot sample of ImageNet cannot be reproduced"

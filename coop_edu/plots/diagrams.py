@@ -14,6 +14,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
+from coop_edu.coop.prompt_config import PromptConfig
 from coop_edu.plots.style import (
     BLACK,
     GREY,
@@ -183,12 +184,5 @@ def _positions(name: str, n_ctx: int, position: str, class_specific: bool, row: 
     owner = f"^{{{chr(97 + row)}}}" if class_specific else ""
     context = [f"$v{owner}_{{{m}}}$" for m in range(1, n_ctx + 1)]
     words = name.replace("_", " ").split()
-    half = n_ctx // 2
-    layouts = {
-        "end": [*context, *words],
-        "middle": [*context[:half], *words, *context[half:]],
-        "front": [*words, *context],
-    }
-    if position not in layouts:
-        raise ValueError(f"expected position 'end', 'middle' or 'front', got {position!r}")
-    return ["SOS", *layouts[position], ".", "EOT"]
+    before, _ = PromptConfig(n_ctx, class_specific, position).before_and_after()
+    return ["SOS", *context[:before], *words, *context[before:], ".", "EOT"]

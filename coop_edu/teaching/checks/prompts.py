@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import normalize
 
-from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare
+from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare, random_numbers
 
 
 @checker
@@ -50,7 +50,7 @@ def check_class_probabilities(solution: Callable) -> str:
     >>> check_class_probabilities(lambda f, w, tau: None).status
     'not attempted'
     """
-    f, w, tau = 3 * _random(1, 5, 8), 2 * _random(2, 4, 8), 0.2
+    f, w, tau = 3 * random_numbers(1, 5, 8), 2 * random_numbers(2, 4, 8), 0.2
     cosine = normalize(f, dim=-1) @ normalize(w, dim=-1).T
     scaled = cosine / tau
     half = (f @ normalize(w, dim=-1).T / tau, normalize(f, dim=-1) @ w.T / tau)
@@ -87,7 +87,7 @@ def check_class_probabilities(solution: Callable) -> str:
 def check_weight_matrix(solution: Callable) -> str:
     """CLIP as a linear layer: `solution(text_features (K, E), temperature) -> W (K, E)`, features not normalised."""
     for K, E, tau in ((4, 6, 0.2), (3, 5, 0.05)):
-        w = 2 * _random(K, K, E)
+        w = 2 * random_numbers(K, K, E)
         rows = normalize(w, dim=-1)
         compare(
             answer_of(solution, w, tau),
@@ -108,7 +108,7 @@ def check_weight_matrix(solution: Callable) -> str:
 @checker
 def check_ensemble(solution: Callable) -> str:
     """Prompt ensembling: `solution(text_features (T, K, E)) -> (K, E)`, T templates, features not normalised."""
-    features = _random(3, 3, 4, 6) * torch.tensor([0.3, 1.0, 4.0])[:, None, None]
+    features = random_numbers(3, 3, 4, 6) * torch.tensor([0.3, 1.0, 4.0])[:, None, None]
     unit = normalize(features, dim=-1)
     compare(
         answer_of(solution, features),
@@ -163,7 +163,3 @@ def check_prompt_assembly(solution: Callable) -> str:
             "it is right for 3 context vectors and a name of 2 tokens, and wrong for 5 and 3: is a size typed in?"
         )
     return "SOS, context, name, EOT: Eq. 2."
-
-
-def _random(seed: int, *shape: int) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import torch
 
-from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare
+from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare, random_numbers
 
 
 @checker
@@ -20,7 +20,7 @@ def check_subset_accuracy(solution: Callable) -> str:
     classes[0]). An image is right if the largest logit *among those classes* is its own, as the paper scores
     ImageNet-A and -R.
     """
-    logits, classes = _random(4, 40, 9), [7, 2, 5, 3]
+    logits, classes = random_numbers(4, 40, 9), [7, 2, 5, 3]
     labels = torch.tensor([0] * 19 + [1] * 11 + [2] * 7 + [3] * 3)[torch.arange(40) * 7 % 40]  # not equally many
     for row in range(24):  # most images are right within the subset, some of them only there
         logits[row, classes[int(labels[row])]] = 5.0
@@ -75,10 +75,6 @@ def check_average(solution: Callable) -> str:
     right = torch.stack([mean, by_seed.std(correction=0)])
     compare(list(given), right, {reason: torch.stack([mean, spread]) for reason, spread in spreads.items()})
     return "the mean over tasks and seeds, and how much it depends on the draw."
-
-
-def _random(seed: int, *shape: int) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def _percent(hits: torch.Tensor) -> torch.Tensor:
