@@ -14,6 +14,7 @@ from torch import nn
 
 from coop_edu.clip.models import Clip, load_clip
 from coop_edu.clip.probability import normalize
+from coop_edu.clip.text_towers import text_tower
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.teaching.verdicts import Wrong, answer_of, checker, relative_difference
 
@@ -47,7 +48,9 @@ def check_prompt_learner(solution: Callable) -> str:
             raise Wrong(f"called, it should give text features of shape {tuple(start().shape)}, and gives {shape}")
         if relative_difference(features, start()) > CLOSE:
             raise Wrong(_which_prompt(features, names, start))
-        clip.model.zero_grad()
+        weights = _weights_of(clip)
+        for weight in weights:
+            weight.grad = None
         if not features.requires_grad:
             raise Wrong(
                 "no gradient can flow back: somewhere the context was detached, copied, or used under no_grad()"
@@ -55,7 +58,7 @@ def check_prompt_learner(solution: Callable) -> str:
         features.sum().backward()
         if any(p.grad is None or not p.grad.any() for p in learned):
             raise Wrong("the context receives no gradient: it was detached or copied on its way into the prompt")
-        if any(p.grad is not None for p in clip.model.parameters()):
+        if any(weight.grad is not None for weight in weights):
             raise Wrong("CLIP's own weights receive a gradient; they have to stay frozen")
     return "the prompt goes through the frozen encoder, and the gradient comes back to the context."
 
@@ -203,7 +206,8 @@ def _assembled(
 ) -> torch.Tensor:
     """Text features as the exercise wants them, one prompt after the other; with other options, the usual mistakes."""
     clip = clip_of_checks()
-    text, table = clip.model, clip.model.token_embedding.weight
+    text: Any = text_tower(clip.model)
+    table = text.token_embedding.weight
     sot, eot = table[[clip.tokenizer.sot_token_id]], table[[clip.tokenizer.eot_token_id]]
     rows = []
     for name in names:
@@ -216,9 +220,14 @@ def _assembled(
     return torch.stack(rows)
 
 
+def _weights_of(clip: Clip) -> list[nn.Parameter]:
+    model: Any = clip.model
+    return list(model.parameters())
+
+
 def _own_parameters(module: nn.Module, clip: Clip) -> list[nn.Parameter]:
     """What the module learns: its parameters that are not CLIP's, and that want a gradient."""
-    frozen = {id(p) for p in clip.model.parameters()}
+    frozen = {id(weight) for weight in _weights_of(clip)}
     return [p for p in module.parameters() if id(p) not in frozen and p.requires_grad]
 
 
