@@ -92,7 +92,7 @@ def test_a_cell_is_what_the_library_says_by_hand(tiny, tmp_path):
     line = run_cell(learned, epochs=2)
     made = PromptLearner(tiny, CLASSES, n_ctx=2, class_specific=True, position="middle", seed=3)
     recipe = recipe_of(learned, epochs=2)
-    assert (recipe.seed, recipe.for_images(6).epochs, recipe.views) == (3, 2, None)  # two, and not 150 steps
+    assert (recipe.seed, recipe.for_images(6).epochs, recipe.views) == (3, 2, None)  # two, and not 300 steps
     Trainer(made, recipe, progress=False).fit(sample_few_shot(zoo.train, 2, 3))
     assert line["figures"] == {name: round(accuracy(made, part), 4) for name, part in parts.items()}
     assert line["recipe"]["epochs"] == 2 and json.loads(json.dumps(line)) == line

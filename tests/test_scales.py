@@ -32,7 +32,7 @@ def test_mini_names_data_that_is_shipped():
     assert set(mini.tasks) | set(mini.variants) <= set(coop_edu.DATASETS)
     assert coop_edu.load_dataset(mini.source).template == mini.template
     assert mini.n_ctx == 16
-    assert mini.recipe(16).for_images(16 * 79).epochs < SCALES["paper"].recipe(16).epochs
+    assert mini.recipe(16).for_images(16 * 77).epochs < SCALES["paper"].recipe(16).epochs
 
 
 @pytest.mark.parametrize("by_variable", [False, True])

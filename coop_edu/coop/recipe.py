@@ -70,18 +70,18 @@ class Recipe:
     def mini(cls) -> Recipe:
         """For a laptop: the paper's settings with fewer epochs, on the plain images, which are encoded once.
 
-        Counted in steps, because an epoch of one shot of twenty classes is a single step: 150 steps at least, 10 epochs
+        Counted in steps, because an epoch of one shot of twenty classes is a single step: 300 steps at least, 10 epochs
         at least.  The number was chosen on validation images (assets/MINICLIP.md).
 
         >>> [Recipe.mini().for_images(20 * shots).epochs for shots in (1, 2, 4, 8, 16)]
-        [150, 150, 75, 30, 15]
+        [300, 300, 150, 60, 30]
         """
-        return cls(epochs=10, min_steps=150, views=None)
+        return cls(epochs=10, min_steps=300, views=None)
 
     def for_images(self, n: int) -> Recipe:
         """The same recipe with the epochs that n training images take: more than `epochs` if `min_steps` asks for it.
 
-        >>> Recipe.mini().for_images(16 * 79).epochs
+        >>> Recipe.mini().for_images(16 * 77).epochs
         10
         """
         enough = -(-self.min_steps // self.steps_per_epoch(n))
