@@ -224,6 +224,11 @@ def test_import_brings_nothing_that_is_slow():
     assert done.stdout.strip() == "[]"
 
 
+def test_files_are_short():
+    lengths = sorted(len(path.read_text(encoding="utf-8").splitlines()) for path in package_files())
+    assert lengths[-1] <= 250 and lengths[len(lengths) // 2] <= 150
+
+
 def test_every_module_says_what_it_leaves_out():
     missing = []
     for path in package_files():
