@@ -25,7 +25,7 @@ from coop_edu.grid import run as experiments
 from coop_edu.grid.cells import run_cells
 from coop_edu.grid.frame import as_frame
 from coop_edu.grid.group import relabel
-from coop_edu.grid.methods import recipe_of
+from coop_edu.grid.methods import find_method, recipe_of
 from coop_edu.grid.results import Cell, read_lines
 from coop_edu.grid.run import make_grid, run_grid
 from coop_edu.grid.workspace import Workspace
@@ -123,7 +123,35 @@ def test_the_recipe_of_the_paper_scale():
     assert recipe_of(replace(cell, dataset="ImageNet", shots=16)).epochs == 50
 
 
-@pytest.mark.parametrize("method", ["ensemble_7", "ensemble_80", "linear_probe", "init_front"])
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("zero_shot", "zero-shot"),
+        ("M16_end", "CoOp"),
+        ("M16_end_CSC", "CoOp, class-specific"),
+        ("M4_end", "CoOp, M=4"),
+        ("M4_end_CSC", "CoOp, M=4, class-specific"),
+        ("init_end", "CoOp, M=4 from words"),
+        ("M16_mid", "CoOp, name in the middle"),
+        ("KgCoOp_M8_front", "KgCoOp, M=8, name in front"),
+        ("CoCoOp_init_end", "CoCoOp, M=4 from words"),
+    ],
+)
+def test_a_method_has_a_name_and_a_label(name, label):
+    method = find_method(name)
+    assert (method.name, method.label) == (name, label)
+    assert method.new_classes == (not name.endswith("CSC")) and method.learned == (name != "zero_shot")
+
+
+@pytest.mark.parametrize("name", ["M16", "M_end", "16_end", "M016_end", "M4_back", "M4_end_X", "end_M4", "CoOp", ""])
+def test_what_is_no_method_is_refused(name):
+    with pytest.raises(ValueError, match="unknown method"):
+        find_method(name)
+
+
+@pytest.mark.parametrize(
+    "method", ["ensemble_7", "ensemble_80", "linear_probe", "init_front", "KgCoOp_M2_end", "CoCoOp_M2_end"]
+)
 def test_other_methods(tiny, method):
     cell = make_grid("mini", datasets=["Zoo"], shots=[1], seeds=[1], methods=[method])[0]
     assert 0 <= run_cell(cell, epochs=1)["figures"]["accuracy"] <= 100
