@@ -33,7 +33,7 @@ ABOUT = {
     "IconNetV2": "filled glyphs by designers who are not in IconNet",
     "IconNet-Sketch": "outline drawings",
     "IconNet-A": "drawings that a reference classifier gets wrong",
-    "IconNet-R": "renditions: colour emoji, pixel art, hand-drawn",
+    "IconNet-R": "renditions: colour emoji, pixel art",
     "IconObjects": "everyday objects in every style (none of them a class of IconNet)",
     "IconAnimals": "animals in every style",
     "IconVehicles": "vehicles in every style",
