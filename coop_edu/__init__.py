@@ -8,7 +8,12 @@ first sentence says.  A name is imported when it is first used, so that `import 
 'coop_edu.scales'
 """
 
+import os
 from importlib import import_module
+
+# Threads that wait for each other do so asleep, where nobody has said otherwise: awake, they keep the cores busy, and
+# with other work on the machine a small step took eight times its processor time.  torch reads it when imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.2.0"
 
@@ -19,7 +24,8 @@ PUBLIC = {
     "clip.templates": ("fill", "clean_classnames"),
     "clip.zero_shot": ("ZeroShot",),
     "data.dataset": ("Dataset", "Example"),
-    "data.datasets": ("DATASETS", "from_folder", "load_dataset"),
+    "data.datasets": ("DATASETS", "load_dataset"),
+    "data.own": ("from_folder", "from_split_file"),
     "data.few_shot": ("sample_few_shot", "sample_train_val"),
     "data.images": ("load_image",),
     "data.features": ("FeatureBank", "Features", "extract_features"),
@@ -32,7 +38,7 @@ PUBLIC = {
     "coop.trainer": ("Trainer",),
     "coop.together": ("train_together",),
     "coop.checkpoints": ("load_prompt", "save_prompt"),
-    "evaluate.accuracy": ("accuracy", "per_class_accuracy", "predict"),
+    "evaluate.accuracy": ("accuracy", "macro_f1", "per_class_accuracy", "predict"),
     "evaluate.domains": ("domain_generalisation",),
     "evaluate.seeds": ("mean_and_std",),
     "evaluate.linear_probe": ("LinearProbe",),

@@ -120,7 +120,7 @@ def check_replaceable(target: str | Path) -> Path:
     >>> check_replaceable("/new/file.txt").name
     'file.txt'
     """
-    target = Path(os.path.realpath(target))  # a rename would put a file in the place of the link
+    target = Path(os.path.realpath(user_path(target)))  # a rename would put a file in the place of the link
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "a folder is there, expected a file", str(target))
     if target.exists():

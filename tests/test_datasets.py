@@ -3,16 +3,32 @@
 import gzip
 import json
 import shutil
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 from platformdirs import macos, unix
 
+from coop_edu.clip.models import load_clip
+from coop_edu.coop.authors_files import export_authors, import_authors
+from coop_edu.coop.checkpoints import load_prompt, save_prompt
+from coop_edu.coop.prompt_learner import PromptLearner
+from coop_edu.coop.recipe import Recipe
+from coop_edu.coop.trainer import Trainer
 from coop_edu.data.dataset import Dataset, Example
-from coop_edu.data.datasets import from_folder, load_dataset
+from coop_edu.data.datasets import load_dataset
+from coop_edu.data.features import FeatureBank, extract_features
+from coop_edu.data.images import load_image
+from coop_edu.data.own import from_folder, from_split_file
+from coop_edu.data.paper import data_root
 from coop_edu.data.split_file import SplitFileError, classnames_of, read_split, write_split
 from coop_edu.files import atomically, cache_folder
+from coop_edu.grid.results import read_lines
 
+from tiny_clip import tiny_clip
 from tiny_images import draw, make_dataset
 
 SPLITS = Path(__file__).parent / "data" / "splits"
@@ -201,3 +217,174 @@ def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
         monkeypatch.setattr("platformdirs.PlatformDirs", platform)
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
         assert cache_folder().name == "coop_edu" and cache_folder().parent.name.lower() == "caches"
+
+
+# ------------------------------------------------------------------------------------------------- as people have them
+def fill(folder, **counts):
+    """folder/<class>/<number>.png"""
+    for number, (name, count) in enumerate(counts.items()):
+        for i in range(count):
+            draw(folder / name / f"{i}.png", 100 * number + i)
+    return folder
+
+
+def test_ready_splits_stay_as_they_are(tmp_path):
+    mine = tmp_path / "mine"
+    for split, count in (("train", 4), ("valid", 2), ("test", 3)):
+        fill(mine / split, cat=count, dog=count)
+    loaded = from_folder(mine)
+    assert loaded.classnames == ("cat", "dog") and [len(part) for part in loaded.splits.values()] == [8, 4, 6]
+    assert {example.image.parent.parent.name for example in loaded.val} == {"valid"}
+    shutil.rmtree(mine / "valid")
+    held_out = from_folder(mine)  # a fifth of the training images, of each class
+    assert [len(part) for part in held_out.splits.values()] == [6, 2, 6] and held_out == from_folder(mine)
+    assert not {e.image for e in held_out.val} & {e.image for e in held_out.train}
+    fill(mine / "test", eel=1)
+    with pytest.raises(ValueError, match=r"test has classes that train/ does not have: eel"):
+        from_folder(mine)
+    shutil.rmtree(mine / "test")
+    with pytest.raises(ValueError, match=r"expected train/, test/ and perhaps val/"):
+        from_folder(mine)
+    for i in range(3):
+        draw(mine / "test" / f"{i}.png", i)
+    with pytest.raises(ValueError, match=r"no class folders in .*test"):
+        from_folder(mine)
+
+
+def test_names_for_folders(tmp_path):
+    mine = fill(tmp_path / "mine", n02121808=3, dog=3)
+    loaded = from_folder(mine, names={"n02121808": "domestic cat"})
+    assert loaded.classnames == ("dog", "domestic cat")
+    assert {(e.label, e.classname) for e in loaded.test} == {(0, "dog"), (1, "domestic cat")}
+    with pytest.raises(ValueError, match=r"names has folders that are not in .*: n1"):
+        from_folder(mine, names={"n1": "x"})
+    with pytest.raises(ValueError, match="more than once"):
+        from_folder(mine, names={"n02121808": "Dog"})
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".JPE", ".ppm", ".pgm", ".avif", ".jp2", ".tga", ".qoi", ".webp"])
+def test_every_kind_of_image_is_taken(tmp_path, suffix):
+    mine = fill(tmp_path / "mine", cat=3)
+    more = (mine / "cat" / "more").with_suffix(suffix)
+    try:
+        Image.new("RGB", (8, 8)).save(more)
+    except (OSError, ValueError, KeyError):
+        pytest.skip(f"this Pillow does not write {suffix}")
+    loaded = from_folder(mine)
+    assert sum(map(len, loaded.splits.values())) == 4 and load_image(more).size == (8, 8)
+
+
+def test_what_is_left_out_is_counted_and_hidden_files_are_not_images(tmp_path):
+    mine = fill(tmp_path / "mine", cat=3)
+    for hidden in ("._1.jpg", ".DS_Store", ".hidden.png"):
+        (mine / "cat" / hidden).write_bytes(b"\0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert sum(map(len, from_folder(mine).splits.values())) == 3
+    for other in ("notes.txt", "raw.cr2"):
+        (mine / "cat" / other).touch()
+    (mine / "cat" / "more").mkdir()
+    with pytest.warns(UserWarning, match=r"3 files or folders .* such as 'more', and were left out") as said:
+        from_folder(mine)
+    assert said[0].filename == __file__
+
+
+def test_examples_may_hold_images(tmp_path):
+    clip, arrays = tiny_clip(), [np.full((32, 32, 3), 60 * i, np.uint8) for i in range(4)]
+    files = []
+    for i, array in enumerate(arrays):
+        Image.fromarray(array).save(tmp_path / f"{i}.png")
+        files.append(Example(tmp_path / f"{i}.png", i % 2, ("cat", "dog")[i % 2]))
+    for kind in (lambda a: a, Image.fromarray, lambda a: (tmp_path / f"{a[0, 0, 0] // 60}.png").read_bytes()):
+        held = [Example(kind(array), i % 2, ("cat", "dog")[i % 2]) for i, array in enumerate(arrays)]
+        expected = extract_features(clip, files, progress=False)
+        for options in ({}, {"workers": 2}, {"cache": tmp_path / "cache"}, {"cache": tmp_path / "cache"}):
+            found = extract_features(clip, held, progress=False, **options)
+            assert torch.equal(found.image_features, expected.image_features)
+        bank = FeatureBank(clip, held, progress=False)
+        assert torch.equal(bank(held[2:]).image_features, expected.image_features[2:])
+        recipe = Recipe(epochs=1, views="fresh", batch_size=2)
+        learner = PromptLearner(clip, ("cat", "dog"), n_ctx=2)
+        Trainer(learner, recipe, checkpoint=tmp_path / "c", progress=False).fit(held)
+        Trainer(learner, recipe, checkpoint=tmp_path / "c", progress=False).fit(held, resume=True)
+    with pytest.raises(ValueError, match=r"1 \w+\(s\) cannot be read"):
+        extract_features(clip, [Example(b"no image", 0, "cat")], progress=False)
+
+
+# ------------------------------------------------------------------------------------------- split files of one's own
+def test_a_split_file_from_windows(tmp_path):
+    made = make_dataset(tmp_path)
+    images, file = tmp_path / "Zoo" / "images", tmp_path / "Zoo" / "split_zhou_Zoo.json"
+    rows = json.loads(file.read_text())
+
+    def again(change, encoding="utf-8"):
+        changed = {split: [[change(path), *rest] for path, *rest in part] for split, part in rows.items()}
+        file.write_text(json.dumps(changed), encoding=encoding)
+        return read_split(file, images)
+
+    assert again(lambda path: path.replace("/", "\\")) == made.splits
+    assert again(lambda path: path, "utf-8-sig") == made.splits
+    assert again(lambda path: str(images / path)) == made.splits
+    assert again(lambda path: f"./{path}") == made.splits
+    with pytest.raises(SplitFileError, match="climbs out"):
+        again(lambda path: f"{tmp_path}/elsewhere/{path}")
+    with pytest.raises(SplitFileError, match="climbs out"):
+        again(lambda path: f"{images}/../../{path}")
+
+
+def test_a_split_of_ones_own_by_a_public_call(tmp_path):
+    made = make_dataset(tmp_path)
+    images, file = tmp_path / "Zoo" / "images", tmp_path / "Zoo" / "split_zhou_Zoo.json"
+    loaded = from_split_file(file, images, template="a drawing of a {}.")
+    assert loaded.splits == made.splits and loaded.classnames == made.classnames
+    assert loaded.template == "a drawing of a {}."
+    table = ["image,class,split"] + [
+        f'{example.image.relative_to(images)},"{example.classname}",{split}'
+        for split, part in made.splits.items()
+        for example in part
+    ]
+    for text in ("\n".join(table), "\ufeff" + "\r\n".join([*table, ""])):
+        (images / "mine.csv").write_bytes(text.encode())
+        assert from_split_file(images / "mine.csv").splits == made.splits
+    for text, why in (
+        ("a,b\n1,2", "expected the columns"),
+        ("image,class,split\ncat/1.png,cat", "row 1"),
+        ("image,class,split\ncat/1.png,cat,training", "row 1"),
+        ("image,class,split\ncat/9999.png,cat,train", "missing"),
+        ("image,class,split\n../1.png,cat,train", "climbs out"),
+        ("", "expected the columns"),
+    ):
+        (images / "mine.csv").write_text(text)
+        with pytest.raises(SplitFileError, match=why):
+            from_split_file(images / "mine.csv")
+    with pytest.raises(FileNotFoundError, match=r"none\.csv"):
+        from_split_file(images / "none.csv")
+
+
+# ------------------------------------------------------------------------------------------------------ the home folder
+def test_a_tilde_is_the_home_folder_everywhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    made = make_dataset(tmp_path)
+    clip, names = tiny_clip(), ("cat", "dog")
+    images = tmp_path / "Zoo" / "images"
+    assert from_folder("~/Zoo/images").splits == from_folder(images).splits
+    assert read_split("~/Zoo/split_zhou_Zoo.json", "~/Zoo/images") == made.splits
+    write_split("~/again.json", made.splits, "~/Zoo/images")
+    assert load_image("~/Zoo/images/cat/0.png").size == (64, 64)
+    extract_features(clip, made.test, cache="~/cache", progress=False)
+    learner = PromptLearner(clip, names, n_ctx=2)
+    save_prompt(learner, "~/p.safetensors")
+    assert torch.equal(load_prompt("~/p.safetensors", clip).ctx, learner.ctx)
+    export_authors(learner, "~/theirs", 1)
+    import_authors("~/theirs/prompt_learner/model.pth.tar-1", clip, names)
+    features = extract_features(clip, made.train, progress=False)
+    Trainer(learner, Recipe(epochs=1, views=None), checkpoint="~/c.safetensors", progress=False).fit(features)
+    (tmp_path / "results.jsonl").write_text("")
+    assert read_lines("~/results.jsonl") == {} and data_root("~/data") == tmp_path / "data"
+    with pytest.raises(FileNotFoundError, match=str(tmp_path / "weights.pt")):
+        load_clip("mini", pretrained="~/weights.pt")
+    made_here = {path.name for path in tmp_path.iterdir()}
+    assert not (tmp_path / "~").exists()
+    assert made_here >= {"again.json", "cache", "p.safetensors", "theirs", "c.safetensors"}

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.metrics import f1_score
 
 from coop_edu.clip.zero_shot import ZeroShot
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.data.dataset import Dataset
 from coop_edu.data.features import Features, extract_features
-from coop_edu.evaluate.accuracy import accuracy, per_class_accuracy, predict
+from coop_edu.evaluate.accuracy import accuracy, macro_f1, per_class_accuracy, predict
 from coop_edu.evaluate.domains import domain_generalisation
 from coop_edu.evaluate.seeds import mean_and_std
 
@@ -168,3 +169,20 @@ def test_mean_and_std_is_the_authors_population_std():
     assert mean_and_std(x for x in [5.0]) == (5.0, 0.0)
     with pytest.raises(ValueError, match="at least one"):
         mean_and_std([])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_macro_f1_is_the_authors_tools(clip, seed):
+    """Over the classes that stand in the labels: `f1_score(..., average="macro", labels=np.unique(y_true))`."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(30, 5, generator=generator)
+    labels = torch.randint(0, 2 + seed % 4, (30,), generator=generator)
+    classifier = Fixed(clip, ("ant", "bee", "cat", "dog", "eel"))
+    found = macro_f1(classifier, Features(images, labels, classifier.classnames))
+    y, answers = labels.numpy(), images.argmax(dim=1).numpy()
+    assert found == pytest.approx(100 * f1_score(y, answers, average="macro", labels=np.unique(y)))
+    perfect = torch.nn.functional.one_hot(labels, 5).float()
+    assert macro_f1(classifier, Features(perfect, labels, classifier.classnames)) == 100.0
+    wrong = torch.nn.functional.one_hot((labels + 1) % 5, 5).float()
+    unanswered = macro_f1(classifier, Features(wrong, torch.zeros_like(labels), classifier.classnames))
+    assert 0 <= unanswered <= 100

@@ -18,8 +18,10 @@ from coop_edu.clip.zero_shot import ZeroShot
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.coop.trainer import Trainer
 from coop_edu.data.dataset import Dataset
+from coop_edu.data.datasets import load_dataset
 from coop_edu.data.few_shot import sample_few_shot
 from coop_edu.evaluate.accuracy import accuracy
+from coop_edu.files import sha256
 from coop_edu.grid import report, workspace
 from coop_edu.grid import run as experiments
 from coop_edu.grid.cells import run_cells
@@ -50,7 +52,7 @@ def use_tiny(folder, patch):
         splits = read_split(folder / name / f"split_zhou_{name}.json", images)
         return Dataset(name, classnames_of(splits), **splits)
 
-    patch(workspace, "load_clip", lambda name: clip)
+    patch(workspace, "load_clip", lambda name, pretrained=None: clip)
     patch(workspace, "load_dataset", load)
     return clip
 
@@ -243,10 +245,79 @@ def test_another_recipe_is_not_mixed_in(tiny, tmp_path):
 
 def test_a_cell_that_fails_is_named_and_the_finished_ones_stay(tiny, tmp_path):
     file = tmp_path / "results.jsonl"
-    with pytest.raises(RuntimeError, match=r"Cell\(.*'Nowhere'.*failed \(FileNotFoundError\)") as caught:
-        run_grid(grid(datasets=["Farm", "Nowhere"]), file, epochs=1, progress=False)
-    assert len(str(caught.value).splitlines()) == 3 and "Farm" not in str(caught.value)
+    damaged = make_dataset(tmp_path / "data", "Damaged", CLASSES, train=2, val=2, test=2)
+    damaged.test[0].image.write_text("no image")
+    with pytest.raises(RuntimeError, match=r"Cell\(.*'Damaged'.*failed \(ValueError\)") as caught:
+        run_grid(grid(datasets=["Farm", "Damaged"]), file, epochs=1, progress=False)
+    assert str(caught.value).count("failed") == 3 and "Farm" not in str(caught.value)
     assert {cell.dataset for cell in read_lines(file)} == {"Farm"} and len(read_lines(file)) == 3
+
+
+def test_a_wrong_name_is_found_before_anything_is_computed(tiny, tmp_path, monkeypatch, capsys):
+    file, computed = tmp_path / "results.jsonl", []
+    monkeypatch.setattr(experiments, "run_cells", lambda *a: computed.append(a))
+    with pytest.raises(FileNotFoundError, match="Nowhere"):
+        run_grid(grid(datasets=["Farm", "Zoo", "Nowhere"]), file, progress=False)
+    with pytest.raises(ValueError, match="jobs"):
+        run_grid(grid(), file, jobs=0, progress=False)
+    monkeypatch.setattr(workspace, "load_dataset", load_dataset)
+    arguments = [
+        "run",
+        "--results",
+        str(file),
+        "--datasets",
+        "IconFood",
+        "IconFod",
+        "--seeds",
+        "1",
+        "--shots",
+        "1",
+    ]
+    assert __main__.main(arguments) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("error: unknown data set 'IconFod'. Did you mean 'IconFood'?")
+    assert not computed and not file.exists()
+
+
+def test_missing_weights_are_one_error_at_once(tiny, tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def offline(name, pretrained=None):
+        asked.append(name)
+        raise FileNotFoundError("no weights for 'RN50'")
+
+    monkeypatch.setattr(workspace, "load_clip", offline)
+    arguments = ["run", "--results", str(tmp_path / "r.jsonl"), "--datasets", "Zoo", "Farm", "--seeds", "1"]
+    assert __main__.main(arguments) == 1
+    assert capsys.readouterr().err == "error: no weights for 'RN50'\n" and len(asked) == 1
+    assert __main__.main([*arguments, "--pretrained", str(tmp_path / "none.pt")]) == 1
+    assert "no weights at" in capsys.readouterr().err and len(asked) == 1
+
+
+def test_weights_of_ones_own_are_taken_and_kept_apart(tiny, tmp_path, monkeypatch):
+    one, other, given = tmp_path / "one.safetensors", tmp_path / "other.safetensors", []
+    one.write_bytes(b"1")
+    other.write_bytes(b"2")
+    monkeypatch.setattr(workspace, "load_clip", lambda name, pretrained=None: given.append(pretrained) or tiny)
+    file, cells = tmp_path / "results.jsonl", grid(datasets=["Zoo"], methods=["zero_shot"])
+    (line,) = run_grid(cells, file, pretrained=str(one), progress=False)
+    assert given == [one] and line["weights"] == sha256(one)[:16]
+    assert run_grid(cells, file, pretrained=one, progress=False) == [line]
+    for pretrained in (other, None):
+        with pytest.raises(ValueError, match="other weights of mini: take another file"):
+            run_grid(cells, file, pretrained=pretrained, progress=False)
+
+
+def test_a_folder_and_a_split_file_are_data_sets(tmp_path, monkeypatch):
+    monkeypatch.setenv("COOP_EDU_CACHE", str(tmp_path / "cache"))
+    made = make_dataset(tmp_path, "Mine", CLASSES, train=2, val=2, test=2)
+    images = tmp_path / "Mine" / "images"
+    split = (tmp_path / "Mine" / "split_zhou_Mine.json").rename(images / "split.json")
+    assert Workspace().dataset(str(images)).classnames == CLASSES
+    assert Workspace().dataset(str(split)).splits == made.splits
+    monkeypatch.setattr(workspace, "load_clip", lambda name, pretrained=None: tiny_clip())
+    cells = make_grid(datasets=[str(images), str(split)], shots=[1], seeds=[1], methods=["zero_shot"])
+    assert len(run_grid(cells, tmp_path / "r.jsonl", progress=False)) == 2
 
 
 @pytest.mark.parametrize("cut", [1, 2, 9, 40, 200])

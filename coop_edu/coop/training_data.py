@@ -21,6 +21,7 @@ from coop_edu.coop.recipe import Recipe
 from coop_edu.data.batches import seeded
 from coop_edu.data.dataset import Example
 from coop_edu.data.features import Features
+from coop_edu.data.images import ImageLike, image_key
 from coop_edu.data.labels import check_same_classes, label_names
 from coop_edu.files import sha256
 
@@ -37,8 +38,14 @@ def digest_of(data: TrainingData) -> str:
     """A checksum of the features, bit for bit, or of the contents of the image files, wherever they lie."""
     if isinstance(data, Features):
         return tensor_digest(data.image_features)
-    contents = (sha256(example.image) if Path(example.image).is_file() else "" for example in data)
+    contents = (_content(example.image) for example in data)
     return hashlib.sha256(" ".join(contents).encode()).hexdigest()[:16]
+
+
+def _content(image: ImageLike) -> str:
+    if isinstance(image, str | Path):
+        return sha256(image) if Path(image).is_file() else ""
+    return image_key(image)
 
 
 def check_data(data: TrainingData, learner: PromptLearner, recipe: Recipe) -> None:

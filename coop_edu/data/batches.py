@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -87,7 +88,8 @@ class Images(torch.utils.data.Dataset):
     """
 
     def __init__(self, clip: Clip, examples: Sequence[Example], seed: int) -> None:
-        self.paths = [str(example.image) for example in examples]
+        # As texts, which are small to send; an example may also hold an image.
+        self.images = [str(e.image) if isinstance(e.image, Path) else e.image for e in examples]
         self.plain, self.augmented, self.seed = clip.preprocess, clip.train_transform, seed
         self.last: tuple[int, Image.Image | None] = (-1, None)  # position, and what was read there
 
@@ -95,7 +97,7 @@ class Images(torch.utils.data.Dataset):
         position, view = index
         if position != self.last[0]:
             try:
-                self.last = position, load_image(self.paths[position])
+                self.last = position, load_image(self.images[position])
             except (ValueError, OSError):
                 self.last = position, None
         image = self.last[1]
@@ -120,5 +122,9 @@ def _unreadable(examples: Sequence[Example]) -> ValueError:
             load_image(example.image)
         except (ValueError, OSError) as error:
             reasons[str(error)] = None
+    if not reasons:
+        return ValueError(
+            "an image could not be read, and a moment later it could: is the disk a shared one, and busy?"
+        )
     listed = "\n  ".join(reasons)
     return ValueError(f"{len(reasons)} image(s) cannot be read; copy them again or take them out:\n  {listed}")

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from coop_edu.clip.models import Clip
 from coop_edu.data.batches import seeded
 from coop_edu.data.dataset import Example
-from coop_edu.data.images import load_image
+from coop_edu.data.images import ImageLike, image_key, load_image
 from coop_edu.files import atomically
 
 READER = "upright, 16-bit greys scaled"  # what load_image does with a file, which a cache from before did not
@@ -35,7 +35,7 @@ def cache_key(clip: Clip, examples: Sequence[Example], views: int | None, seed: 
     for name, tensor in clip.model.visual.state_dict().items():
         weights.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         weights.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    files = [(os.path.abspath(example.image), *_size_and_time(example.image)) for example in examples]
+    files = [(image_key(example.image), *_size_and_time(example.image)) for example in examples]
     facts = [
         READER,
         clip.name,
@@ -57,10 +57,10 @@ def _transform(clip: Clip, views: int | None) -> list[str]:
     return [name, hashlib.sha256(made.contiguous().numpy().data).hexdigest()]
 
 
-def _size_and_time(path: Path) -> tuple[int, int]:
+def _size_and_time(image: ImageLike) -> tuple[int, int]:
     try:
-        stat = os.stat(path)
-    except OSError:  # reported, with all others, when images are read
+        stat = os.stat(image if isinstance(image, str | Path) else "")
+    except OSError:  # in memory; or reported, with all others, when images are read
         return -1, -1
     return stat.st_size, stat.st_mtime_ns
 

@@ -22,14 +22,16 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from coop_edu.clip.memory import free_memory
 from coop_edu.clip.models import Clip
 from coop_edu.data.batches import read_batches
 from coop_edu.data.dataset import Example
 from coop_edu.data.feature_cache import cache_key, read_cache, write_cache
+from coop_edu.data.images import image_key
 from coop_edu.data.labels import label_names
+from coop_edu.files import user_path
 from coop_edu.records import whole_number
 
 
@@ -104,7 +106,7 @@ def extract_features(
     names, labels = label_names(examples), torch.tensor([example.label for example in examples])
     file, features = None, None
     if cache is not None:
-        file = Path(cache) / f"features-{cache_key(clip, examples, views, seed)}.safetensors"
+        file = user_path(cache) / f"features-{cache_key(clip, examples, views, seed)}.safetensors"
         features = read_cache(file)
     if features is None:
         crops = [None] if views is None else range(views)
@@ -128,13 +130,13 @@ class FeatureBank:
     """
 
     def __init__(self, clip: Clip, examples: Sequence[Example], **options: Any) -> None:
-        images = list({example.image: example for example in examples}.values())
+        images = list({image_key(example.image): example for example in examples}.values())
         self.image_features = extract_features(clip, images, **options).image_features  # (N, E)
-        self.row = {example.image: row for row, example in enumerate(images)}
+        self.row = {image_key(example.image): row for row, example in enumerate(images)}
 
     def __call__(self, examples: Sequence[Example]) -> Features:
         """Features of these images, in their order, with the labels that they have here."""
-        rows = [self.row[example.image] for example in examples]
+        rows = [self.row[image_key(example.image)] for example in examples]
         labels = torch.tensor([example.label for example in examples])
         return Features(self.image_features[rows], labels, label_names(examples))
 

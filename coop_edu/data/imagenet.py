@@ -18,7 +18,7 @@ import re
 import warnings
 from pathlib import Path
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from coop_edu.data.dataset import IMAGE_SUFFIXES, Dataset, Example
 from coop_edu.data.paper import card_of, data_root, find
@@ -185,6 +185,12 @@ def _images_in(folder: Path) -> list[Path]:
 
 def _explain_flat(images: Path) -> str:
     number = len(_images_in(images))
+    archives = sorted(entry.name for entry in images.iterdir() if entry.suffix in (".tar", ".gz", ".tgz", ".zip"))
+    if archives and not number:
+        return (
+            f"{images} holds {len(archives):,} archives that are not unpacked, such as {archives[0]}: unpack each into "
+            f"a folder of its name, as in {images}/n01440764/. See {GUIDE}"
+        )
     if not number:
         return f"{images} is empty: expected one folder for each class, as in {images}/n01440764/. See {GUIDE}"
     return (

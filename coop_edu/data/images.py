@@ -5,11 +5,15 @@ Leaves out: many images as tensors (batches.py).
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
+
+from coop_edu.files import user_path
 
 ImageLike = str | Path | bytes | memoryview | Image.Image | np.ndarray
 LONGEST = 100  # times the short side: the transform enlarges an image until that fits, and the long one with it
@@ -27,8 +31,10 @@ def load_image(image: ImageLike) -> Image.Image:
     >>> load_image(np.zeros((2, 3), dtype=np.uint8)).size
     (3, 2)
     """
-    name = str(image) if isinstance(image, str | Path) else f"<{type(image).__name__}>"
-    if isinstance(image, str | Path) and not Path(image).is_file():
+    if isinstance(image, str | Path):
+        image = user_path(image)
+    name = str(image) if isinstance(image, Path) else f"<{type(image).__name__}>"
+    if isinstance(image, Path) and not image.is_file():
         raise FileNotFoundError(f"no image at {name}")
     if isinstance(image, np.ndarray):
         image = _from_array(image)
@@ -60,6 +66,14 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
+
+
+def image_key(image: ImageLike) -> str:
+    """What tells images apart: a file's whole path, or a checksum of the pixels of one in memory."""
+    if isinstance(image, str | Path):
+        return os.path.abspath(image)
+    image = load_image(image)
+    return f"{image.size} {hashlib.sha256(image.tobytes()).hexdigest()}"
 
 
 def _upright(image: Image.Image) -> Image.Image:

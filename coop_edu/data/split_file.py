@@ -12,9 +12,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count, islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 from coop_edu.data.dataset import Example
-from coop_edu.files import atomically
+from coop_edu.files import atomically, user_path
 from coop_edu.records import parse_json
 
 SPLITS = ("train", "val", "test")
@@ -38,7 +39,7 @@ def read_split(path: str | Path, image_dir: str | Path) -> dict[str, tuple[Examp
     entries of another form, paths that climb out of the image folder, labels that contradict class names, missing
     images.
     """
-    path = Path(path)
+    path = user_path(path)
     return check_rows(_read_rows(path), image_dir, path)
 
 
@@ -47,7 +48,8 @@ def check_rows(rows: Mapping[str, list], image_dir: str | Path, origin: Path) ->
 
     origin: the file or folder that the rows come from, for the errors.  Raises SplitFileError as `read_split` does.
     """
-    image_dir = Path(image_dir)
+    image_dir = user_path(image_dir)
+    rows = {split: [_relative(row, image_dir) for row in rows[split]] for split in SPLITS}
     problems = _wrong_entries(rows)
     if problems:
         raise SplitFileError(
@@ -77,7 +79,7 @@ def write_split(path: str | Path, splits: Mapping[str, Iterable[Example]], image
     """
     rows = {
         split: [
-            [example.image.relative_to(image_dir).as_posix(), example.label, example.classname]
+            [example.image.relative_to(user_path(image_dir)).as_posix(), example.label, example.classname]
             for example in splits.get(split, ())
         ]
         for split in SPLITS
@@ -104,6 +106,16 @@ def _read_rows(path: Path) -> dict[str, list]:
         got = sorted(rows) if isinstance(rows, dict) else type(rows).__name__
         raise SplitFileError(path, [f"expected three lists {list(SPLITS)}, got {got}"], "Is this a split file?")
     return rows
+
+
+def _relative(row: Any, image_dir: Path) -> Any:
+    """The entry with its path as the authors write it, where it is as on Windows, or whole and in the image folder."""
+    if not (isinstance(row, list) and row and isinstance(row[0], str)):
+        return row
+    path = PurePosixPath(row[0].replace("\\", "/"))
+    if path.is_absolute() and path.is_relative_to(image_dir.absolute().as_posix()):
+        path = path.relative_to(image_dir.absolute().as_posix())
+    return [str(path) if row[0] else "", *row[1:]]
 
 
 def _wrong_entries(rows: Mapping[str, list]) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from coop_edu.clip.models import Clip
@@ -49,7 +49,27 @@ def accuracy(
     data: examples (their features are computed, or taken from the folder `cache`), or features of plain images.
     Raises ValueError if data and classifier disagree on the classes, or if the features are of augmented views.
     """
-    return 100 * _correct(classifier, data, cache, progress)[0].double().mean().item()
+    answers, labels = _answers(classifier, data, cache, progress)
+    return 100 * (answers == labels).double().mean().item()
+
+
+def macro_f1(
+    classifier: Classifier,
+    data: Sequence[Example] | Features,
+    *,
+    cache: str | Path | None = None,
+    progress: bool = True,
+) -> float:
+    """The mean over classes of F1 = 2 TP / (2 TP + FP + FN), in percent, as the authors' tool prints beside accuracy.
+
+    Over the classes that have images.  Takes and raises what `accuracy` does.
+    """
+    answers, labels = _answers(classifier, data, cache, progress)
+    K = len(classifier.classnames)
+    right = torch.bincount(labels[answers == labels], minlength=K)  # TP, (K,)
+    both = torch.bincount(labels, minlength=K) + torch.bincount(answers, minlength=K)  # 2 TP + FP + FN
+    present = torch.bincount(labels, minlength=K) > 0
+    return 100 * (2 * right / both)[present].double().mean().item()
 
 
 def per_class_accuracy(
@@ -63,7 +83,8 @@ def per_class_accuracy(
 
     Classes of one name are told apart by their labels: "crane (class 134)" and "crane (class 517)".
     """
-    correct, labels = _correct(classifier, data, cache, progress)
+    answers, labels = _answers(classifier, data, cache, progress)
+    correct = answers == labels
     K = len(classifier.classnames)
     # (K,) each
     right, total = (torch.bincount(labels[correct], minlength=K), torch.bincount(labels, minlength=K))
@@ -91,10 +112,10 @@ def predict(classifier: Classifier, image: ImageLike) -> dict[str, float]:
 
 
 @torch.no_grad()
-def _correct(
+def _answers(
     classifier: Classifier, data: Sequence[Example] | Features, cache: str | Path | None, progress: bool
-) -> tuple[Bool[Tensor, " N"], Int[Tensor, " N"]]:
-    """For each image, whether the most probable class is the right one, and its label."""
+) -> tuple[Int[Tensor, " N"], Int[Tensor, " N"]]:
+    """The most probable class of each image, and its label."""
     features = (
         data if isinstance(data, Features) else extract_features(classifier.clip, data, cache=cache, progress=progress)
     )
@@ -105,4 +126,4 @@ def _correct(
             "views are for training; evaluate on extract_features(clip, examples, views=None)"
         )
     logits = classifier.logits(features.image_features.to(classifier.clip.device))  # (N, K)
-    return logits.argmax(dim=1).cpu() == features.labels, features.labels
+    return logits.argmax(dim=1).cpu(), features.labels

@@ -45,6 +45,7 @@ def run_cells(cells: Sequence[Cell], workspace: Workspace) -> list[dict[str, Any
                 "recipe": as_json(recipe_of(cell, workspace.epochs)),
                 "versions": versions(),
                 "too few": _too_few(group.dataset, cell.shots),
+                **({} if workspace.weights is None else {"weights": workspace.weights}),
             }
         )
     return lines

@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--scale", default="mini", help="mini (default) or paper")
     run.add_argument("--clip", help="another CLIP than the scale's, such as RN101 or ViT-B/16")
     run.add_argument("--protocol", default="few-shot", help="few-shot (default), domains or base-to-new")
-    run.add_argument("--datasets", nargs="+", help="default: all eleven tasks")
+    run.add_argument("--datasets", nargs="+", help="default: all eleven tasks; or your own: a folder, a split file")
     run.add_argument("--shots", nargs="+", type=int, default=[1, 2, 4, 8, 16])
     run.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     run.add_argument(
@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--epochs", type=int, help="instead of the recipe's")
     run.add_argument("--root", help="the folder of the paper's data sets (default: $COOP_EDU_DATA)")
+    run.add_argument("--pretrained", type=Path, help="a file with the CLIP's weights, for a machine without a network")
     run.add_argument("--jobs", type=int, default=1, help="processes; more than one needs joblib")
     report = commands.add_parser("report", help="print the table of a results file, and draw its curves")
     report.add_argument("results", type=Path, nargs="+")
@@ -76,7 +77,14 @@ def run(chosen: argparse.Namespace) -> int:
     there = set(read_lines(chosen.results))
     print(f"{len(cells)} cells, {sum(cell in there for cell in cells)} of them in {chosen.results} already")
     try:
-        run_grid(cells, chosen.results, root=chosen.root, epochs=chosen.epochs, jobs=chosen.jobs)
+        run_grid(
+            cells,
+            chosen.results,
+            root=chosen.root,
+            epochs=chosen.epochs,
+            pretrained=chosen.pretrained,
+            jobs=chosen.jobs,
+        )
     except KeyboardInterrupt:
         finished = len(read_lines(chosen.results).keys() & set(cells))
         print(

@@ -23,12 +23,13 @@ from functools import cache
 from itertools import groupby
 from pathlib import Path
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
-from coop_edu.files import check_replaceable
+from coop_edu.files import check_replaceable, user_path
 from coop_edu.grid.cells import as_json, run_cells
 from coop_edu.grid.methods import find_method, recipe_of
 from coop_edu.grid.parallel import as_finished
+from coop_edu.grid.progress import ticking, work_of
 from coop_edu.grid.results import Cell, add, append, read_lines, settle
 from coop_edu.grid.workspace import Workspace
 from coop_edu.records import whole_number
@@ -90,20 +91,27 @@ def run_grid(
     *,
     root: str | Path | None = None,
     epochs: int | None = None,
+    pretrained: str | Path | None = None,
     jobs: int | None = 1,
     progress: bool = True,
 ) -> list[dict]:
     """Run the cells that `results` does not have yet; returns the lines of all of them, in the order of `cells`.
 
-    root: where the paper's data sets are; epochs: instead of the recipe's.  jobs: processes; 1 is this one, with a
-    thread on each core; more need joblib; None takes backend and number from joblib.parallel_config, for a cluster.  A
-    run that is killed or interrupted loses what is in flight and no more; in the end the file is sorted.  Several grids
-    may write one file at the same time.
+    root: where the paper's data sets are; epochs: instead of the recipe's; pretrained: a file with weights of the CLIP.
+    Data sets and weights are loaded before anything is computed, so that a wrong name is found at once.  jobs:
+    processes; 1 is this one, with a thread on each core; more need joblib; None takes backend and number from
+    joblib.parallel_config, for a cluster.  A run that is killed or interrupted loses what is in flight and no more; in
+    the end the file is sorted.  Several grids may write one file at the same time.
     Raises ValueError if results are damaged, or if a cell in them had another recipe; OSError, before anything is
     computed, if results are read-only or no file; RuntimeError, after all others are finished, if cells failed, naming
     them.
     """
-    cells, results = list(dict.fromkeys(cells)), Path(results)
+    cells, results = list(dict.fromkeys(cells)), user_path(results)
+    if jobs is not None and whole_number(jobs, "jobs") == 0:
+        raise ValueError("expected jobs of at least 1, or -1 for one on each core, got 0")
+    workspace = Workspace(root, epochs=epochs, pretrained=pretrained)
+    if workspace.pretrained is not None and not workspace.pretrained.is_file():
+        raise FileNotFoundError(f"no weights at {workspace.pretrained}")
     done = read_lines(results)
     for cell in cells:
         recipe = as_json(recipe_of(cell, epochs))
@@ -111,6 +119,8 @@ def run_grid(
             raise ValueError(
                 f"{results} has {cell} with another recipe ({done[cell]['recipe']}, now {recipe}): take another file"
             )
+        if cell in done and done[cell].get("weights") != workspace.weights:
+            raise ValueError(f"{results} has {cell} with other weights of {cell.clip}: take another file")
     times = results.with_name(f"{results.stem}.seconds.jsonl")
     for file in (results, times):
         check_replaceable(file).parent.mkdir(parents=True, exist_ok=True)  # what cannot work fails now
@@ -118,9 +128,19 @@ def run_grid(
         done = settle(results)  # without a line that a crash has cut
     # A group of which a line is missing is computed whole: then each figure is rounded as in an undisturbed run.
     todo = [group for group in _groups(cells) if not done.keys() >= set(group)]
+    for name, protocol in dict.fromkeys((cell.dataset, cell.protocol) for group in todo for cell in group):
+        workspace.dataset(name)
+        for variant in SCALES[cells[0].scale].variants if protocol == "domains" else ():
+            workspace.dataset(variant)
+    for name in dict.fromkeys(group[0].clip for group in todo):
+        workspace.clip(name)
     failed = []
-    with tqdm(total=sum(map(len, todo)), desc="cells", disable=not progress) as bar:
-        for group, lines, seconds in _run_all(todo, Workspace(root, epochs=epochs), jobs):
+    work = {group[0]: work_of(group, len(workspace.dataset(group[0].dataset).classnames)) for group in todo}
+    cells_done, format = 0, "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, about {remaining} left"
+    # smoothing=0: the time left follows from all that is done; the bar moves once a group, and its clock every second
+    with ticking(tqdm(total=sum(work.values()), smoothing=0, bar_format=format, disable=not progress)) as bar:
+        bar.set_description(f"0 of {sum(map(len, todo))} cells")
+        for group, lines, seconds in _run_all(todo, workspace, jobs):
             if isinstance(lines, Exception):
                 failed.append(f"{', '.join(map(str, group))} failed ({type(lines).__name__}): {lines}")
                 continue
@@ -128,7 +148,9 @@ def run_grid(
             done |= add(results, new)
             for cell in new:
                 append(times, {"cell": cell.as_json(), "seconds": round(seconds / len(group), 3)})
-            bar.update(len(group))
+            cells_done += len(group)
+            bar.set_description(f"{cells_done} of {sum(map(len, todo))} cells", refresh=False)
+            bar.update(work[group[0]])
     done = settle(results, done)
     if failed:
         raise RuntimeError("\n".join(failed))
@@ -165,7 +187,8 @@ def _run_all(groups: list[list[Cell]], workspace: Workspace, jobs: int | None) -
         return
     from joblib import Parallel, delayed, effective_n_jobs
 
-    work = [delayed(_in_worker)(group, workspace.root, workspace.epochs, os.getpid()) for group in groups]
+    shared = workspace.root, workspace.epochs, workspace.pretrained
+    work = [delayed(_in_worker)(group, *shared, os.getpid()) for group in groups]
     try:
         pool = Parallel(n_jobs=jobs, return_as="generator_unordered")
     except ValueError:  # this backend does not hand out results one by one: in rounds, then
@@ -176,14 +199,16 @@ def _run_all(groups: list[list[Cell]], workspace: Workspace, jobs: int | None) -
         yield from pool(work)
 
 
-def _in_worker(group: list[Cell], root: str | Path | None, epochs: int | None, parent: int) -> Outcome:
+def _in_worker(
+    group: list[Cell], root: str | Path | None, epochs: int | None, pretrained: Path | None, parent: int
+) -> Outcome:
     _end_with(parent)
-    return _timed(group, _workspace_of_worker(root, epochs))
+    return _timed(group, _workspace_of_worker(root, epochs, pretrained))
 
 
 @cache
-def _workspace_of_worker(root: str | Path | None, epochs: int | None) -> Workspace:
-    return Workspace(root, epochs=epochs)
+def _workspace_of_worker(root: str | Path | None, epochs: int | None, pretrained: Path | None) -> Workspace:
+    return Workspace(root, epochs=epochs, pretrained=pretrained)
 
 
 @cache

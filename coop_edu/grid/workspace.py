@@ -9,32 +9,45 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
+from coop_edu import __version__
 from coop_edu.clip.models import Clip, load_clip
+from coop_edu.coop.checkpoints import weights_digest
 from coop_edu.data.dataset import Dataset, Example
-from coop_edu.data.datasets import load_dataset
+from coop_edu.data.datasets import DATASETS, load_dataset
 from coop_edu.data.features import FeatureBank, Features, extract_features
-from coop_edu.files import cache_folder
+from coop_edu.data.own import from_folder, from_split_file
+from coop_edu.files import cache_folder, sha256, user_path
 from coop_edu.grid.results import Cell
+from coop_edu.scales import Scale
 
 WHOLE = 20_000  # of a list of training images up to this long, all are encoded once; of a longer one, what is drawn
 
 
 class Workspace:
-    """root: where the paper's data sets are; cache: a folder for features; epochs: instead of the recipes'."""
+    """root: where the paper's data sets are; cache: a folder for features; epochs: instead of the recipes'.
+
+    pretrained: a file with weights of the CLIP.  A data set may also be one's own: a folder, or a split file.
+    """
 
     def __init__(
-        self, root: str | Path | None = None, *, cache: str | Path | None = None, epochs: int | None = None
+        self,
+        root: str | Path | None = None,
+        *,
+        cache: str | Path | None = None,
+        epochs: int | None = None,
+        pretrained: str | Path | None = None,
     ) -> None:
         self.root, self.epochs = root, epochs
+        self.pretrained = None if pretrained is None else user_path(pretrained)
         self.cache = Path(cache) if cache else cache_folder() / "features"
         self._loading = (
             threading.RLock()
         )  # of two threads that need the same, the second waits for what the first loads
-        self._load_clip = lru_cache(maxsize=1)(load_clip)
-        self._load_dataset = lru_cache(maxsize=16)(partial(load_dataset, root=root))
+        self._load_clip = lru_cache(maxsize=1)(partial(load_clip, pretrained=self.pretrained))
+        self._load_dataset = lru_cache(maxsize=16)(self._known_or_own)
         self._bank = lru_cache(maxsize=48)(self._encode)
 
     def clip(self, name: str) -> Clip:
@@ -44,6 +57,17 @@ class Workspace:
     def dataset(self, name: str) -> Dataset:
         with self._loading:
             return self._load_dataset(name)
+
+    @cached_property
+    def weights(self) -> str | None:
+        """A checksum of one's own weights: results of two files do not go together."""
+        return None if self.pretrained is None else sha256(self.pretrained)[:16]
+
+    def _known_or_own(self, name: str) -> Dataset:
+        path = user_path(name)
+        if name in DATASETS or not path.exists():
+            return load_dataset(name, root=self.root)
+        return from_folder(path) if path.is_dir() else from_split_file(path)
 
     def features(self, cell: Cell, part: str, examples: Sequence[Example]) -> Features:
         """Features of some plain images of a data set's train, val or test list, with their labels of here."""
@@ -55,3 +79,9 @@ class Workspace:
     def _encode(self, clip: str, dataset: str, part: str) -> FeatureBank:
         examples = self.dataset(dataset).splits[part]
         return FeatureBank(self.clip(clip), examples, cache=self.cache, progress=False)
+
+
+def results_file(name: str, scale: Scale) -> Path:
+    """Where a notebook keeps results, so that a restart goes on: one file for each scale, weights and version."""
+    weights = weights_digest(load_clip(scale.clip))
+    return cache_folder() / "runs" / f"{name}-{scale.name}-{weights}-{__version__}.jsonl"
