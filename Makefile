@@ -29,7 +29,7 @@ $(READY): pyproject.toml
 setup: $(READY)  ## create .venv and install the package into it
 
 lab: setup  ## open JupyterLab at the first notebook
-	$(BIN)/python -m jupyter lab $(LAB_FLAGS) notebooks/00_start_here.ipynb
+	$(BIN)/python -m jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB_FLAGS)
 
 check: setup  ## the environment check: versions, device, cache folder, assets
 	$(BIN)/python -m coop_edu

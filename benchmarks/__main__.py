@@ -58,6 +58,9 @@ def whole_matrix(rough: str | None) -> list[Setting]:
     return settings
 
 
+WAIT_POLICY = "PASSIVE"  # of threads that have nothing to do, as in coop_edu/__init__.py
+
+
 def machine(threads: int, device: str) -> dict:
     """What the figures depend on, and how busy it was."""
     model = platform.processor() or platform.machine()
@@ -69,6 +72,7 @@ def machine(threads: int, device: str) -> dict:
         "cores": os.cpu_count(),
         "threads": threads,
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "wait_policy": os.environ.get("OMP_WAIT_POLICY", WAIT_POLICY),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "system": platform.platform(),
@@ -93,7 +97,9 @@ def product_rate(dtype: torch.dtype, device: str) -> float:
 def in_a_process(module: str, *arguments: str) -> dict:
     """The JSON that `python -m benchmarks.<module>` prints; its errors end everything."""
     command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
-    return json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    variables = {"OMP_WAIT_POLICY": WAIT_POLICY, **os.environ}  # both ways, whatever is imported first
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, env=variables)
+    return json.loads(done.stdout)
 
 
 # --------------------------------------------------------------------------------------------- the table

@@ -8,7 +8,12 @@ first sentence says.  A name is imported when it is first used, so that `import 
 'coop_edu.scales'
 """
 
+import os
 from importlib import import_module
+
+# Threads that wait for each other do so asleep, where nobody has said otherwise: awake, they keep the cores busy, and
+# with other work on the machine a small step took eight times its processor time.  torch reads it when imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.2.0"
 

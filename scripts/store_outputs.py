@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shutil
 import sys
 import time
 from importlib import metadata
@@ -20,7 +21,7 @@ from nbclient.exceptions import CellExecutionError
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from coop_edu.files import atomically
+from coop_edu.files import atomically, cache_folder
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 CONSTRAINTS = NOTEBOOKS.with_name("constraints.txt")
@@ -32,7 +33,17 @@ SETTINGS = {
     "TQDM_DISABLE": "1",  # progress bars are for people who wait
 }
 REMOVED = ("COOP_EDU_SCALE", "COOP_EDU_STRICT")
-KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+METADATA = {  # as JupyterLab writes it: else a notebook that was only opened would count as changed
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {
+        "codemirror_mode": {"name": "ipython", "version": 3},
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "name": "python",
+        "nbconvert_exporter": "python",
+        "pygments_lexer": "ipython3",
+    },
+}
 
 
 def main() -> int:
@@ -47,6 +58,7 @@ def main() -> int:
         )
         return 1
     os.environ.update(SETTINGS)
+    shutil.rmtree(cache_folder() / "runs", ignore_errors=True)  # results that notebooks keep: this run is a clean one
     for name in REMOVED:
         os.environ.pop(name, None)
     failed = [path.name for path in paths if not store(path)]
@@ -93,7 +105,7 @@ def store(path: Path) -> bool:
 
 def clean(nb: nbformat.NotebookNode) -> None:
     """Leave only what a reader of the file can see: no widgets, no timing, no name of this machine's kernel."""
-    nb.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
+    nb.metadata = nbformat.from_dict(METADATA)
     for cell in nb.cells:
         cell.metadata = nbformat.from_dict({"tags": cell.metadata.tags} if cell.metadata.get("tags") else {})
         if cell.cell_type != "code":

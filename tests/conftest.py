@@ -5,6 +5,7 @@ Autouse fixtures do not reach nbmake's items, so the environment is set in `pyte
 
 import os
 import runpy
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+
+import coop_edu  # noqa: F401 (before torch, which reads what it sets)
 
 from exercises import append_solutions
 
@@ -29,6 +32,7 @@ def pytest_configure(config):
     os.environ["IPYTHONDIR"] = _kernel_home.name
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("COOP_EDU_CACHE", str(config.cache.mkdir("coop_edu")))
+    shutil.rmtree(Path(os.environ["COOP_EDU_CACHE"]) / "runs", ignore_errors=True)  # notebooks compute anew
     for variable in ("COOP_EDU_SCALE", "COOP_EDU_STRICT"):
         os.environ.pop(variable, None)
     runpy.run_path(str(NO_NETWORK))

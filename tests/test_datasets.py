@@ -217,10 +217,6 @@ def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
         monkeypatch.setattr("platformdirs.PlatformDirs", platform)
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
         assert cache_folder().name == "coop_edu" and cache_folder().parent.name.lower() == "caches"
-    for platform, variable in (("win32", "LOCALAPPDATA"), ("linux", "XDG_CACHE_HOME")):
-        monkeypatch.setattr("sys.platform", platform)
-        monkeypatch.setenv(variable, str(tmp_path))
-        assert cache_folder() == tmp_path / "coop_edu"
 
 
 # ------------------------------------------------------------------------------------------------- as people have them
@@ -303,9 +299,10 @@ def test_examples_may_hold_images(tmp_path):
         held = [Example(kind(array), i % 2, ("cat", "dog")[i % 2]) for i, array in enumerate(arrays)]
         expected = extract_features(clip, files, progress=False)
         for options in ({}, {"workers": 2}, {"cache": tmp_path / "cache"}, {"cache": tmp_path / "cache"}):
-            assert torch.equal(extract_features(clip, held, progress=False, **options).images, expected.images)
+            found = extract_features(clip, held, progress=False, **options)
+            assert torch.equal(found.image_features, expected.image_features)
         bank = FeatureBank(clip, held, progress=False)
-        assert torch.equal(bank(held[2:]).images, expected.images[2:])
+        assert torch.equal(bank(held[2:]).image_features, expected.image_features[2:])
         recipe = Recipe(epochs=1, views="fresh", batch_size=2)
         learner = PromptLearner(clip, ("cat", "dog"), n_ctx=2)
         Trainer(learner, recipe, checkpoint=tmp_path / "c", progress=False).fit(held)

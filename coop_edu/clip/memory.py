@@ -15,16 +15,16 @@ from coop_edu.clip.text_encoding import SlowEncoder
 from coop_edu.clip.text_towers import text_tower
 
 
-def classes_that_fit(encoder: PromptEncoder | SlowEncoder, model: Model) -> int | None:
+def classes_that_fit(encoder: PromptEncoder | SlowEncoder, model: Model, contexts: int = 1) -> int | None:
     """How many of the encoder's classes can go forward and backward at once: None if all, or if nobody knows.
 
-    Half of the free memory is taken.  A token costs about 30 numbers per layer and unit of width (measured: 14 to 21
-    that autograd keeps, the rest passes by).
+    contexts: how many are encoded at once, where each image has its own.  Half of the free memory is taken.  A token
+    costs about 30 numbers per layer and unit of width (measured: 14 to 21 that autograd keeps, the rest passes by).
     """
     tower = text_tower(model)
     weight = tower.token_embedding.weight  # (vocabulary, D)
     layers = len(getattr(tower.transformer, "resblocks", ())) or 12
-    need = 30 * encoder.tokens_computed * layers * weight.shape[1] * weight.element_size()
+    need = contexts * 30 * encoder.tokens_computed * layers * weight.shape[1] * weight.element_size()
     free = free_memory(weight.device)
     if free is None or need <= free / 2:
         return None

@@ -89,7 +89,7 @@ class PromptLearner(nn.Module):
         slots, lengths = slots_of(layout, words, self.config, clip.tokenizer.context_length)
         encoders = [text_encoder(clip.model, slots, lengths)]
         if isinstance(max_classes_at_once, str):  # "auto"
-            max_classes_at_once = classes_that_fit(encoders[0], clip.model)
+            max_classes_at_once = classes_that_fit(encoders[0], clip.model, self.images_at_once or 1)
         self.max_classes_at_once = max_classes_at_once
         if max_classes_at_once is not None:
             groups = zip(slots.split(max_classes_at_once), lengths.split(max_classes_at_once))

@@ -40,7 +40,7 @@ def train_together(trainers: Sequence[Trainer], data: Sequence[TrainingData]) ->
     first, recipe = trainers[0], trainers[0].recipe
     big = recipe.views == "fresh" or first.learner.max_classes_at_once is not None
     if big or recipe.precision == "float16" or not all(map(_can_be_stacked, trainers)):
-        return [trainer.fit(some) for trainer, some in zip(trainers, data)]
+        return [_whole(trainer, trainer.fit(some)) for trainer, some in zip(trainers, data)]
     ctx = nn.Parameter(torch.stack([trainer.learner.ctx.detach() for trainer in trainers]))  # (S, M, D) or (S, K, M, D)
     optimizer = recipe.optimizer([ctx])
     batches = zip(*(trainer.batches(some) for trainer, some in zip(trainers, data)))
@@ -75,6 +75,13 @@ def train_together(trainers: Sequence[Trainer], data: Sequence[TrainingData]) ->
     for trainer, (image_features, _) in zip(trainers, batch):
         check_usable(trainer.learner, image_features, recipe.epochs - 1, trainer.recipe)
     return histories
+
+
+def _whole(trainer: Trainer, history: History) -> History:
+    """Of several trainings, none goes on where one was interrupted."""
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return history
 
 
 def _can_be_stacked(trainer: Trainer) -> bool:

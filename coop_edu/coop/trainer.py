@@ -9,6 +9,7 @@ Leaves out: the prompts (prompt_learner.py), the order of the images (training_d
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from coop_edu.coop.checkpoints import resume_training, save_training
 from coop_edu.coop.divergence import check_finite, check_usable
@@ -71,6 +72,7 @@ class Trainer:
         workers: int = 0,
     ) -> None:
         _check_overrides(type(self), type(learner))
+        self.interrupted = False
         self.learner, self.recipe, self._wanted = learner, recipe, recipe
         if callback is not None and not callable(callback):
             raise TypeError(f"expected callback to be a function of a TrainerState, got {callback!r:.80}")
@@ -86,12 +88,13 @@ class Trainer:
     def fit(self, data: TrainingData, *, resume: bool = False) -> History:
         """Train for all the recipe's epochs, on examples (images) or on features computed before.
 
-        resume=True goes on from the checkpoint as if nothing had happened; without a file yet, it starts. Raises
-        ValueError if data and learner disagree on the classes, features and recipe on the views, or checkpoint and
-        this training on anything, the images and the start of the context too; FloatingPointError as soon as the loss
-        or the context is seen not to be finite.
+        Interrupted in a notebook it says so, and returns the history so far.  resume=True goes on from the checkpoint
+        as if nothing had happened; without a file yet, it starts.  Raises ValueError if data and learner disagree on
+        the classes, features and recipe on the views, or checkpoint and this training on anything, the images and the
+        start of the context too; FloatingPointError as soon as the loss or the context is seen not to be finite.
         """
         self.check(data)
+        self.interrupted = False
         recipe, learner = self.count_epochs(len(data)), self.learner
         self.optimizer = recipe.optimizer(learner.parameters())
         self.scaler = torch.amp.GradScaler(
@@ -106,17 +109,26 @@ class Trainer:
             history, training["start"] = History(**saved), learner.start
         batches = self.batches(data, first_epoch=len(history))
         epochs = range(len(history), recipe.epochs)
-        for epoch in tqdm(epochs, desc="learning the prompt", disable=not self.progress, delay=2):
-            image_features = self._run_epoch(epoch, batches, recipe.steps_per_epoch(len(data)), history)
-            done = epoch + 1
-            last = done == recipe.epochs
-            path = self.checkpoint if last or done % self.checkpoint_every == 0 else None
-            if path is not None or last:
-                check_usable(learner, image_features, epoch, recipe)
-            if path is not None:
-                self._save(path, training, history)
-            if self.callback is not None:
-                self.callback(TrainerState(done, recipe.epochs, history, learner))
+        try:
+            for epoch in tqdm(epochs, desc="learning the prompt", disable=not self.progress, delay=2):
+                image_features = self._run_epoch(epoch, batches, recipe.steps_per_epoch(len(data)), history)
+                done = epoch + 1
+                last = done == recipe.epochs
+                path = self.checkpoint if last or done % self.checkpoint_every == 0 else None
+                if path is not None or last:
+                    check_usable(learner, image_features, epoch, recipe)
+                if path is not None:
+                    self._save(path, training, history)
+                if self.callback is not None:
+                    self.callback(TrainerState(done, recipe.epochs, history, learner))
+        except KeyboardInterrupt:
+            if not hasattr(builtins, "__IPYTHON__"):  # a script must not go on with it
+                raise
+            self.interrupted = True
+            print(
+                f"interrupted: {len(history)} of {recipe.epochs} epochs are done, and the prompt is as it was then. To "
+                "train it whole, make the learner anew."
+            )
         return history
 
     def _depends_on(self, data: TrainingData) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from coop_edu.clip.memory import free_memory
 from coop_edu.clip.models import Clip

@@ -18,7 +18,7 @@ import re
 import warnings
 from pathlib import Path
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from coop_edu.data.dataset import IMAGE_SUFFIXES, Dataset, Example
 from coop_edu.data.paper import card_of, data_root, find

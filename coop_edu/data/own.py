@@ -39,7 +39,8 @@ def from_folder(
     folder = user_path(path)
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}: expected one folder per class, as in {folder}/cat/1.png")
-    inside, skipped = _folders(folder), []
+    inside = _folders(folder)
+    skipped: list[Path] = []
     if "train" in inside and set(inside) <= READY.keys():
         splits = _ready(folder, inside, seed, skipped)
     else:
@@ -52,12 +53,22 @@ def from_folder(
         )
     folders = sorted({name for part in splits.values() for name in part})
     called = _class_names(folders, names, folder)
-    lists = [
-        tuple(Example(file, label, called[name]) for label, name in enumerate(folders) for file in part.get(name, ()))
-        for part in (splits[split] for split in SPLITS)
-    ]
+    lists = {
+        split: tuple(
+            Example(file, label, called[name])
+            for label, name in enumerate(folders)
+            for file in splits[split].get(name, ())
+        )
+        for split in SPLITS
+    }
     return Dataset(
-        folder.resolve().name, tuple(called.values()), *lists, template=template, card={"source": str(folder)}
+        folder.resolve().name,
+        tuple(called.values()),
+        train=lists["train"],
+        val=lists["val"],
+        test=lists["test"],
+        template=template,
+        card={"source": str(folder)},
     )
 
 

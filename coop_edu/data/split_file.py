@@ -109,7 +109,7 @@ def _read_rows(path: Path) -> dict[str, list]:
 
 
 def _relative(row: Any, image_dir: Path) -> Any:
-    """The entry with its path as the authors write it; one as on Windows, or a whole one in the image folder, is taken."""
+    """The entry with its path as the authors write it, where it is as on Windows, or whole and in the image folder."""
     if not (isinstance(row, list) and row and isinstance(row[0], str)):
         return row
     path = PurePosixPath(row[0].replace("\\", "/"))

@@ -23,12 +23,13 @@ from functools import cache
 from itertools import groupby
 from pathlib import Path
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from coop_edu.files import check_replaceable, user_path
 from coop_edu.grid.cells import as_json, run_cells
 from coop_edu.grid.methods import find_method, recipe_of
 from coop_edu.grid.parallel import as_finished
+from coop_edu.grid.progress import ticking, work_of
 from coop_edu.grid.results import Cell, add, append, read_lines, settle
 from coop_edu.grid.workspace import Workspace
 from coop_edu.records import whole_number
@@ -134,7 +135,11 @@ def run_grid(
     for name in dict.fromkeys(group[0].clip for group in todo):
         workspace.clip(name)
     failed = []
-    with tqdm(total=sum(map(len, todo)), desc="cells", disable=not progress) as bar:
+    work = {group[0]: work_of(group, len(workspace.dataset(group[0].dataset).classnames)) for group in todo}
+    cells_done, format = 0, "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, about {remaining} left"
+    # smoothing=0: the time left follows from all that is done; the bar moves once a group, and its clock every second
+    with ticking(tqdm(total=sum(work.values()), smoothing=0, bar_format=format, disable=not progress)) as bar:
+        bar.set_description(f"0 of {sum(map(len, todo))} cells")
         for group, lines, seconds in _run_all(todo, workspace, jobs):
             if isinstance(lines, Exception):
                 failed.append(f"{', '.join(map(str, group))} failed ({type(lines).__name__}): {lines}")
@@ -143,7 +148,9 @@ def run_grid(
             done |= add(results, new)
             for cell in new:
                 append(times, {"cell": cell.as_json(), "seconds": round(seconds / len(group), 3)})
-            bar.update(len(group))
+            cells_done += len(group)
+            bar.set_description(f"{cells_done} of {sum(map(len, todo))} cells", refresh=False)
+            bar.update(work[group[0]])
     done = settle(results, done)
     if failed:
         raise RuntimeError("\n".join(failed))

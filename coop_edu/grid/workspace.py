@@ -12,13 +12,16 @@ from collections.abc import Sequence
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
+from coop_edu import __version__
 from coop_edu.clip.models import Clip, load_clip
+from coop_edu.coop.checkpoints import weights_digest
 from coop_edu.data.dataset import Dataset, Example
 from coop_edu.data.datasets import DATASETS, load_dataset
 from coop_edu.data.features import FeatureBank, Features, extract_features
 from coop_edu.data.own import from_folder, from_split_file
 from coop_edu.files import cache_folder, sha256, user_path
 from coop_edu.grid.results import Cell
+from coop_edu.scales import Scale
 
 WHOLE = 20_000  # of a list of training images up to this long, all are encoded once; of a longer one, what is drawn
 
@@ -76,3 +79,9 @@ class Workspace:
     def _encode(self, clip: str, dataset: str, part: str) -> FeatureBank:
         examples = self.dataset(dataset).splits[part]
         return FeatureBank(self.clip(clip), examples, cache=self.cache, progress=False)
+
+
+def results_file(name: str, scale: Scale) -> Path:
+    """Where a notebook keeps results, so that a restart goes on: one file for each scale, weights and version."""
+    weights = weights_digest(load_clip(scale.clip))
+    return cache_folder() / "runs" / f"{name}-{scale.name}-{weights}-{__version__}.jsonl"

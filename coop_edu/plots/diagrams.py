@@ -6,6 +6,7 @@ Leaves out: how a prompt is really assembled (coop/prompt_learner.py) and what t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 from coop_edu.coop.prompt_config import PromptConfig
 from coop_edu.plots.style import (
     BLACK,
+    FORMULA,
     GREY,
     ORANGE,
     SKY,
@@ -30,6 +32,8 @@ from coop_edu.plots.style import (
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
+
+CONTEXT = re.compile(r"\$v(\^\{.\})?_\{\d+\}\$")  # a context vector, as a formula
 
 NOTEBOOKS = (  # file, title, the question it answers
     ("00_start_here", "Start here", "Does wording change what CLIP answers?"),
@@ -69,13 +73,14 @@ def prompt_layout(
 
     def draw(place: int, top: int, height: int, token: str, when: str) -> None:
         colour, hatch = fill[when]
-        learned = token.startswith("$v")
+        learned = bool(CONTEXT.fullmatch(token))
         box = FancyBboxPatch(
             (place + 0.06, -top - height + 0.6), 0.88, height - 0.2, boxstyle="round,pad=0,rounding_size=0.08",
             facecolor=colour, hatch=hatch, edgecolor=BLACK if learned else "#aaaaaa", linewidth=2.2 if learned else 0.8,
         )  # fmt: skip
         axis.add_patch(box)
-        axis.text(place + 0.5, -top - height / 2 + 0.5, token, ha="center", va="center", fontsize=9.5)
+        axis.text(place + 0.5, -top - height / 2 + 0.5, token, ha="center", va="center", fontsize=9.5,
+                  gid=FORMULA if learned else None)  # fmt: skip
 
     for place in range(shared):  # one box for all rows: it is one computation
         draw(place, 0, len(rows), rows[0][place], "once for all classes")

@@ -20,6 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from coop_edu.data.images import load_image
@@ -28,6 +29,7 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = OKABE_ITO = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
 )  # fmt: skip
 GREY = "#767676"
+FORMULA = "formula"  # the gid of a text that matplotlib is to typeset, as no other is
 SCREEN = 96  # pixels an inch, as a browser counts them
 ENOUGH = 1400  # pixels across: up to here an image has twice as many as it is shown with, for a fine screen
 STYLES = {  # method: (colour, marker, hatch), the same in every figure
@@ -48,6 +50,9 @@ def caption(figure: Figure, message: str) -> Figure:
     more: Any = figure  # matplotlib's class knows neither of these two
     more.message = " ".join(message.split())
     more._ipython_display_ = lambda: _show(figure, more.message)  # IPython asks an object for this name first
+    texts: Any = figure.findobj(Text)
+    for text in texts:  # a class name with $ in it is no formula
+        text.set_parse_math(text.get_gid() == FORMULA)
     return figure
 
 

@@ -92,12 +92,21 @@ class PromptExplorer:
                 f"<p>Of {len(self.classnames)} sentences, one per class, CLIP finds that this one fits best:<br>"
                 f"<b>“{html.escape(sentence)}”</b></p>{bars_html(self.result)}"
             )
+            self.problem = ""
         except ValueError as error:  # a template in the making: say what is missing, where the reader looks
             self.result = {}
-            self.bars.value = f"<p>{html.escape(str(error))}</p>"
+            self.problem = (
+                "Put {} once into the sentence, where the name of the class goes, as in “a photo of a {}.”"
+                if self.template.value.count("{}") != 1
+                else str(error)
+            )
+            rows = min(8, len(self.classnames)) + 3  # as high as what stood there: nothing below it moves
+            self.bars.value = f'<div style="min-height:{1.7 * rows:.1f}em">{html.escape(self.problem)}</div>'
 
     def figure(self, message: str = "") -> Figure:
-        """What is shown now, as a still figure that stays in a stored notebook."""
+        """What is shown now, as a still figure that stays in a stored notebook; ValueError where nothing is."""
+        if self.problem:
+            raise ValueError(f"there is no answer to draw. {self.problem}")
         name = self.image.value
         truth = name if name in self.classnames else ""
         return plots.show_probabilities(self.images[name], self.result, truth=truth, message=message)
@@ -233,6 +242,9 @@ def _png(image: Image.Image) -> bytes:
 
 
 def _display(view: widgets.Widget) -> None:
+    """Show a widget; where there is none behind it, as in a file that is read elsewhere, say so."""
     from IPython.display import display
 
-    display(view)
+    bundle = view._repr_mimebundle_()
+    still = "Controls: run this cell to move them. The figure beside them stays."
+    display({**bundle, "text/plain": still}, raw=True)

@@ -1,0 +1,50 @@
+"""How far a grid is, and about how long it still takes: groups are weighed by their work, not counted.
+
+Leaves out: the grid itself (run.py).
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+from coop_edu.grid.methods import recipe_of
+from coop_edu.grid.results import Cell
+
+
+def work_of(group: Sequence[Cell], classes: int) -> float:
+    """About how much there is to compute, for the time that is left: groups differ a hundredfold."""
+    first = group[0]
+    recipe = recipe_of(first)
+    if recipe is None:  # no prompt is trained
+        return len(group) * classes * (first.shots + 1)
+    images = max(1, classes * first.shots)
+    recipe = recipe.for_images(images)
+    length = re.search(r"M(\d+)", first.method)
+    context = int(length[1]) if length else 4
+    shared = not first.method.endswith("_CSC") and "_front" not in first.method
+    per_class = 4 + (0 if shared else context) + (context / 2 if shared and "_mid" in first.method else 0)  # tokens
+    return len(group) * recipe.epochs * recipe.steps_per_epoch(images) * (classes * per_class + context)
+
+
+@contextmanager
+def ticking(bar: tqdm) -> Iterator[tqdm]:
+    """The bar, its clock drawn every second: a group can take minutes."""
+    stop = threading.Event()
+
+    def tick() -> None:
+        while not stop.wait(1):
+            bar.refresh()
+
+    clock = threading.Thread(target=tick, daemon=True)
+    if not bar.disable:
+        clock.start()
+    try:
+        with bar:
+            yield bar
+    finally:
+        stop.set()

@@ -1,0 +1,286 @@
+"""Other load on the machine, Ctrl-C in a notebook, a restart, a notebook that is only opened."""
+
+import builtins
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import ipywidgets
+import numpy as np
+import pytest
+import torch
+from matplotlib.text import Text
+from PIL import Image
+
+from coop_edu import plots
+from coop_edu.clip.memory import classes_that_fit
+from coop_edu.coop.cocoop import CoCoOp
+from coop_edu.coop.prompt_learner import PromptLearner
+from coop_edu.coop.recipe import Recipe
+from coop_edu.coop.together import train_together
+from coop_edu.coop.trainer import Trainer
+from coop_edu.data.features import Features
+from coop_edu.grid import progress, workspace
+from coop_edu.grid import run as experiments
+from coop_edu.grid.results import Cell
+from coop_edu.grid.run import make_grid
+from coop_edu.plots.style import FORMULA
+from coop_edu.scales import SCALES
+from coop_edu.teaching.widgets import PromptExplorer, TemperatureExplorer
+
+from tiny_clip import tiny_clip
+
+ROOT = Path(__file__).resolve().parents[1]
+NAMES = ("cat", "dog")
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return tiny_clip()
+
+
+def features(n=8):
+    return Features(torch.randn(n, 16, generator=torch.Generator().manual_seed(1)), torch.arange(n) % 2, NAMES)
+
+
+# ------------------------------------------------------------------------------------------- threads that wait asleep
+def wait_policy(code, **variables):
+    """What torch's threads were told, in the words of their own library."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**clean, "OMP_DISPLAY_ENV": "true", **variables},
+        capture_output=True, text=True, timeout=300, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return re.findall(r"OMP_WAIT_POLICY\s*=\s*'(\w+)'", done.stderr)
+
+
+def test_threads_wait_asleep_unless_somebody_chose_otherwise():
+    """Whichever name of the package comes first: in a notebook, on the command line, a module of it."""
+    told = wait_policy("from coop_edu import choose_scale\nimport torch")
+    if not told:
+        pytest.skip("this torch has other threads than GNU's")
+    assert told == ["PASSIVE"]
+    assert wait_policy("import coop_edu.__main__, torch", OMP_WAIT_POLICY="ACTIVE") == ["ACTIVE"]
+    code = "import os, coop_edu.records; print(os.environ['OMP_WAIT_POLICY'])"
+    clean = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    assert subprocess.run([sys.executable, "-c", code], env=clean, capture_output=True, text=True).stdout == "PASSIVE\n"
+
+
+def test_the_benchmark_measures_both_ways_under_one_policy(monkeypatch):
+    from benchmarks import __main__ as benchmark
+
+    given = []
+    monkeypatch.setattr(subprocess, "run", lambda *a, env=None, **k: given.append(env) or SimpleNamespace(stdout="{}"))
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    benchmark.in_a_process("measure")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    benchmark.in_a_process("measure")
+    assert [env["OMP_WAIT_POLICY"] for env in given] == ["PASSIVE", "ACTIVE"]
+
+
+def test_cocoop_counts_the_contexts_of_several_images(clip, monkeypatch):
+    from coop_edu.clip import memory
+
+    learner = PromptLearner(clip, [f"class {i}" for i in range(40)], n_ctx=4)
+    (encoder,) = learner.encoders
+    need = 30 * encoder.tokens_computed * 2 * 32 * 4
+    monkeypatch.setattr(memory, "free_memory", lambda device: 4 * need)
+    assert classes_that_fit(encoder, clip.model) is None and classes_that_fit(encoder, clip.model, 8) == 10
+    made = CoCoOp(clip, learner.classnames, n_ctx=4)
+    assert made.max_classes_at_once is not None and CoCoOp.images_at_once == 8
+
+
+# ------------------------------------------------------------------------------------------------------------ Ctrl-C
+def interrupt(after):
+    def callback(state):
+        if state.epoch == after:
+            raise KeyboardInterrupt
+
+    return callback
+
+
+def test_a_training_interrupted_in_a_notebook_returns_what_there_is(clip, monkeypatch, capsys):
+    learner = PromptLearner(clip, NAMES, n_ctx=2)
+    trainer = Trainer(learner, Recipe(epochs=5, views=None), callback=interrupt(2), progress=False)
+    with pytest.raises(KeyboardInterrupt):  # a script must not go on with half a training
+        trainer.fit(features())
+    monkeypatch.setattr(builtins, "__IPYTHON__", True, raising=False)
+    learner = PromptLearner(clip, NAMES, n_ctx=2)
+    trainer = Trainer(learner, Recipe(epochs=5, views=None), callback=interrupt(2), progress=False)
+    history = trainer.fit(features())
+    assert len(history) == 2 and learner.ctx.isfinite().all()
+    assert capsys.readouterr().out.startswith("interrupted: 2 of 5 epochs are done")
+
+
+def test_what_was_interrupted_in_a_notebook_can_be_resumed(clip, tmp_path, monkeypatch):
+    recipe, path = Recipe(epochs=4, views=None), tmp_path / "c.safetensors"
+    whole = PromptLearner(clip, NAMES, n_ctx=2)
+    Trainer(whole, recipe, progress=False).fit(features())
+    monkeypatch.setattr(builtins, "__IPYTHON__", True, raising=False)
+    first = PromptLearner(clip, NAMES, n_ctx=2)
+    Trainer(first, recipe, callback=interrupt(2), checkpoint=path, progress=False).fit(features())
+    again = PromptLearner(clip, NAMES, n_ctx=2)
+    assert len(Trainer(again, recipe, checkpoint=path, progress=False).fit(features(), resume=True)) == 4
+    assert torch.equal(again.ctx, whole.ctx)
+
+
+def test_several_trainings_do_not_go_on_after_one_was_interrupted(clip, monkeypatch):
+    monkeypatch.setattr(builtins, "__IPYTHON__", True, raising=False)
+    learners = [PromptLearner(clip, NAMES, n_ctx=2, max_classes_at_once=1, seed=seed) for seed in (1, 2)]
+    recipe = Recipe(epochs=3, views=None)
+    trainers = [Trainer(own, recipe, callback=interrupt(1), progress=False) for own in learners]
+    with pytest.raises(KeyboardInterrupt):
+        train_together(trainers, [features(), features()])
+
+
+def cells_of(number):
+    nb = json.loads(next((ROOT / "notebooks").glob(f"{number}_*.ipynb")).read_text(encoding="utf-8"))
+    return ["".join(cell["source"]) for cell in nb["cells"] if cell["cell_type"] == "code"]
+
+
+def test_a_learner_is_made_in_the_cell_that_trains_it():
+    (cell,) = [cell for cell in cells_of("04") if "callback=live" in cell]
+    assert cell.index("learner = PromptLearner(") < cell.index("Trainer(learner")
+
+
+# ----------------------------------------------------------------------------------------------- what is left of a grid
+def test_the_time_left_is_that_of_the_work_and_not_of_the_number_of_groups():
+    """Whatever the order: the share of work after each group is near the share of the products it has."""
+    cells = make_grid(
+        datasets=["IconFood"],
+        seeds=[1, 2, 3],
+        methods=["zero_shot", "linear_probe", "M16_end", "M16_end_CSC"],
+    )
+    work = {group[0].method: progress.work_of(group, 20) for group in experiments._groups(cells)}
+    assert work["zero_shot"] < work["M16_end"] / 100 and work["linear_probe"] < work["M16_end"] / 10
+    assert 2 < work["M16_end_CSC"] / work["M16_end"] < 6  # 20 tokens a class in place of 4
+    few, many = (progress.work_of([Cell("paper", "RN50", "few-shot", "EuroSAT", "M16_end", k, 1)], 10) for k in (1, 16))
+    assert many / few > 10
+    front, middle, end = (
+        progress.work_of([Cell("mini", "mini", "few-shot", "IconFood", f"M16_{place}", 1, 1)], 20)
+        for place in ("front", "mid", "end")
+    )
+    assert front > middle > end
+
+
+def test_the_bar_is_drawn_while_a_group_is_computed():
+    drawn = []
+
+    class Bar:
+        disable = False
+
+        def refresh(self):
+            drawn.append(time.monotonic())
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+    before = threading.active_count()
+    with progress.ticking(Bar()):
+        deadline = time.monotonic() + 60
+        while not drawn and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert drawn
+    deadline = time.monotonic() + 60
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert threading.active_count() <= before
+
+
+def test_results_of_a_notebook_outlive_it_and_are_of_their_weights(clip, tmp_path, monkeypatch):
+    monkeypatch.setenv("COOP_EDU_CACHE", str(tmp_path))
+    monkeypatch.setattr(workspace, "load_clip", lambda name: clip)
+    first = workspace.results_file("eleven_tasks", SCALES["mini"])
+    assert first.parent == tmp_path / "runs" and first == workspace.results_file("eleven_tasks", SCALES["mini"])
+    monkeypatch.setattr(workspace, "load_clip", lambda name: tiny_clip(seed=1))
+    assert workspace.results_file("eleven_tasks", SCALES["mini"]) != first
+    assert any("results = results_file(" in cell for cell in cells_of("07"))
+    assert not any("tempfile" in cell for cell in cells_of("07"))
+
+
+# ----------------------------------------------------------------------------------------------- a notebook, reopened
+def test_notebooks_have_the_metadata_that_jupyterlab_writes():
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        metadata = json.loads(path.read_text(encoding="utf-8"))["metadata"]
+        assert metadata["kernelspec"]["display_name"] == "Python 3 (ipykernel)", path.name
+        assert metadata["language_info"]["pygments_lexer"] == "ipython3", path.name
+
+
+def test_lab_opens_the_first_notebook_with_the_clone_as_its_root():
+    recipe = next(line for line in (ROOT / "Makefile").read_text().splitlines() if "jupyter lab " in line)
+    assert "--ServerApp.root_dir=." in recipe
+    opened = re.search(r"default_url=/lab/tree/(\S+)", recipe)[1]
+    assert (ROOT / opened).is_file() and recipe.rstrip().endswith("$(LAB_FLAGS)")
+
+
+def test_a_widget_without_a_kernel_says_what_it_was(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, **options: shown.append(data))
+    explorer = TemperatureExplorer({"cat": 0.3, "dog": 0.25})
+    explorer._ipython_display_()
+    assert "VBox" not in shown[0]["text/plain"] and "run this cell" in shown[0]["text/plain"]
+    assert shown[0]["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.view.model_id
+    assert isinstance(explorer.view, ipywidgets.Widget)
+
+
+def test_progress_is_text_which_stays_what_it_was():
+    """Bars made of widgets are frozen, or errors, in a notebook that is opened again."""
+    for path in (ROOT / "coop_edu").rglob("*.py"):
+        assert "tqdm.auto" not in path.read_text(encoding="utf-8"), path
+
+
+# ------------------------------------------------------------------------------------------- text with $, and errors
+DOLLARS = ("a $5 bill and a $10 bill", "$x^2$", "a_b$")
+IMAGE = Image.new("RGB", (8, 8))
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda a, b, c: plots.show_probabilities(IMAGE, {a: 0.5, b: 0.3, c: 0.2}, truth=a, message=b),
+        lambda a, b, c: plots.compare_wordings(IMAGE, {f"{a} {{}}": {a: 0.5, b: 0.5}, c: {b: 1.0}}, truth=b),
+        lambda a, b, c: plots.show_images([IMAGE, IMAGE, IMAGE], [a, b, c], rows=[b]),
+        lambda a, b, c: plots.similarity_matrix(np.eye(3), captions=[a, b, c]),
+        lambda a, b, c: plots.template_bars({a: 1.0, b: 2.0, c: 3.0}, highlight=b, label=b),
+        lambda a, b, c: plots.gain_bars({a: 1.0, b: -2.0, c: 3.0}, label=a),
+        lambda a, b, c: plots.accuracy_curves({a: {0: 1.0}, b: {1: 2.0, 2: 3.0}}, title=c),
+        lambda a, b, c: plots.accuracy_panels({a: {b: {1: [2.0]}}, b: {c: {1: [2.0]}}}),
+        lambda a, b, c: plots.domain_table({a: {b: 1.0, c: 2.0}}, source=b),
+        lambda a, b, c: plots.training_curve([1.0, 0.5], title=b),
+        lambda a, b, c: plots.context_path(np.random.default_rng(0).normal(size=(3, 2, 4)), {b: np.ones((2, 4))}),
+        lambda a, b, c: plots.prompt_layout([a, b, c], n_ctx=2, class_specific=True),
+    ],
+)
+def test_a_dollar_is_a_dollar(draw):
+    """The third: a formula that matplotlib would refuse, in the midst of drawing."""
+    for names in (DOLLARS, ("$\\frac{$", "100 $ and 200 $", "$_$")):
+        figure = draw(*names)
+        assert plots.style.png(figure, dpi=40)[:4] == b"\x89PNG"
+        texts = [text for text in figure.findobj(Text) if "$" in text.get_text()]
+        assert texts and all(text.get_parse_math() == (text.get_gid() == FORMULA) for text in texts)
+        assert all(re.fullmatch(r"\$v.*\$", text.get_text()) for text in texts if text.get_gid() == FORMULA)
+
+
+@pytest.mark.parametrize(
+    "template", ["a photo", "", "a {} and a {}", "{" * 5, "a {} " + "x" * 5000, "a {} <end_of_text>"]
+)
+def test_a_template_in_the_making_is_explained_to_a_learner(clip, template):
+    explorer = PromptExplorer(clip, {"cat": IMAGE}, ["cat", "dog $5"])
+    explorer.template.value = template
+    assert explorer.result == {} and explorer.problem and "min-height" in explorer.bars.value
+    assert "expected" not in explorer.problem and "ValueError" not in explorer.problem
+    with pytest.raises(ValueError, match="no answer to draw"):
+        explorer.figure()
+    explorer.template.value = "a photo of a {}."
+    assert set(explorer.result) == {"cat", "dog $5"} and explorer.problem == "" and explorer.figure()
