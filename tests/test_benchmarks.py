@@ -116,10 +116,28 @@ def test_the_machine_is_described_and_the_library_timed():
     assert found["seconds"] > 0 and set(library.TARGETS) >= {"import"}
 
 
+def speed_section() -> str:
+    return (bench.ROOT / "README.md").read_text(encoding="utf-8").split("## Speed")[1].split("\n## ")[0]
+
+
+def test_the_readme_has_the_figures_of_a_gpu():
+    """Of benchmarks/results_gpu.json, the settings that both tables have."""
+    results = json.loads((bench.ROOT / "benchmarks" / "results_gpu.json").read_text(encoding="utf-8"))
+    section = speed_section().split("On a GPU")[1]
+    lines = [
+        f"| {r['K']} | {r['reference_seconds']:.3f} | {r['seconds']:.3f} | {r['times_faster']:.1f} "
+        f"| {r['memory_bytes'] / 1e9:.2f} | {r['reference_memory_bytes'] / 1e9:.2f} |"
+        for r in results["steps"]
+        if (r["M"], r["position"], r["precision"]) == (16, "end", "float32")
+    ]
+    assert [line for line in section.splitlines() if line.startswith(("| 1", "| 3"))] == lines
+    assert results["machine"]["device"] in section and results["machine"]["torch"][:4] in section
+
+
 def test_the_readme_has_the_figures_that_were_measured():
     """Every line of its table is one of benchmarks/results.json, rounded, and every measurement has its line."""
     results = json.loads((bench.ROOT / "benchmarks" / "results.json").read_text(encoding="utf-8"))
-    section = (bench.ROOT / "README.md").read_text(encoding="utf-8").split("## Speed")[1].split("\n## ")[0]
+    section = speed_section().split("On a GPU")[0]
     lines = [
         f"| {r['K']} | {r['M']} | {'class-specific' if r['class_specific'] else 'unified'} | {r['position']} "
         f"| {r['precision']} | {r['reference_seconds']:.2f} | {r['seconds']:.2f} | {r['times_faster']:.1f} "
