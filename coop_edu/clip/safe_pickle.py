@@ -76,60 +76,65 @@ def read_pickle(data: bytes) -> Any:
     for count, (instruction, argument, _) in enumerate(pickletools.genops(data)):
         if count == MOST_INSTRUCTIONS:
             raise Refused(f"it has more than {MOST_INSTRUCTIONS:,} instructions")
-        match instruction.name:
-            case "STOP":
-                return stack.pop()
-            case "PROTO" | "FRAME":
-                pass
-            case "MARK":
-                stack.append(_MARK)
-            case name if name in CONSTANTS:
-                stack.append(CONSTANTS[name])
-            case name if name in NUMBERS_AND_TEXTS:
-                stack.append(argument)
-            case "EMPTY_DICT":
-                stack.append({})
-            case "EMPTY_LIST" | "EMPTY_SET":  # nobody asks what a set holds
-                stack.append([])
-            case "EMPTY_TUPLE":
-                stack.append(())
-            case "TUPLE":
-                stack.append(tuple(_since_mark(stack)))
-            case "TUPLE1" | "TUPLE2" | "TUPLE3" as name:
-                stack[-int(name[-1]) :] = [tuple(stack[-int(name[-1]) :])]
-            case "APPEND":
-                _extend(stack[-2], [stack.pop()])
-            case "APPENDS" | "ADDITEMS":
-                items = _since_mark(stack)
-                _extend(stack[-1], items)
-            case "SETITEM":
-                value, key = stack.pop(), stack.pop()
-                _set(stack[-1], [key, value])
-            case "SETITEMS":
-                items = _since_mark(stack)
-                _set(stack[-1], items)
-            case name if name in PUT:
-                memo[argument] = stack[-1]
-            case "MEMOIZE":
-                memo[len(memo)] = stack[-1]
-            case name if name in GET:
-                stack.append(memo[argument])
-            case "GLOBAL":
-                stack.append(_known(*argument.split(" ", 1)))
-            case "STACK_GLOBAL":
-                name, module = stack.pop(), stack.pop()
-                stack.append(_known(module, name))
-            case "BINPERSID":  # it stands for a tensor's numbers: ("storage", type, entry, device, how many)
-                stack.append(("storage", stack.pop()))
-            case "REDUCE" | "NEWOBJ":
-                arguments, called = stack.pop(), stack.pop()
-                stack.append(_made(called, arguments))
-            case "BUILD":
-                state = stack.pop()
-                _build(stack[-1], state)
-            case name:
-                raise Refused(f"it has the instruction {name}, which torch.save has no need of")
+        name = instruction.name
+        if name == "STOP":
+            return stack.pop()
+        if name in PUT:
+            memo[argument] = stack[-1]
+        elif name == "MEMOIZE":
+            memo[len(memo)] = stack[-1]
+        elif name in GET:
+            stack.append(memo[argument])
+        elif name in CONSTANTS:
+            stack.append(CONSTANTS[name])
+        elif name in NUMBERS_AND_TEXTS:
+            stack.append(argument)
+        elif name not in ("PROTO", "FRAME"):
+            _step(name, argument, stack)
     raise ValueError("it has no end")
+
+
+def _step(name: str, argument: Any, stack: list[Any]) -> None:
+    """One instruction that makes, or fills, what stands on the stack."""
+    match name:
+        case "MARK":
+            stack.append(_MARK)
+        case "EMPTY_DICT":
+            stack.append({})
+        case "EMPTY_LIST" | "EMPTY_SET":  # nobody asks what a set holds
+            stack.append([])
+        case "EMPTY_TUPLE":
+            stack.append(())
+        case "TUPLE":
+            stack.append(tuple(_since_mark(stack)))
+        case "TUPLE1" | "TUPLE2" | "TUPLE3":
+            stack[-int(name[-1]) :] = [tuple(stack[-int(name[-1]) :])]
+        case "APPEND":
+            _extend(stack[-2], [stack.pop()])
+        case "APPENDS" | "ADDITEMS":
+            items = _since_mark(stack)
+            _extend(stack[-1], items)
+        case "SETITEM":
+            value, key = stack.pop(), stack.pop()
+            _set(stack[-1], [key, value])
+        case "SETITEMS":
+            items = _since_mark(stack)
+            _set(stack[-1], items)
+        case "GLOBAL":
+            stack.append(_known(*argument.split(" ", 1)))
+        case "STACK_GLOBAL":
+            attribute, module = stack.pop(), stack.pop()
+            stack.append(_known(module, attribute))
+        case "BINPERSID":  # it stands for a tensor's numbers: ("storage", type, entry, device, how many)
+            stack.append(("storage", stack.pop()))
+        case "REDUCE" | "NEWOBJ":
+            arguments, called = stack.pop(), stack.pop()
+            stack.append(_made(called, arguments))
+        case "BUILD":
+            state = stack.pop()
+            _build(stack[-1], state)
+        case _:
+            raise Refused(f"it has the instruction {name}, which torch.save has no need of")
 
 
 def _since_mark(stack: list) -> list:

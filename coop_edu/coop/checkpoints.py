@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from coop_edu.clip.models import Clip
 from coop_edu.clip.text_towers import text_tower
@@ -141,11 +142,27 @@ def resume_training(
     lengths = {name: len(values) for name, values in state.history.items()}
     if set(lengths) != set(HISTORY) or len(set(lengths.values())) > 1:
         raise ValueError(f"{path}: expected a history of {HISTORY}, each with one number an epoch, got {lengths}")
-    plain = {"method": PromptLearner.__name__, "options": {}}
-    here = {**plain, **json.loads(json.dumps({**layout(learner), **training}))}
-    there = {**plain, **header, **saved}
+    here = {**layout(learner), **training}
     if holds(learner, tensors):
         here.pop("start", None)
+    _check_same(here, {**header, **saved}, path)
+    momenta = _momenta(learner, tensors, path)
+    if state.scaler:
+        try:
+            scaler.load_state_dict(state.scaler)
+        except (KeyError, TypeError, RuntimeError) as error:
+            raise ValueError(f"{path}: its scaler of gradients is none ({type(error).__name__}: {error})") from error
+    copy_parameters(learner, tensors)
+    learner.start = learner.start if state.start is None else state.start
+    for parameter, momentum in momenta.items():
+        optimizer.state[parameter]["momentum_buffer"] = momentum
+    return state.history
+
+
+def _check_same(here: Mapping[str, Any], there: Mapping[str, Any], path: str | Path) -> None:
+    """Raises ValueError naming what differs between this training and that of the file."""
+    plain = {"method": PromptLearner.__name__, "options": {}}  # what an older file does not say
+    here, there = {**plain, **json.loads(json.dumps(here))}, {**plain, **there}
     differing = [
         f"{key}: {there[key]!r:.200} there, {here[key]!r:.200} here"
         for key in here
@@ -158,6 +175,12 @@ def resume_training(
             "train a finished prompt for more epochs, start from it: Trainer(load_prompt(path, clip), "
             "recipe).fit(data)."
         )
+
+
+def _momenta(
+    learner: PromptLearner, tensors: Mapping[str, Tensor], path: str | Path
+) -> dict[torch.nn.Parameter, Tensor]:
+    """The optimizer's momentum of each learned parameter.  Raises ValueError for one of another shape."""
     momenta = {
         parameter: tensors[_momentum_of(name)].to(parameter.device)
         for name, parameter in learner.named_parameters()
@@ -168,16 +191,7 @@ def resume_training(
             raise ValueError(
                 f"{path}: expected a momentum of shape {tuple(parameter.shape)}, got {tuple(momentum.shape)}"
             )
-    if state.scaler:
-        try:
-            scaler.load_state_dict(state.scaler)
-        except (KeyError, TypeError, RuntimeError) as error:
-            raise ValueError(f"{path}: its scaler of gradients is none ({type(error).__name__}: {error})") from error
-    copy_parameters(learner, tensors)
-    learner.start = learner.start if state.start is None else state.start
-    for parameter, momentum in momenta.items():
-        optimizer.state[parameter]["momentum_buffer"] = momentum
-    return state.history
+    return momenta
 
 
 def _momentum_of(name: str) -> str:

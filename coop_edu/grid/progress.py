@@ -7,13 +7,34 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from tqdm import tqdm
 
 from coop_edu.grid.methods import recipe_of
 from coop_edu.grid.results import Cell
+from coop_edu.grid.workspace import Workspace
+
+Outcome = tuple[list[Cell], list[dict] | Exception, float]  # a group, its lines or what went wrong, seconds
+
+
+def shown(
+    todo: Sequence[Sequence[Cell]], finished: Iterable[Outcome], workspace: Workspace, progress: bool
+) -> Iterator[Outcome]:
+    """The groups as they are finished, with a bar that counts work, and so knows about how long it still takes."""
+    work = {group[0]: work_of(group, len(workspace.dataset(group[0].dataset).classnames)) for group in todo}
+    cells, done = sum(map(len, todo)), 0
+    form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, about {remaining} left"
+    # smoothing=0: the time left follows from all that is done; the bar moves once a group, and its clock every second
+    with ticking(tqdm(total=sum(work.values()), smoothing=0, bar_format=form, disable=not progress)) as bar:
+        bar.set_description(f"0 of {cells} cells")
+        for group, lines, seconds in finished:
+            yield group, lines, seconds
+            if not isinstance(lines, Exception):
+                done += len(group)
+                bar.set_description(f"{done} of {cells} cells", refresh=False)
+                bar.update(work[group[0]])
 
 
 def work_of(group: Sequence[Cell], classes: int) -> float:

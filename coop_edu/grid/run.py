@@ -17,25 +17,22 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import groupby
 from pathlib import Path
 
-from tqdm import tqdm
-
 from coop_edu.files import check_replaceable, user_path
 from coop_edu.grid.cells import as_json, run_cells
 from coop_edu.grid.methods import find_method, recipe_of
 from coop_edu.grid.parallel import as_finished
-from coop_edu.grid.progress import ticking, work_of
+from coop_edu.grid.progress import Outcome, shown
 from coop_edu.grid.results import Cell, add, append, read_lines, settle
 from coop_edu.grid.workspace import Workspace
 from coop_edu.records import whole_number
 from coop_edu.scales import SCALES
 
-Outcome = tuple[list[Cell], list[dict] | Exception, float]  # a group, its lines or what went wrong, seconds
 PROTOCOLS = ("few-shot", "domains", "base-to-new")
 
 
@@ -113,14 +110,7 @@ def run_grid(
     if workspace.pretrained is not None and not workspace.pretrained.is_file():
         raise FileNotFoundError(f"no weights at {workspace.pretrained}")
     done = read_lines(results)
-    for cell in cells:
-        recipe = as_json(recipe_of(cell, epochs))
-        if cell in done and done[cell]["recipe"] != recipe:
-            raise ValueError(
-                f"{results} has {cell} with another recipe ({done[cell]['recipe']}, now {recipe}): take another file"
-            )
-        if cell in done and done[cell].get("weights") != workspace.weights:
-            raise ValueError(f"{results} has {cell} with other weights of {cell.clip}: take another file")
+    _check_as_before(cells, done, results, workspace)
     times = results.with_name(f"{results.stem}.seconds.jsonl")
     for file in (results, times):
         check_replaceable(file).parent.mkdir(parents=True, exist_ok=True)  # what cannot work fails now
@@ -128,34 +118,43 @@ def run_grid(
         done = settle(results)  # without a line that a crash has cut
     # A group of which a line is missing is computed whole: then each figure is rounded as in an undisturbed run.
     todo = [group for group in _groups(cells) if not done.keys() >= set(group)]
-    for name, protocol in dict.fromkeys((cell.dataset, cell.protocol) for group in todo for cell in group):
-        workspace.dataset(name)
-        for variant in SCALES[cells[0].scale].variants if protocol == "domains" else ():
-            workspace.dataset(variant)
-    for name in dict.fromkeys(group[0].clip for group in todo):
-        workspace.clip(name)
+    _load(todo, workspace)
     failed = []
-    work = {group[0]: work_of(group, len(workspace.dataset(group[0].dataset).classnames)) for group in todo}
-    cells_done, format = 0, "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, about {remaining} left"
-    # smoothing=0: the time left follows from all that is done; the bar moves once a group, and its clock every second
-    with ticking(tqdm(total=sum(work.values()), smoothing=0, bar_format=format, disable=not progress)) as bar:
-        bar.set_description(f"0 of {sum(map(len, todo))} cells")
-        for group, lines, seconds in _run_all(todo, workspace, jobs):
-            if isinstance(lines, Exception):
-                failed.append(f"{', '.join(map(str, group))} failed ({type(lines).__name__}): {lines}")
-                continue
-            new = {cell: line for cell, line in zip(group, lines) if cell not in done}
-            done |= add(results, new)
-            for cell in new:
-                append(times, {"cell": cell.as_json(), "seconds": round(seconds / len(group), 3)})
-            cells_done += len(group)
-            bar.set_description(f"{cells_done} of {sum(map(len, todo))} cells", refresh=False)
-            bar.update(work[group[0]])
+    for group, lines, seconds in shown(todo, _run_all(todo, workspace, jobs), workspace, progress):
+        if isinstance(lines, Exception):
+            failed.append(f"{', '.join(map(str, group))} failed ({type(lines).__name__}): {lines}")
+            continue
+        new = {cell: line for cell, line in zip(group, lines) if cell not in done}
+        done |= add(results, new)
+        for cell in new:
+            append(times, {"cell": cell.as_json(), "seconds": round(seconds / len(group), 3)})
     done = settle(results, done)
     if failed:
         raise RuntimeError("\n".join(failed))
     _warn_of_too_few(done[cell] for cell in cells)
     return [done[cell] for cell in cells]
+
+
+def _check_as_before(cells: Sequence[Cell], done: Mapping[Cell, dict], results: Path, workspace: Workspace) -> None:
+    """Raises ValueError if a cell in the file had another recipe, or other weights."""
+    for cell in cells:
+        recipe = as_json(recipe_of(cell, workspace.epochs))
+        if cell in done and done[cell]["recipe"] != recipe:
+            raise ValueError(
+                f"{results} has {cell} with another recipe ({done[cell]['recipe']}, now {recipe}): take another file"
+            )
+        if cell in done and done[cell].get("weights") != workspace.weights:
+            raise ValueError(f"{results} has {cell} with other weights of {cell.clip}: take another file")
+
+
+def _load(todo: Sequence[Sequence[Cell]], workspace: Workspace) -> None:
+    """The data sets and the CLIPs of all groups, so that a wrong name is found before anything is computed."""
+    for cell in dict.fromkeys(replace(cell, shots=0, seed=0, method="") for group in todo for cell in group):
+        workspace.dataset(cell.dataset)
+        for variant in SCALES[cell.scale].variants if cell.protocol == "domains" else ():
+            workspace.dataset(variant)
+    for name in dict.fromkeys(group[0].clip for group in todo):
+        workspace.clip(name)
 
 
 def _warn_of_too_few(lines: Iterable[dict]) -> None:
