@@ -136,7 +136,7 @@ class Trainer:
         return {
             "recipe": asdict(self.recipe),
             "labels": labels_of(data).tolist(),
-            "images": digest_of(data),  # the word of the files that are there already
+            "pictures": digest_of(data),  # the word of the files that are there already
             "start": self.learner.start,
         }
 

@@ -1,6 +1,6 @@
 """What an exercise checker is made of: the verdict, the comparison that names a mistake, the strict mode.
 
-Leaves out: the exercises (checks.py).
+Leaves out: the exercises (checks/).
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ checker against a zoo of wrong solutions. A function that returns None or raises
 With the environment variable COOP_EDU_STRICT=1 everything but *right* is an error; the test run solves all exercises
 that way.
 
-Leaves out: how a verdict comes about (verdicts.py), and the solutions. They stand in the notebooks, and the library
-has each of them.
+Leaves out: how a verdict comes about (teaching/verdicts.py), and the solutions. They stand in the notebooks, and the
+library has each of them.
 """
 
 from coop_edu.teaching.checks.building import check_prompt_learner, check_training_loop
