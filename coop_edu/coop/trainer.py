@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm import tqdm
 
+from coop_edu.bars import progress_bar
 from coop_edu.coop.checkpoints import resume_training, save_training
 from coop_edu.coop.divergence import check_finite, check_usable
 from coop_edu.coop.history import EpochSums, History, TrainerState
@@ -110,7 +110,7 @@ class Trainer:
         batches = self.batches(data, first_epoch=len(history))
         epochs = range(len(history), recipe.epochs)
         try:
-            for epoch in tqdm(epochs, desc="learning the prompt", disable=not self.progress, delay=2):
+            for epoch in progress_bar(epochs, desc="learning the prompt", show=self.progress, delay=2):
                 image_features = self._run_epoch(epoch, batches, recipe.steps_per_epoch(len(data)), history)
                 done = epoch + 1
                 last = done == recipe.epochs

@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from tqdm import tqdm
 
+from coop_edu.bars import progress_bar
 from coop_edu.clip.memory import free_memory
 from coop_edu.clip.models import Clip
 from coop_edu.data.batches import read_batches
@@ -164,7 +164,7 @@ def _encode(
     parts = []
     with (
         torch.autocast(clip.device.type, enabled=False),
-        tqdm(total=len(wanted), desc="encoding images", disable=not progress, delay=2, leave=False) as bar,
+        progress_bar(total=len(wanted), desc="encoding images", show=progress, delay=2, leave=False) as bar,
     ):
         for images in read_batches(clip, examples, batches, seed=seed, workers=workers):
             parts.append(clip.encode_image(images))  # (B, E); stays on the device, so that it need not wait

@@ -18,8 +18,7 @@ import re
 import warnings
 from pathlib import Path
 
-from tqdm import tqdm
-
+from coop_edu.bars import progress_bar
 from coop_edu.data.dataset import IMAGE_SUFFIXES, Dataset, Example
 from coop_edu.data.paper import card_of, data_root, find
 from coop_edu.data.paper_places import GUIDE, Place
@@ -145,7 +144,7 @@ def _clips_names() -> dict[str, str]:
 def _class_folders(images: Path, names: dict[str, str]) -> dict[str, list[Path]]:
     """{class folder: its images}, both sorted."""
     folders = [entry for entry in sorted(images.iterdir()) if _is_class(entry)]
-    bar = tqdm(folders, desc=f"listing {images.name}", unit="class", leave=False, delay=2)
+    bar = progress_bar(folders, desc=f"listing {images.name}", unit="class", leave=False, delay=2)
     classes = {folder.name: _images_in(folder) for folder in bar}
     if not classes:
         raise ValueError(_explain_flat(images))

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from coop_edu.bars import progress_bar
 from coop_edu.grid.methods import recipe_of
 from coop_edu.grid.results import Cell
 from coop_edu.grid.workspace import Workspace
@@ -27,7 +28,7 @@ def shown(
     cells, done = sum(map(len, todo)), 0
     form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, about {remaining} left"
     # smoothing=0: the time left follows from all that is done; the bar moves once a group, and its clock every second
-    with ticking(tqdm(total=sum(work.values()), smoothing=0, bar_format=form, disable=not progress)) as bar:
+    with ticking(progress_bar(total=sum(work.values()), smoothing=0, bar_format=form, show=progress)) as bar:
         bar.set_description(f"0 of {cells} cells")
         for group, lines, seconds in finished:
             yield group, lines, seconds
