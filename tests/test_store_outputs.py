@@ -1,6 +1,7 @@
 """`make outputs`: a good run is stored clean, a failed one changes nothing."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -57,3 +58,13 @@ def test_a_failed_run_changes_nothing(script, tmp_path, capsys, source):
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["a.ipynb"]
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("disable, show, seen", [("1", True, False), ("", True, True), ("", False, False)])
+def test_a_bar_obeys_tqdm_disable(disable, show, seen):
+    """In a process of its own: tqdm reads the variable when it is imported."""
+    code = f"from coop_edu.bars import progress_bar; list(progress_bar(range(3), desc='counted', show={show}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "TQDM_DISABLE": disable}, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and ("counted" in done.stderr) == seen
