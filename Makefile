@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.coop_edu_installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab check test lint bench outputs wheel clean
+.PHONY: help setup lab check test lint bench outputs learner wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ bench: setup  ## time and memory against the authors' way; BENCH_FLAGS=--full fo
 outputs: setup  ## run every notebook, store its outputs and the README's figure
 	$(BIN)/python scripts/store_outputs.py
 	$(BIN)/python scripts/draw_walkthrough.py
+
+learner: setup  ## learner/: the notebooks without outputs and solutions, for a class
+	$(BIN)/python scripts/learner_copies.py
 
 wheel: setup  ## dist/coop_edu-<version>-py3-none-any.whl, with the assets inside
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
