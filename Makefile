@@ -12,9 +12,10 @@ BENCH_FLAGS ?=
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.coop_edu_installed
+SITE_READY := $(VENV)/.coop_edu_site
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab check test lint bench outputs wheel clean
+.PHONY: help setup lab check test lint bench outputs learner site wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -49,6 +50,16 @@ bench: setup  ## time and memory against the authors' way; BENCH_FLAGS=--full fo
 outputs: setup  ## run every notebook, store its outputs and the README's figure
 	$(BIN)/python scripts/store_outputs.py
 	$(BIN)/python scripts/draw_walkthrough.py
+
+learner: setup  ## learner/: the notebooks without outputs and solutions, for a class
+	$(BIN)/python scripts/learner_copies.py
+
+$(SITE_READY): $(READY)
+	$(BIN)/python -m pip install $(PIP_FLAGS) -e ".[site]"
+	touch $(SITE_READY)
+
+site: $(SITE_READY)  ## site/: the executed course as static pages, with glossary, API and search
+	$(BIN)/python scripts/build_site.py
 
 wheel: setup  ## dist/coop_edu-<version>-py3-none-any.whl, with the assets inside
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .

@@ -1,0 +1,122 @@
+"""The executed course as static pages in site/: README, notebooks with their stored outputs, glossary, API, search.
+
+Sphinx and MyST-NB come with the extra `site`; docs/conf.py has their settings.  Nothing is executed.  The sources are
+laid out in a folder of their own, where README is the first page and each room of the library has a page made from
+coop_edu.PUBLIC.  A warning of Sphinx, a dead internal link or a page that asks another host for something
+(check_site.py) is an error, and site/ stays as it was.
+
+Leaves out: an explorer that runs in the page, without a kernel.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import coop_edu
+
+from check_site import problems
+
+ROOT = Path(__file__).resolve().parents[1]
+SITE = ROOT / "site"
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+MODULES = ("sphinx", "myst_nb", "furo", "latex2mathml")  # of the extra
+PAGES = ("CONTRIBUTING.md", "CHANGELOG.md", "ATTRIBUTION.md", "docs/glossary.md")
+FILES = ("LICENSE", "CITATION.cff", "docs/walkthrough.png")
+
+
+def main() -> int:
+    found = build(SITE)
+    print("\n".join(found) or f"open {SITE.name}/index.html", file=sys.stderr if found else sys.stdout)
+    return 1 if found else 0
+
+
+def build(site: Path, notebooks: Iterable[Path] = NOTEBOOKS) -> list[str]:
+    """What is wrong; if nothing is, `site` is the new one."""
+    missing = [name for name in MODULES if importlib.util.find_spec(name) is None]
+    if missing:
+        return [f'{", ".join(missing)} missing: make site installs them, and so does  pip install -e ".[site]"']
+    with tempfile.TemporaryDirectory() as scratch:
+        sources, pages = Path(scratch, "sources"), Path(scratch, "pages")
+        lay_out(sources, list(notebooks))
+        if run_sphinx(sources, pages, Path(scratch, "doctrees")):
+            return ["Sphinx found the faults above"]
+        found = problems(pages)
+        if not found:
+            shutil.rmtree(site, ignore_errors=True)
+            shutil.copytree(pages, site, ignore=shutil.ignore_patterns(".buildinfo"))
+    return found
+
+
+def run_sphinx(sources: Path, pages: Path, doctrees: Path) -> int:
+    """Zero if Sphinx had nothing to warn of."""
+    from sphinx.cmd.build import build_main
+
+    options = ["-q", "-W", "--keep-going", "-b", "html", "-c", str(ROOT / "docs"), "-d", str(doctrees)]
+    return build_main([*options, str(sources), str(pages)])
+
+
+def lay_out(sources: Path, notebooks: list[Path]) -> None:
+    """The folder that Sphinx reads: as the repository, but README is index.md."""
+    places = {name: ROOT / name for name in (*PAGES, *FILES)} | {f"notebooks/{path.name}": path for path in notebooks}
+    for name, path in places.items():
+        target = sources / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.suffix in (".md", ".ipynb"):
+            target.write_text(to_index(path.read_text(encoding="utf-8")), encoding="utf-8")
+        else:
+            shutil.copy(path, target)
+    api = sources / "api"
+    api.mkdir()
+    for room, text in rooms().items():
+        (api / f"{room}.rst").write_text(text, encoding="utf-8")
+    trees = {
+        "The course": [f"notebooks/{path.stem}" for path in notebooks],
+        "The library": [f"api/{room}" for room in rooms()],
+        "About": [page.removesuffix(".md") for page in PAGES],
+    }
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for caption, tree in trees.items():
+        text += "\n".join(["", "```{toctree}", ":hidden:", f":caption: {caption}", "", *tree, "```", ""])
+    (sources / "index.md").write_text(text, encoding="utf-8")
+
+
+def to_index(text: str) -> str:
+    return re.sub(r"\]\(((?:\.\./)?)README\.md", r"](\1index.md", text)
+
+
+def rooms() -> dict[str, str]:
+    """{room: its page, in reStructuredText}: what the room says of itself, then its public names in their order."""
+    names: dict[str, list[str]] = {}
+    for module, public in coop_edu.PUBLIC.items():
+        names.setdefault(module.split(".")[0], []).extend(f"coop_edu.{name}" for name in public)
+    for module in coop_edu.MODULES.values():
+        whole = importlib.import_module(f"coop_edu.{module}")
+        public = getattr(whole, "__all__", ())  # widgets has none: its public names are in PUBLIC
+        names.setdefault(module.split(".")[0], []).extend(f"coop_edu.{module}.{name}" for name in public)
+    return {room: page(room, entries) for room, entries in names.items()}
+
+
+def page(room: str, names: list[str]) -> str:
+    title = f"coop_edu.{room}"
+    directives = [f".. automodule:: {title}\n   :no-members:\n"]
+    for name in names:
+        module, _, short = name.rpartition(".")
+        obj = getattr(importlib.import_module(module), short)
+        if inspect.isclass(obj):
+            directives.append(f".. autoclass:: {name}\n   :members:\n")
+        elif callable(obj):
+            directives.append(f".. autofunction:: {name}\n")
+        else:
+            directives.append(f".. autodata:: {name}\n   :no-value:\n")
+    return "\n".join([title, "=" * len(title), "", *directives])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

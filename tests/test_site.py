@@ -1,0 +1,181 @@
+"""`make site`: the pages are whole, their links lead somewhere, and they ask no other host for anything."""
+
+import importlib
+import importlib.util
+import re
+import shutil
+import sys
+from types import SimpleNamespace
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+import coop_edu
+from coop_edu import plots
+
+from test_repository import PROJECT, ROOT, read, rooms
+from test_words import glossary
+
+MODULES = {"sphinx", "myst_nb", "furo", "latex2mathml"}
+MISSING = sorted(name for name in MODULES if importlib.util.find_spec(name) is None)
+needs_the_extra = pytest.mark.skipif(bool(MISSING), reason=f'no {", ".join(MISSING)}: pip install -e ".[site]"')
+PYTHON = {"language_info": {"name": "python"}, "kernelspec": {"name": "python3", "display_name": "Python 3"}}
+WHOLE = ("00_start_here", "01_clip_probability")  # the others are a title here, as README links to them
+
+
+@pytest.fixture(scope="module")
+def scripts():
+    sys.path.insert(0, str(ROOT / "scripts"))
+    yield SimpleNamespace(build=importlib.import_module("build_site"), check=importlib.import_module("check_site"))
+    sys.path.remove(str(ROOT / "scripts"))
+
+
+@pytest.fixture(scope="module")
+def site(scripts, tmp_path_factory):
+    """Built once, from two notebooks; a cell of the others would leave a file behind if it were executed."""
+    folder = tmp_path_factory.mktemp("site")
+    notebooks = [ROOT / "notebooks" / f"{name}.ipynb" for name in WHOLE]
+    for name, question, _ in plots.NOTEBOOKS:
+        if name not in WHOLE:
+            cells = [new_markdown_cell(f"# {question}"), new_code_cell(f"open({str(folder / 'executed')!r}, 'w')")]
+            nbformat.write(new_notebook(cells=cells, metadata=PYTHON), folder / f"{name}.ipynb")
+            notebooks.append(folder / f"{name}.ipynb")
+    assert scripts.build.build(folder / "pages", notebooks) == []
+    return folder / "pages"
+
+
+def page(site, name):
+    return (site / f"{name}.html").read_text(encoding="utf-8")
+
+
+def test_the_extra_is_what_the_test_looks_for(scripts):
+    listed = {re.split("[><=]", entry)[0] for entry in PROJECT["project"]["optional-dependencies"]["site"]}
+    assert listed == {name.replace("_", "-") for name in MODULES} and set(scripts.build.MODULES) == MODULES
+
+
+@needs_the_extra
+@pytest.mark.slow
+def test_readme_is_the_first_page_and_leads_to_the_rest(site):
+    first = page(site, "index")
+    assert "<title>" in first and read("README.md").splitlines()[0].removeprefix("# ") in first
+    for target in ("docs/glossary", "CONTRIBUTING", *(f"notebooks/{name}" for name, *_ in plots.NOTEBOOKS)):
+        assert f'href="{target}.html"' in first and (site / f"{target}.html").is_file()
+
+
+@needs_the_extra
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_notebook_has_its_stored_outputs_and_formulas(site, name):
+    nb = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    text = page(site, f"notebooks/{name}")
+    outputs = [output for cell in nb.cells if cell.cell_type == "code" for output in cell.outputs]
+    figures = sum("image/png" in output.get("data", {}) for output in outputs)
+    assert text.count("<img") == figures > 0
+    assert text.count("<summary>") == sum(cell.source.count("<summary>") for cell in nb.cells)
+    formulas = [cell.source.count("$") for cell in nb.cells if cell.cell_type == "markdown"]
+    assert ("<math" in text) == any(formulas) and "merror" not in text
+
+
+@needs_the_extra
+@pytest.mark.slow
+def test_nothing_was_executed(site):
+    assert not (site.parent / "executed").exists()
+
+
+@needs_the_extra
+@pytest.mark.slow
+def test_every_public_name_and_room_has_its_place(site):
+    texts = {room: page(site, f"api/{room}") for room in {*rooms(), "scales"}}
+    for module, names in coop_edu.PUBLIC.items():
+        for name in names:
+            assert f'id="coop_edu.{name}"' in texts[module.split(".")[0]]
+    for name in plots.__all__:
+        assert f'id="coop_edu.plots.{name}"' in texts["plots"]
+    assert 'id="coop_edu.PromptLearner.logits"' in texts["coop"]
+    assert '<span class="pre">for_images</span></code>)' in texts["coop"]  # a docstring's `code`
+    assert not any("`" in re.sub("<[^>]*>", "", text) for text in texts.values())
+
+
+@needs_the_extra
+@pytest.mark.slow
+def test_search_and_glossary(site):
+    index = (site / "searchindex.js").read_text(encoding="utf-8")
+    assert "docs/glossary" in index and "hourglass" in index and "promptlearner" in index.lower()
+    assert page(site, "docs/glossary").count("<strong>") >= len(glossary())
+
+
+@needs_the_extra
+@pytest.mark.slow
+def test_no_page_asks_another_host(site):
+    """Looked for in the text, too, by other means than those of the check."""
+    for path in site.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"""\ssrc=["']?(?:https?:)?//""", text), path.name
+        assert not re.search(r"<link[^>]*stylesheet[^>]*//", text), path.name
+        assert not re.search(r"(?i)mathjax[.@/]|jsdelivr|cdnjs|unpkg|require\.min\.js|googleapis", text), path.name
+
+
+@needs_the_extra
+@pytest.mark.slow
+def test_a_page_that_is_gone_is_a_dead_link(site, scripts, tmp_path):
+    shutil.copytree(site, tmp_path / "pages")
+    assert scripts.check.problems(tmp_path / "pages") == []
+    (tmp_path / "pages" / "docs" / "glossary.html").unlink()
+    assert "index.html: a dead link: docs/glossary.html" in scripts.check.problems(tmp_path / "pages")
+
+
+WRONG = {
+    '<a href="b.html">': "a dead link: b.html",
+    '<a href="#nowhere">': "has no #nowhere",
+    '<a href="sub/c.html#nowhere">': "has no #nowhere",
+    '<a href="../outside.html">': "a dead link: ../outside.html",
+    '<img src="gone.png">': "a dead link: gone.png",
+    '<script src="https://host/a.js"></script>': "asks another host: https://host/a.js",
+    '<link rel="stylesheet" href="//host/a.css">': "asks another host: //host/a.css",
+    '<link rel="preconnect" href="https://host">': "asks another host: https://host",
+    '<img src="a.png" srcset="http://host/b.png 2x">': "asks another host: http://host/b.png",
+    "<style>@import 'https://host/a.css';</style>": "asks another host: https://host/a.css",
+    '<p style="background: url(https://host/a.png)">': "asks another host: https://host/a.png",
+}
+
+
+@pytest.mark.parametrize("html", WRONG)
+def test_what_is_wrong_is_found(scripts, tmp_path, html):
+    (tmp_path / "outside.html").write_text("here, but not in the site")
+    folder = tmp_path / "pages"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.png").touch()
+    (folder / "sub" / "c.html").write_text('<h2 id="here">')
+    right = '<a href="sub/c.html#here"><a href="https://host/"><a href="a%2Epng"><a href="mailto:a@b"><a href="#">'
+    (folder / "a.html").write_text(right)
+    assert scripts.check.problems(folder) == []
+    (folder / "a.html").write_text(right + html)
+    (found,) = scripts.check.problems(folder)
+    assert WRONG[html] in found
+
+
+def test_a_style_sheet_is_read(scripts, tmp_path):
+    (tmp_path / "a.css").write_text("@font-face { src: url('https://host/a.woff2') } p { background: url(b.png) }")
+    assert scripts.check.problems(tmp_path) == ["a.css asks another host: https://host/a.woff2"]
+
+
+@pytest.mark.parametrize(("status", "link", "fault"), [(1, "#", "Sphinx"), (0, "gone.html", "gone.html")])
+def test_a_failed_build_leaves_the_site_as_it_was(scripts, tmp_path, monkeypatch, status, link, fault):
+    def run_sphinx(sources, pages, doctrees):
+        pages.mkdir()
+        (pages / "index.html").write_text(f'<a href="{link}">')
+        return status
+
+    monkeypatch.setattr(scripts.build, "MODULES", ())
+    monkeypatch.setattr(scripts.build, "run_sphinx", run_sphinx)
+    (tmp_path / "index.html").write_text("old")
+    (found,) = scripts.build.build(tmp_path, [])
+    assert fault in found and (tmp_path / "index.html").read_text() == "old"
+
+
+def test_without_the_extra_it_says_what_to_install(scripts, tmp_path, monkeypatch):
+    monkeypatch.setattr(scripts.build, "MODULES", ("json", "no_such_module"))
+    (found,) = scripts.build.build(tmp_path / "site")
+    assert found.startswith("no_such_module missing") and 'pip install -e ".[site]"' in found
+    assert not (tmp_path / "site").exists()
