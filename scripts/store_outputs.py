@@ -83,7 +83,9 @@ def store(path: Path) -> bool:
     """Run one notebook and write it with its outputs; False, and no change to the file, if a cell fails."""
     start = time.perf_counter()
     nb = nbformat.read(path, as_version=4)
-    client = NotebookClient(nb, timeout=1800, record_timing=False, resources={"metadata": {"path": str(path.parent)}})
+    # A busy machine takes its time to start a kernel.
+    options = {"timeout": 1800, "startup_timeout": 600, "record_timing": False}
+    client = NotebookClient(nb, **options, resources={"metadata": {"path": str(path.parent)}})
     try:
         client.execute()
     except CellExecutionError as error:
