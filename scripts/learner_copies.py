@@ -25,7 +25,7 @@ def main(notebooks: Path = NOTEBOOKS, copies: Path = COPIES) -> int:
         text = nbformat.writes(learner_copy(nbformat.read(path, as_version=4), path.name)) + "\n"
         target = copies / path.name
         if target.exists() and target.read_text(encoding="utf-8") != text:
-            print(f"[KEPT] {target.name} has been changed since it was written; delete or rename it for a new copy")
+            print(f"[KEPT] {target.name} has been changed since it was written; rename it to get a new copy")
             continue
         target.write_text(text, encoding="utf-8")
         print(f"[OK]   {target.name}")
