@@ -185,3 +185,13 @@ def test_what_is_not_there(tmp_path, monkeypatch):
         load_dataset("ImageNet", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"imagenet-r/ +MISSING(.|\n)*No root"):
         load_dataset("ImageNet-R")
+
+
+def test_archives_that_wait_to_be_unpacked_are_no_empty_folder(root):
+    """torchvision's `train/` while it is filled: one archive for each class, and hidden files beside them."""
+    train = root / "imagenet" / "images" / "train"
+    for wnid in WNIDS:
+        (train / wnid).rename(root / wnid)
+        touch(train, f"{wnid}.tar", f"._{wnid}.tar")
+    with pytest.raises(ValueError, match=r"holds 4 archives that are not unpacked, such as n01440764\.tar: unpack"):
+        load_dataset("ImageNet", root)

@@ -561,6 +561,19 @@ def test_a_checkpoint_from_before_the_digests_is_resumed(clip, tmp_path, monkeyp
     assert torch.equal(learner.ctx, expected.ctx)
 
 
+def test_a_finished_prompt_is_trained_on_as_the_refusal_says(clip, tmp_path):
+    """More epochs are another schedule: resuming is refused, and names the way that works, which then starts there."""
+    path = tmp_path / "c.safetensors"
+    Trainer(make_learner(clip), make_recipe(epochs=2), progress=False, checkpoint=path).fit(make_features())
+    more = make_recipe(epochs=3)
+    with pytest.raises(ValueError, match=r"more epochs, start from it: Trainer\(load_prompt\(path, clip\)"):
+        Trainer(make_learner(clip), more, progress=False, checkpoint=path).fit(make_features(), resume=True)
+    learner = load_prompt(path, clip)
+    start = learner.ctx.detach().clone()
+    assert len(Trainer(learner, more, progress=False).fit(make_features())) == 3
+    assert not torch.equal(learner.ctx, start) and torch.equal(load_prompt(path, clip).ctx, start)
+
+
 def test_the_header_is_plain_json(clip, tmp_path):
     path = tmp_path / "c.safetensors"
     Trainer(make_learner(clip), make_recipe(), progress=False, checkpoint=path).fit(make_features())

@@ -184,7 +184,8 @@ def _images_in(folder: Path) -> list[Path]:
 
 def _explain_flat(images: Path) -> str:
     number = len(_images_in(images))
-    archives = sorted(entry.name for entry in images.iterdir() if entry.suffix in (".tar", ".gz", ".tgz", ".zip"))
+    seen = sorted(entry for entry in images.iterdir() if not entry.name.startswith("."))
+    archives = [entry.name for entry in seen if entry.suffix in (".tar", ".gz", ".tgz", ".zip")]
     if archives and not number:
         return (
             f"{images} holds {len(archives):,} archives that are not unpacked, such as {archives[0]}: unpack each into "
