@@ -57,6 +57,33 @@ def problems(path: Path) -> list[str]:
     return found
 
 
+def unexplained(paths: list[Path], glossary: str) -> list[str]:
+    """Words of the glossary that the course, read from its first notebook on, uses before it explains them.
+
+    The glossary's last column links the notebook that explains a word: in the cell where the course first uses it, and
+    there the word is set apart, as *word* or **word**. A notebook's first cell, which says what will come, and links to
+    others do not count.
+    """
+    cells = [
+        (path.name, re.sub(r"\[[^]]*\]\([^)]*\)", "", cell.source))
+        for path in paths
+        for cell in nbformat.read(path, as_version=4).cells[1:]
+        if cell.cell_type == "markdown"
+    ]
+    found = []
+    for names, place in re.findall(r"(?m)^\| \*\*(.+?)\*\* \|.*\| \[\d\d\]\(\.\./notebooks/(.+?)\) \|$", glossary):
+        for name in re.findall(r"[^,()]+", names):
+            word = rf"(?<![\w`-]){re.escape(name.strip())}s?(?![\w`])"
+            uses = [(file, text) for file, text in cells if re.search(word, text, re.IGNORECASE)]
+            if not uses:
+                found.append(f"no notebook uses {name.strip()!r}")
+            elif uses[0][0] != place:
+                found.append(f"{name.strip()!r} is explained in {place}, and first used in {uses[0][0]}")
+            elif not re.search(rf"\*{word}\*", uses[0][1], re.IGNORECASE):
+                found.append(f"{name.strip()!r} is not explained where {place} first uses it: {uses[0][1][:60]!r}")
+    return found
+
+
 def _text(nb, path):
     words = [cell.source for cell in nb.cells if cell.cell_type == "markdown"]
     if not nb.cells or nb.cells[0].cell_type != "markdown" or not nb.cells[0].source.startswith("# "):
@@ -89,6 +116,8 @@ def _set_up(code):
         yield "the first code cell must start with the guard in tests/notebook_lint.py, word for word"
     if not re.search(rf"(?m)^{re.escape(DIAL)}", first):
         yield f"the first code cell must hold the dial, {DIAL}"
+    if not (code and code[0].metadata.get("jupyter", {}).get("source_hidden")):
+        yield "the first code cell must be folded: its metadata.jupyter.source_hidden is true"
     for number, cell in enumerate(code[1:], start=2):
         if "scale" in cell.metadata.get("tags", ()):
             continue  # a cell that is about the scales themselves
@@ -105,10 +134,14 @@ def _code(code):
             yield f"code cell {number} has {length} lines, more than {LONGEST}, and is not tagged 'lesson'"
         if tags & FORBIDDEN_TAGS:
             yield f"code cell {number} has the tag {sorted(tags & FORBIDDEN_TAGS)}"
-        for node in ast.walk(_tree(cell)):
+        tree = _tree(cell)
+        for statement in tree.body[:-1]:
+            if isinstance(statement, ast.Expr) and _called(statement.value) in CAPTIONED | {"caption", "figure"}:
+                yield f"code cell {number} draws {_called(statement.value)} and does not show it: make it the last line"
+        for node in ast.walk(tree):
             if not isinstance(node, ast.Call):
                 continue
-            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            name = _called(node)
             if name in SWALLOWERS:
                 yield f"code cell {number} uses {name}, which swallows exceptions; see widgets.py"
             if name in CAPTIONED and "message" not in {keyword.arg for keyword in node.keywords}:
@@ -144,6 +177,12 @@ def _outputs(nb, code):
                 yield f"code cell {number} stores a widget, which no reader of the file can see"
             if output.get("name") == "stderr" and "Warning" in output.text:
                 yield f"code cell {number} shows a warning: {output.text.strip()[:100]}"
+
+
+def _called(node):
+    """The last name of what is called; empty if nothing is."""
+    function = getattr(node, "func", None)
+    return getattr(function, "attr", getattr(function, "id", ""))
 
 
 def _tree(cell):

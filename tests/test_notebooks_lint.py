@@ -11,7 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from coop_edu import plots
 
-from notebook_lint import DIAL, GUARD, problems
+from notebook_lint import DIAL, GUARD, problems, unexplained
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("**/*.ipynb"))
@@ -67,7 +67,7 @@ def good():
     exercise.metadata.tags = ["exercise"]
     cells = [
         new_markdown_cell(INTRODUCTION),
-        new_code_cell(f"{GUARD}\nfrom coop_edu import checks\n\n{DIAL}"),
+        new_code_cell(f"{GUARD}\nfrom coop_edu import checks\n\n{DIAL}", metadata={"jupyter": {"source_hidden": True}}),
         new_markdown_cell("Predict first.\n\n<details><summary>Answer</summary>\n\nYes.\n</details>"),
         new_code_cell("1 + 1", outputs=[new_output("execute_result", {"text/plain": "2"}, execution_count=2)]),
         new_markdown_cell("## Summary\n\nIt works."),
@@ -127,6 +127,11 @@ BROKEN = {
     "link": (text("That was all.", "[on](02_gone.ipynb)"), "leads nowhere: 02_gone.ipynb"),
     "guard": (set_code(0, f"from coop_edu import choose_scale\n{DIAL}"), "guard"),
     "dial": (set_code(0, GUARD), "dial"),
+    "unfolded": (lambda nb: nb.cells[1].metadata.pop("jupyter"), "must be folded"),
+    "lost figure": (
+        set_code(1, "plots.two_towers([], [], message='m')\nassert True"),
+        "does not show it",
+    ),
     "scale elsewhere": (set_code(1, 'load_clip("RN50")'), "names the scale 'RN50'"),
     "variant elsewhere": (set_code(1, 'load_dataset("IconNet-R")'), "names the scale 'IconNet-R'"),
     "long cell": (set_code(1, "x = 1\n" * 16), "16 lines"),
@@ -161,6 +166,37 @@ def test_each_rule_can_fail(good, tmp_path, name):
     change(broken)
     found = lint(broken, tmp_path)
     assert any(words in problem for problem in found), found
+
+
+def test_no_word_of_the_glossary_comes_before_its_explanation():
+    glossary = (NOTEBOOKS[0].parents[1] / "docs" / "glossary.md").read_text(encoding="utf-8")
+    assert glossary.count("](../notebooks/") > 40
+    assert unexplained(NOTEBOOKS, glossary) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "problem"),
+    [
+        ("A *seed* decides.", "The seed again.", None),
+        ("Seeds differ.", "A *seed* decides.", "is not explained where a.ipynb"),
+        ("[Seed](x.ipynb)", "The *seed* decides.", "first used in b.ipynb"),
+        ("Sown.", "Reaped.", "no notebook uses 'seed'"),
+    ],
+)
+def test_the_order_of_words_can_fail(first, second, problem, tmp_path):
+    for name, words in (("a", first), ("b", second)):
+        nbformat.write(
+            new_notebook(cells=[new_markdown_cell("# Seed"), new_markdown_cell(words)]), tmp_path / f"{name}.ipynb"
+        )
+    row = "| **seed** | a number | `seed` | [01](../notebooks/a.ipynb) |"
+    found = unexplained([tmp_path / "a.ipynb", tmp_path / "b.ipynb"], row)
+    assert (problem in found[0]) if problem else found == []
+
+
+def test_every_notebook_leads_to_the_glossary():
+    for path in NOTEBOOKS:
+        words = "".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown")
+        assert "](../docs/glossary.md)" in words, path.name
 
 
 def test_a_lesson_may_be_long_and_a_scale_cell_may_name_scales(good, tmp_path):

@@ -19,6 +19,7 @@ matplotlib.use("Agg")
 RNG = np.random.default_rng(0)
 IMAGES = [RNG.integers(0, 256, (16, 16, 3), dtype=np.uint8) for _ in range(5)]
 CURVES = {"zero-shot": {0: 58.8}, "CoOp": {1: [57, 59, 58], 16: [73, 74, 75]}, "mine": {1: 40.0, 16: 60.0}}
+SEEDS = {"zero-shot": {"IconNet": 80.0}, "CoOp": {"IconNet": [84.0, 86.0, 85.0]}}
 ROWS = {"zero-shot": {"IconNet": 80.0, "IconNet-R": 50.0}, "CoOp": {"IconNet": 85.0, "IconNet-R": 61.5}}
 HISTORY = SimpleNamespace(loss=[2.0, 1.0, 0.5], accuracy=[10.0, 50.0, 90.0], lr=[1e-5, 0.002, 0.001])
 PATH = torch.tensor(RNG.normal(size=(6, 4, 8)))
@@ -114,6 +115,54 @@ def test_curves_show_mean_and_population_std():
     assert list(axis.lines[0].get_ydata()) == [55, 70]
     band = axis.collections[0].get_paths()[0].vertices[:, 1]
     assert (band.min(), band.max()) == (50, 70)
+
+
+def test_every_formula_is_typeset_and_no_class_name_is():
+    """Text with a backslash in it is a formula of ours; one with a mere $ is somebody's class name."""
+    for name, draw in FIGURES.items():
+        figure = draw("")
+        figure.canvas.draw()
+        for text in figure.findobj(matplotlib.text.Text):
+            if text.get_text().startswith("$"):
+                assert text.get_parse_math(), f"{name} would show {text.get_text()}"
+    figure, axis = plots.new_figure(4.0, 3.0)
+    axis.semilogx([0.01, 100], [0, 1])
+    powers = [label for label in plots.caption(figure, "").axes[0].get_xticklabels() if label.get_text()]
+    assert powers and all(label.get_parse_math() for label in powers)
+    for figure in (plots.gradient_path("$5 and $6"), plots.two_towers(IMAGES[:1], ["$5 and $6"])):
+        (name,) = [text for text in figure.findobj(matplotlib.text.Text) if "$5" in text.get_text()]
+        assert not name.get_parse_math()
+
+
+def error_bars(figure):
+    """The ends of each, along the axis of values."""
+    ends = [line.get_segments()[0] for axis in figure.axes for line in axis.collections]
+    return sorted(tuple(sorted({round(float(x), 6) for x in np.ptp(end, axis=0) if x})) for end in ends)
+
+
+def test_bars_over_seeds_have_a_mean_and_an_error_bar():
+    for figure in (
+        plots.domain_table(SEEDS, source="IconNet", message="m"),
+        plots.template_bars({"CoOp": [84.0, 86.0, 85.0], "zero-shot": 80.0}, message="m"),
+    ):
+        (length,) = error_bars(figure)  # zero-shot has one number, and so none
+        assert length == pytest.approx((2 * np.std([84, 86, 85]),), abs=1e-5)
+        assert any(text in ("85", "85.0") for text in texts(figure))
+    assert error_bars(plots.gain_bars({"IconFood": (3.0, 0.5), "IconArrows": -1.5}, message="m")) == [(1.0,)]
+
+
+def test_one_colour_means_one_thing_in_every_figure():
+    """A bar that is no method has no method's colour, and nor has what is marked."""
+    of_methods = {matplotlib.colors.to_rgba(colour) for colour, _, _ in plots.STYLES.values()}
+    bars = {
+        patch.get_facecolor()
+        for name in ("show_probabilities", "compare_wordings", "template_bars", "gain_bars")
+        for axis in FIGURES[name]("m").axes
+        for patch in axis.patches
+    }
+    marked = plots.template_bars({"a {}": 50.0, "{}": 80.0}, highlight="{}", message="m").axes[0].patches
+    bars |= {patch.get_facecolor() for patch in marked}
+    assert len(bars) == 2 and not bars & of_methods
 
 
 def test_methods_differ_by_more_than_colour():

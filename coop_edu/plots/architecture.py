@@ -11,8 +11,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
+from matplotlib.text import Text
 
-from coop_edu.plots.style import BLACK, GREY, ORANGE, SKY, VERMILION, caption, draw_image, new_figure
+from coop_edu.plots.style import BLACK, FORMULA, GREY, MARKED, ORANGE, SKY, caption, draw_image, new_figure
 
 
 def two_towers(images: Sequence[Any], texts: Sequence[str], *, message: str = "") -> Figure:
@@ -31,45 +32,48 @@ def two_towers(images: Sequence[Any], texts: Sequence[str], *, message: str = ""
         axis.text(4.1 + 1.15 * row + 0.5, n + 2.05, text, ha="center", va="bottom", fontsize=9, rotation=18)
         _arrow(axis, (0.98, height + 0.5), (1.28, height + 0.5))
         _arrow(axis, (3.0, height + 0.5), (3.3, height + 0.5))
-        axis.text(3.62, height + 0.5, rf"$\mathbf{{f}}_{row + 1}$", ha="center", va="center", fontsize=12)
+        _formula(axis, 3.62, height + 0.5, rf"$\mathbf{{f}}_{row + 1}$", 12)
         _arrow(axis, (4.6 + 1.15 * row, n + 1.95), (4.6 + 1.15 * row, n + 1.65))
         _arrow(axis, (4.6 + 1.15 * row, n + 0.78), (4.6 + 1.15 * row, n + 0.52))
-        axis.text(4.6 + 1.15 * row, n + 0.27, rf"$\mathbf{{w}}_{row + 1}$", ha="center", va="center", fontsize=12)
+        _formula(axis, 4.6 + 1.15 * row, n + 0.27, rf"$\mathbf{{w}}_{row + 1}$", 12)
         for column in range(n):
             pair = row == column
             _box(axis, 4.1 + 1.15 * column, height + 0.08, 1.0, 0.84, SKY if pair else "#f2f2f2", bold=pair)
             product = rf"$\mathbf{{f}}_{row + 1}\!\cdot\mathbf{{w}}_{column + 1}$"
-            axis.text(4.6 + 1.15 * column, height + 0.5, product, ha="center", va="center", fontsize=10)
+            _formula(axis, 4.6 + 1.15 * column, height + 0.5, product, 10)
     _box(axis, 1.3, 0.1, 1.7, n - 0.2, ORANGE)
-    axis.text(2.15, n / 2, "image\nencoder", ha="center", va="center", fontsize=11)
+    _write(axis, 2.15, n / 2, "image\nencoder", 11)
     _box(axis, 4.1, n + 0.8, 1.15 * n - 0.15, 0.84, ORANGE)
-    axis.text(4.1 + (1.15 * n - 0.15) / 2, n + 1.22, "text encoder", ha="center", va="center", fontsize=11)
+    _write(axis, 4.1 + (1.15 * n - 0.15) / 2, n + 1.22, "text encoder", 11)
     axis.set(xlim=(0, 4.3 + 1.15 * n), ylim=(0, n + 3.3))
     axis.axis("off")
     return caption(figure, message)
 
 
 def gradient_path(classname: str = "cat", *, n_ctx: int = 3, message: str = "") -> Figure:
-    """CoOp's step: forward along the grey arrows; the gradient back along the red ones, through the frozen encoder."""
+    """CoOp's step: forward along the grey arrows; the gradient back along the purple ones, through a frozen encoder."""
     figure, axis = new_figure(8.6, 2.9)
-    tokens = ["SOS", *(rf"$\mathbf{{v}}_{m + 1}$" for m in range(n_ctx)), classname, ".", "EOT"]
+    context = [rf"$\mathbf{{v}}_{m + 1}$" for m in range(n_ctx)]
+    tokens = ["SOS", *context, classname, ".", "EOT"]
     for place, token in enumerate(tokens):
-        learned = token.startswith("$")
-        _box(axis, 0.62 * place, 1.5, 0.56, 0.6, "white", bold=learned, edge=VERMILION if learned else GREY)
-        size = 11 if learned else max(6, min(9, round(34 / len(token))))
-        axis.text(0.62 * place + 0.28, 1.8, token, ha="center", va="center", fontsize=size)
+        learned = 0 < place <= n_ctx
+        _box(axis, 0.62 * place, 1.5, 0.56, 0.6, "white", bold=learned, edge=MARKED if learned else GREY)
+        if learned:
+            _formula(axis, 0.62 * place + 0.28, 1.8, token, 11)
+        else:
+            _write(axis, 0.62 * place + 0.28, 1.8, token, max(6, min(9, round(34 / len(token)))))
     end = 0.62 * len(tokens)
     _box(axis, end + 0.35, 1.3, 1.45, 1.0, ORANGE)
-    axis.text(end + 1.07, 1.8, "text encoder\n(frozen)", ha="center", va="center", fontsize=9.5)
+    _write(axis, end + 1.07, 1.8, "text encoder\n(frozen)", 9.5)
     _box(axis, end + 0.35, 0.0, 1.45, 0.7, ORANGE)
-    axis.text(end + 1.07, 0.35, "image encoder\n(frozen)", ha="center", va="center", fontsize=9)
-    axis.text(end - 0.42, 0.35, "image", ha="center", va="center", fontsize=9.5)
+    _write(axis, end + 1.07, 0.35, "image encoder\n(frozen)", 9)
+    _write(axis, end - 0.42, 0.35, "image", 9.5)
     for x, y, text in ((end + 2.35, 1.8, r"$\mathbf{w}_i$"), (end + 2.35, 0.35, r"$\mathbf{f}$")):
-        axis.text(x, y, text, ha="center", va="center", fontsize=13)
+        _formula(axis, x, y, text, 13)
     _box(axis, end + 2.9, 0.75, 1.0, 0.7, SKY)
-    axis.text(end + 3.4, 1.1, "$p(y\\mid\\mathbf{x})$", ha="center", va="center", fontsize=10)
+    _formula(axis, end + 3.4, 1.1, r"$p(y\mid\mathbf{x})$", 10)
     _box(axis, end + 4.25, 0.75, 0.75, 0.7, SKY)
-    axis.text(end + 4.62, 1.1, "loss", ha="center", va="center", fontsize=10)
+    _write(axis, end + 4.62, 1.1, "loss", 10)
     forward = (
         ((end, 1.9), (end + 0.33, 1.9)),
         ((end + 1.82, 1.9), (end + 2.13, 1.9)),
@@ -88,21 +92,13 @@ def gradient_path(classname: str = "cat", *, n_ctx: int = 3, message: str = "") 
     for start, stop in forward:
         _arrow(axis, start, stop)
     for start, stop in backward:
-        _arrow(axis, start, stop, VERMILION)
+        _arrow(axis, start, stop, MARKED)
     middle = 0.62 * (1 + n_ctx / 2)
     axis.annotate(
-        "", (middle, 1.45), (end + 0.02, 1.52), arrowprops={"arrowstyle": "->", "color": VERMILION, "linewidth": 2,
+        "", (middle, 1.45), (end + 0.02, 1.52), arrowprops={"arrowstyle": "->", "color": MARKED, "linewidth": 2,
                                                      "connectionstyle": "arc3,rad=-0.3"},
     )  # fmt: skip
-    axis.text(
-        middle,
-        0.72,
-        "the gradient arrives here:\nonly these move",
-        ha="center",
-        va="center",
-        fontsize=9,
-        color=VERMILION,
-    )
+    _write(axis, middle, 0.72, "the gradient arrives here:\nonly these move", 9, MARKED)
     axis.set(xlim=(-0.1, end + 5.1), ylim=(-0.1, 2.5))
     axis.axis("off")
     return caption(figure, message)
@@ -124,6 +120,14 @@ def _box(
     )
 
 
+def _write(axis: Axes, x: float, y: float, text: str, size: float, colour: str = BLACK) -> Text:
+    return axis.text(x, y, text, ha="center", va="center", fontsize=size, color=colour)
+
+
+def _formula(axis: Axes, x: float, y: float, text: str, size: float) -> None:
+    _write(axis, x, y, text, size).set_gid(FORMULA)
+
+
 def _arrow(axis: Axes, start: tuple[float, float], stop: tuple[float, float], colour: str = GREY) -> None:
-    arrow = {"arrowstyle": "->", "color": colour, "linewidth": 2.0 if colour == VERMILION else 1.3}
+    arrow = {"arrowstyle": "->", "color": colour, "linewidth": 2.0 if colour == MARKED else 1.3}
     axis.annotate("", stop, start, arrowprops=arrow)

@@ -13,12 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from coop_edu.plots.style import (
+    BAR,
+    BLACK,
     BLUE,
-    GREEN,
     GREY,
-    VERMILION,
+    MARKED,
     caption,
     draw_bars,
+    mean_and_std,
     new_figure,
     some,
     style_of,
@@ -74,13 +76,13 @@ def accuracy_panels(
 def training_curve(history: Any, *, title: str = "", unit: str = "epoch", message: str = "") -> Figure:
     """Loss, training accuracy and learning rate, epoch by epoch. `history`: a History, or losses, one per unit."""
     some(getattr(history, "loss", history), unit)
-    panels = [("loss", "cross entropy", getattr(history, "loss", history), VERMILION)]
-    for field, label, colour in (("accuracy", "training accuracy, %", BLUE), ("lr", "learning rate", GREEN)):
+    panels = [("cross entropy", getattr(history, "loss", history))]
+    for field, label in (("accuracy", "training accuracy, %"), ("lr", "learning rate")):
         if len(values := getattr(history, field, ())):
-            panels.append((field, label, values, colour))
+            panels.append((label, values))
     figure, axes = new_figure(max(4.6, 3.1 * len(panels)), 2.6, 1, len(panels), squeeze=False)
-    for axis, (_, label, values, colour) in zip(axes.flat, panels, strict=True):
-        axis.plot(range(1, len(values) + 1), values, color=colour, marker="." if len(values) <= 60 else "")
+    for axis, (label, values) in zip(axes.flat, panels, strict=True):
+        axis.plot(range(1, len(values) + 1), values, color=BLUE, marker="." if len(values) <= 60 else "")
         axis.set(xlabel=unit, ylabel=label)
         axis.locator_params(axis="x", integer=True)
         tidy(axis)
@@ -89,11 +91,14 @@ def training_curve(history: Any, *, title: str = "", unit: str = "epoch", messag
     return caption(figure, message)
 
 
-def domain_table(rows: Mapping[str, Mapping[str, float]], *, source: str = "", message: str = "") -> Figure:
+def domain_table(
+    rows: Mapping[str, Mapping[str, float | Sequence[float]]], *, source: str = "", message: str = ""
+) -> Figure:
     """Domain generalisation as groups of bars (paper's Table 1): a group a data set, a bar a method, values on top.
 
-    `rows`: method -> {data set: accuracy in percent}, as `domain_generalisation` returns them. `source` is the data set
-    that was learned on; a dotted line parts it from the shifted ones. `text_table` prints the same numbers.
+    `rows`: method -> {data set: accuracy in percent}, as `domain_generalisation` returns them, or accuracies, one per
+    seed, drawn as mean and one std. `source` is the data set that was learned on; a dotted line parts it from the
+    shifted ones. `text_table` prints the same numbers.
     """
     some(rows, "method")
     datasets = list(next(iter(rows.values())))
@@ -106,10 +111,15 @@ def domain_table(rows: Mapping[str, Mapping[str, float]], *, source: str = "", m
     for number, (method, row) in enumerate(rows.items()):
         colour, _, hatch = style_of(method, number)
         places = np.arange(len(datasets)) + (number - (len(rows) - 1) / 2) * width
-        bars = axis.bar(places, list(row.values()), 0.94 * width, color=colour, hatch=hatch, label=method)
-        for bar in bars:
+        numbers = [mean_and_std(value) for value in row.values()]
+        bars = axis.bar(places, [mean for mean, _ in numbers], 0.94 * width, color=colour, hatch=hatch, label=method)
+        for bar, (mean, std) in zip(bars, numbers, strict=True):
             bar.set(edgecolor="white", linewidth=0.6)
-        axis.bar_label(bars, fmt="%.0f", fontsize=8.5, padding=1)
+            middle = bar.get_x() + bar.get_width() / 2
+            if std:
+                axis.errorbar(middle, mean, yerr=std, color=BLACK, linewidth=1, capsize=2.5)
+            axis.annotate(f"{mean:.0f}", (middle, mean + std), xytext=(0, 2), textcoords="offset points",
+                          ha="center", fontsize=8.5)  # fmt: skip
     if source in datasets and len(datasets) > 1:
         axis.axvline(datasets.index(source) + 0.5, color=GREY, linestyle=":")
     names = [f"{name}\n(learned here)" if name == source else name for name in datasets]
@@ -117,7 +127,7 @@ def domain_table(rows: Mapping[str, Mapping[str, float]], *, source: str = "", m
     axis.set(ylabel="accuracy, %", ylim=(0, 112))
     axis.set_yticks(range(0, 101, 20))
     axis.legend(loc="upper right", ncols=len(rows), frameon=False)
-    tidy(axis)
+    tidy(axis, grid="y")
     return caption(figure, message)
 
 
@@ -142,31 +152,50 @@ def text_table(rows: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def template_bars(
-    accuracies: Mapping[str, float], *, highlight: str = "", label: str = "accuracy, %", message: str = ""
+    accuracies: Mapping[str, float | Sequence[float]],
+    *,
+    highlight: str = "",
+    label: str = "accuracy, %",
+    message: str = "",
 ) -> Figure:
-    """Accuracy of hand-written prompts, best on top. `accuracies`: template -> percent; `highlight` is set apart."""
+    """Accuracy of hand-written prompts, or of whatever has a name, best on top; `highlight` is set apart.
+
+    `accuracies`: template -> percent, or percents, one per seed, drawn as mean and one std.
+    """
     some(accuracies, "template")
-    ordered = sorted(accuracies.items(), key=lambda item: -item[1])
+    ordered = sorted(accuracies.items(), key=lambda item: -mean_and_std(item[1])[0])
     figure, axis = new_figure(7.0, max(1.5, 0.29 * len(ordered) + 0.7))
-    colours = [VERMILION if name == highlight else BLUE for name, _ in ordered]
+    colours = [MARKED if name == highlight else BAR for name, _ in ordered]
     names = [f"▸ {name}" if name == highlight else name for name, _ in ordered]
     draw_bars(axis, names, [value for _, value in ordered], colours)
     axis.set_xlabel(label)
     return caption(figure, message)
 
 
-def gain_bars(gains: Mapping[str, float], *, label: str = "points gained", message: str = "") -> Figure:
-    """Differences in points, from the given order's first on top: bars to the right gain, bars to the left lose."""
+def gain_bars(
+    gains: Mapping[str, float | tuple[float, float]], *, label: str = "points gained", message: str = ""
+) -> Figure:
+    """Differences in points, from the given order's first on top: bars to the right gain, bars to the left lose.
+
+    `gains`: name -> points, or (points, their standard error), which is drawn over the bar.
+    """
     some(gains, "difference")
     figure, axis = new_figure(7.0, max(1.5, 0.29 * len(gains) + 0.7))
-    values = list(gains.values())
-    bars = axis.barh(range(len(gains)), values, color=[BLUE if value >= 0 else VERMILION for value in values])
-    axis.bar_label(bars, fmt="%+.1f", padding=3, fontsize=9.5)
+    pairs = [value if isinstance(value, tuple) else (value, 0.0) for value in gains.values()]
+    axis.barh(range(len(gains)), [points for points, _ in pairs], color=BAR)
+    for row, (points, error) in enumerate(pairs):
+        if error:
+            axis.errorbar(points, row, xerr=error, color=BLACK, linewidth=1, capsize=2.5)
+        side = 1 if points >= 0 else -1
+        axis.annotate(
+            f"{points:+.1f}", (points + side * error, row), xytext=(4 * side, 0), textcoords="offset points",
+            ha="left" if points >= 0 else "right", va="center", fontsize=9.5,
+        )  # fmt: skip
     axis.set_yticks(range(len(gains)), gains)
     axis.set(xlabel=label, ylim=(len(gains) - 0.4, -0.6))
-    axis.margins(x=0.14)
+    axis.margins(x=0.16)
     axis.axvline(0, color=GREY, linewidth=1)
-    tidy(axis)
+    tidy(axis, grid="x")
     return caption(figure, message)
 
 
@@ -181,8 +210,7 @@ def _draw_curves(axis: Axes, curves: Mapping[str, Mapping[int, Any]], *, label_l
     for number, (method, points) in enumerate(curves.items()):
         colour, marker, _ = style_of(method, number)
         xs = [place[k] for k in sorted(points)]
-        seeds = [np.atleast_1d(points[k]) for k in sorted(points)]
-        mean, std = np.array([s.mean() for s in seeds]), np.array([s.std() for s in seeds])
+        mean, std = np.array([mean_and_std(points[k]) for k in sorted(points)]).T
         size = 11 if marker == "*" else 6
         axis.plot(xs, mean, color=colour, marker=marker, markersize=size, label=method)
         axis.fill_between(xs, mean - std, mean + std, color=colour, alpha=0.18, linewidth=0)

@@ -20,9 +20,10 @@ from coop_edu.plots.style import (
     BLACK,
     FORMULA,
     GREY,
+    MARKED,
     ORANGE,
     SKY,
-    VERMILION,
+    STYLES,
     as_array,
     caption,
     new_figure,
@@ -80,7 +81,8 @@ def prompt_layout(
         learned = bool(CONTEXT.fullmatch(token))
         box = FancyBboxPatch(
             (place + 0.06, -top - height + 0.6), 0.88, height - 0.2, boxstyle="round,pad=0,rounding_size=0.08",
-            facecolor=colour, hatch=hatch, edgecolor=BLACK if learned else "#aaaaaa", linewidth=2.2 if learned else 0.8,
+            facecolor=colour, hatch=hatch, edgecolor=MARKED if learned else "#aaaaaa",
+            linewidth=2.2 if learned else 0.8,
         )  # fmt: skip
         axis.add_patch(box)
         axis.text(place + 0.5, -top - height / 2 + 0.5, token, ha="center", va="center", fontsize=9.5,
@@ -94,7 +96,7 @@ def prompt_layout(
             draw(place, row, 1, token, "once per class" if token else "never")
     handles = [Rectangle((0, 0), 1, 1, facecolor=colour, edgecolor="#aaaaaa", hatch=hatch)
                for colour, hatch in fill.values()]  # fmt: skip
-    handles.append(Rectangle((0, 0), 1, 1, facecolor="white", edgecolor=BLACK, linewidth=2.2))
+    handles.append(Rectangle((0, 0), 1, 1, facecolor="white", edgecolor=MARKED, linewidth=2.2))
     labels = [*(f"computed {when}" for when in fill), "learned"]
     figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
     axis.set(xlim=(0, length), ylim=(-len(rows) + 0.4, 0.6))
@@ -158,7 +160,7 @@ def context_path(path: Any, landmarks: Mapping[str, Any], *, message: str = "") 
     for text, point in (("start", walked[0]), ("end", walked[-1])):
         axis.annotate(text, point, xytext=(6, 6), textcoords="offset points", fontweight="bold")
     for name, point in zip(fixed, plane[len(steps) :], strict=True):
-        axis.plot(*point, marker="D", color=VERMILION, linestyle="none")
+        axis.plot(*point, marker=STYLES["zero-shot"][1], markersize=11, color=BLACK, linestyle="none")
         axis.annotate(name, point, xytext=(6, -11), textcoords="offset points", fontsize=9)
     axis.margins(0.15)
     axis.set(xlabel=f"1st direction ({share[0]:.0f} % of the variance)", ylabel=f"2nd direction ({share[1]:.0f} %)")

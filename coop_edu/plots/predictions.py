@@ -14,11 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from coop_edu.plots.style import (
+    BAR,
     BLACK,
-    BLUE,
-    GREEN,
-    SKY,
-    VERMILION,
+    MARKED,
     as_array,
     caption,
     draw_bars,
@@ -70,14 +68,14 @@ def compare_wordings(
         first = _draw_answer(axis, probabilities, truth, top)
         axis.set_xticks([0, 50, 100])
         axis.set_title(textwrap.fill(f"“{template}”", 24) + "\n", fontsize=10, loc="left")
-        verdict, colour = ("", BLACK) if not truth else ("✓", GREEN) if first == truth else ("✗", VERMILION)
+        verdict = "" if not truth else "✓" if first == truth else "✗"
         axis.annotate(
             f"{verdict} {first}",
             (0, 1.03),
             xycoords="axes fraction",
             fontsize=12,
             fontweight="bold",
-            color=colour,
+            color=MARKED if first == truth else BLACK,
         )
     return caption(figure, message)
 
@@ -168,7 +166,7 @@ def _draw_answer(axis: Axes, probabilities: Mapping[str, float], truth: str, top
     """The most probable classes as bars, the true one marked; returns the first."""
     best = sorted(probabilities.items(), key=lambda item: -item[1])[:top]
     names = [f"{name} (true)" if name == truth else name for name, _ in best]
-    colours = [BLUE if name == truth or not truth else SKY for name, _ in best]
+    colours = [MARKED if name == truth else BAR for name, _ in best]
     draw_bars(axis, names, [100 * p for _, p in best], colours, write=whole_percent)
     return best[0][0]
 

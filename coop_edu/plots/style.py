@@ -4,7 +4,8 @@ A figure of the package shows itself as a sharp image, and its message under it 
 searched, enlarged and read aloud, and it is the image's description for programs that look for one.
 
 Colours are Okabe and Ito's, which colour-blind readers can tell apart, and never stand alone: markers, hatches or
-direct labels say the same.
+direct labels say the same. One colour means one thing in every figure: a method has its own (STYLES), a bar that is no
+method is light blue, and purple is what a figure is about: the learned vectors, the marked bar.
 
 Leaves out: the figures (predictions.py, curves.py, diagrams.py).
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Sequence, Sized
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -37,7 +38,10 @@ STYLES = {  # method: (colour, marker, hatch), the same in every figure
     "linear probe": (GREY, "s", "//"),
     "CoOp": (BLUE, "o", ".."),
     "CoOp, class-specific": (VERMILION, "^", "xx"),
+    "KgCoOp": (GREEN, "D", "\\\\"),
+    "CoCoOp": (ORANGE, "v", "--"),
 }
+BAR, MARKED = SKY, PURPLE
 
 
 def caption(figure: Figure, message: str) -> Figure:
@@ -51,8 +55,9 @@ def caption(figure: Figure, message: str) -> Figure:
     more.message = " ".join(message.split())
     more._ipython_display_ = lambda: _show(figure, more.message)  # IPython asks an object for this name first
     texts: Any = figure.findobj(Text)
-    for text in texts:  # a class name with $ in it is no formula
-        text.set_parse_math(text.get_gid() == FORMULA)
+    for text in texts:  # a class name with $ in it is no formula; the powers of ten on a logarithmic axis are
+        ours = text.get_gid() == FORMULA or r"\mathdefault" in text.get_text()
+        text.set_parse_math(ours or "$" not in text.get_text())
     return figure
 
 
@@ -106,18 +111,34 @@ def draw_image(axis: Axes, image: Any, title: str = "") -> None:
 def draw_bars(
     axis: Axes,
     names: Sequence[str],
-    values: Sequence[float],
+    values: Sequence[float | Sequence[float]],
     colours: Sequence[str],
     limit: float = 100,
     write: Callable[[float], str] = "{:.1f}".format,
 ) -> None:
-    """Bars from 0 to `limit`, first on top, each with its value as `write` words it."""
-    bars = axis.barh(range(len(names)), values, color=colours)
-    axis.bar_label(bars, [write(value) for value in values], padding=3, fontsize=9.5)
-    axis.set_yticks(range(len(names)), names)
+    """Bars from 0 to `limit`, first on top, each with its value as `write` words it; over seeds, mean and one std."""
+    numbers = [mean_and_std(value) for value in values]
+    bars = axis.barh(range(len(names)), [mean for mean, _ in numbers], color=colours)
+    for row, (mean, std) in enumerate(numbers):
+        if std:
+            axis.errorbar(mean, row, xerr=std, color=BLACK, linewidth=1, capsize=2.5)
+        axis.annotate(
+            write(mean), (mean + std, row), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9.5
+        )
+    axis.set_yticks(range(len(bars)), names)
     axis.set(ylim=(len(names) - 0.4, -0.6), xlim=(0, 1.13 * limit), xticks=np.linspace(0, limit, 6))
     axis.spines["bottom"].set_bounds(0, limit)
-    tidy(axis)
+    tidy(axis, grid="x")
+
+
+def mean_and_std(values: float | Sequence[float]) -> tuple[float, float]:
+    """Of one number per seed, with the population's std, as the bands of the curves; of a single number, itself and 0.
+
+    >>> mean_and_std([50, 60]), mean_and_std(70)
+    ((55.0, 5.0), (70.0, 0.0))
+    """
+    seeds = np.atleast_1d(values)
+    return float(seeds.mean()), float(seeds.std())
 
 
 def whole_percent(value: float) -> str:
@@ -131,13 +152,14 @@ def whole_percent(value: float) -> str:
 
 def style_of(method: str, number: int) -> tuple[str, str, str]:
     """The fixed style of a known method, or the next free one."""
-    free = ((GREEN, "D", "\\\\"), (ORANGE, "v", "--"), (PURPLE, "P", "++"), (SKY, "X", "||"))
+    free = ((PURPLE, "P", "++"), (SKY, "X", "||"), (YELLOW, "h", "oo"))
     return STYLES.get(method, free[number % len(free)])
 
 
-def tidy(axis: Axes) -> None:
+def tidy(axis: Axes, grid: Literal["x", "y", "both"] = "both") -> None:
+    """No frame, and faint lines where values are read: across bars, not along them."""
     axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(axis="both", color="#e6e6e6", linewidth=0.7)
+    axis.grid(axis=grid, color="#e6e6e6", linewidth=0.7)
     axis.set_axisbelow(True)
 
 
