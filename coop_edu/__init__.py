@@ -38,6 +38,7 @@ PUBLIC = {
     "coop.trainer": ("Trainer",),
     "coop.together": ("train_together",),
     "coop.checkpoints": ("load_prompt", "save_prompt"),
+    "coop.authors_files": ("export_authors", "import_authors"),
     "evaluate.accuracy": ("accuracy", "macro_f1", "per_class_accuracy", "predict"),
     "evaluate.domains": ("domain_generalisation",),
     "evaluate.seeds": ("mean_and_std",),

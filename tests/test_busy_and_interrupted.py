@@ -159,7 +159,7 @@ def test_the_time_left_is_that_of_the_work_and_not_of_the_number_of_groups():
         seeds=[1, 2, 3],
         methods=["zero_shot", "linear_probe", "M16_end", "M16_end_CSC"],
     )
-    work = {group[0].method: progress.work_of(group, 20) for group in experiments._groups(cells)}
+    work = {group[0].method: progress.work_of(group, 20) for group in experiments.groups_of(cells)}
     assert work["zero_shot"] < work["M16_end"] / 100 and work["linear_probe"] < work["M16_end"] / 10
     assert 2 < work["M16_end_CSC"] / work["M16_end"] < 6  # 20 tokens a class in place of 4
     few, many = (progress.work_of([Cell("paper", "RN50", "few-shot", "EuroSAT", "M16_end", k, 1)], 10) for k in (1, 16))

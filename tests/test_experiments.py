@@ -588,12 +588,12 @@ def test_ctrl_c_ends_at_once_with_one_line_and_keeps_what_is_finished(tiny, tmp_
 PARENT = """
 import sys, time
 from joblib import Parallel, delayed
-from coop_edu.grid.run import _end_with
+from coop_edu.grid.run import end_with
 
 def work(lock, parent):
     from filelock import FileLock
     from pathlib import Path
-    _end_with(parent)
+    end_with(parent)
     with FileLock(lock):
         Path(lock + ".held").touch()
         time.sleep(600)

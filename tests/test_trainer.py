@@ -59,9 +59,9 @@ class Recorder(Trainer):
         super().__init__(*arguments, **options)
         self.seen = []
 
-    def _step(self, image_features, labels):
+    def step(self, image_features, labels):
         self.seen.append((image_features, labels))
-        return super()._step(image_features, labels)
+        return super().step(image_features, labels)
 
 
 # ------------------------------------------------------------------------------------------------- the recipe
@@ -314,8 +314,8 @@ class Ruined(Trainer):
 
     value = math.nan
 
-    def _step(self, images, labels):
-        done = super()._step(images, labels)
+    def step(self, images, labels):
+        done = super().step(images, labels)
         if self.optimizer.param_groups[0]["lr"] != self.recipe.learning_rate(0):
             self.learner.ctx.data.fill_(self.value)
         return done
@@ -547,9 +547,9 @@ def test_resume_goes_on_from_the_prompt_of_the_file_and_from_a_learner_that_was_
 def test_a_checkpoint_from_before_the_digests_is_resumed(clip, tmp_path, monkeypatch):
     path, expected = tmp_path / "c.safetensors", make_learner(clip)
     Trainer(expected, make_recipe(), progress=False).fit(make_features())
-    real = Trainer._depends_on
+    real = Trainer.depends_on
     monkeypatch.setattr(
-        Trainer, "_depends_on", lambda self, data: {k: real(self, data)[k] for k in ("recipe", "labels")}
+        Trainer, "depends_on", lambda self, data: {k: real(self, data)[k] for k in ("recipe", "labels")}
     )
     with pytest.raises(Stop):
         Trainer(make_learner(clip), make_recipe(), progress=False, checkpoint=path, callback=stop_after(2)).fit(

@@ -88,8 +88,8 @@ class DistributedTrainer(Trainer):
         self.n_classes = [sum(e.n_classes for e in self._share(groups, rank)) for rank in range(n)]
         return super().fit(data, resume=resume)
 
-    def _step(self, image_features: Float[Tensor, "B E"], labels: Int[Tensor, " B"]) -> Step:
-        """As Trainer._step, for the whole batch."""
+    def step(self, image_features: Float[Tensor, "B E"], labels: Int[Tensor, " B"]) -> Step:
+        """As Trainer.step, for the whole batch."""
         learner = self.learner
         self.optimizer.zero_grad()
         with self.autocast(), torch.set_grad_enabled(learner.max_classes_at_once is None):

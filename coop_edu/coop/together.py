@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from coop_edu.coop.divergence import check_finite, check_usable
 from coop_edu.coop.history import EpochSums, History
@@ -51,21 +51,9 @@ def train_together(trainers: Sequence[Trainer], data: Sequence[TrainingData]) ->
         sums = [EpochSums(first.device) for _ in trainers]
         lr = optimizer.param_groups[0]["lr"] = recipe.learning_rate(epoch)
         for _ in range(recipe.steps_per_epoch(len(data[0]))):
+            batch = next(batches)
             optimizer.zero_grad()
-            with first.autocast():
-                text_features = first.learner(ctx)  # (S, K, E)
-            batch, losses = next(batches), []
-            for trainer, own, (image_features, labels), own_sums in zip(trainers, text_features, batch, sums):
-                loss, logits = trainer.learner.objective(image_features, own.float(), labels)
-                losses.append(loss)
-                own_sums.add(loss.detach(), logits.detach(), labels)
-            # Each loss depends on one context: the gradient of the sum is all their gradients.
-            torch.stack(losses).sum().backward()
-            assert ctx.grad is not None
-            for trainer, gradient in zip(trainers, ctx.grad):
-                if trainer.learner.ctx.grad is not None:  # an objective that looks at ctx itself
-                    gradient += trainer.learner.ctx.grad
-                    trainer.learner.ctx.grad = None
+            _backward(trainers, ctx, batch, sums)
             optimizer.step()
             for trainer, own in zip(trainers, ctx.detach()):
                 trainer.learner.ctx.data.copy_(own)
@@ -75,6 +63,26 @@ def train_together(trainers: Sequence[Trainer], data: Sequence[TrainingData]) ->
     for trainer, (image_features, _) in zip(trainers, batch):
         check_usable(trainer.learner, image_features, recipe.epochs - 1, trainer.recipe)
     return histories
+
+
+def _backward(
+    trainers: Sequence[Trainer], ctx: nn.Parameter, batch: Sequence[tuple[Tensor, Tensor]], sums: Sequence[EpochSums]
+) -> None:
+    """The gradient of every training's loss, in ctx.grad: (S, M, D) or (S, K, M, D)."""
+    first, losses = trainers[0], []
+    with first.autocast():
+        text_features = first.learner(ctx)  # (S, K, E)
+    for trainer, own, (image_features, labels), own_sums in zip(trainers, text_features, batch, sums):
+        loss, logits = trainer.learner.objective(image_features, own.float(), labels)
+        losses.append(loss)
+        own_sums.add(loss.detach(), logits.detach(), labels)
+    # Each loss depends on one context: the gradient of the sum is all their gradients.
+    torch.stack(losses).sum().backward()
+    assert ctx.grad is not None
+    for trainer, gradient in zip(trainers, ctx.grad):
+        if trainer.learner.ctx.grad is not None:  # an objective that looks at ctx itself
+            gradient += trainer.learner.ctx.grad
+            trainer.learner.ctx.grad = None
 
 
 def _whole(trainer: Trainer, history: History) -> History:

@@ -102,7 +102,7 @@ class Trainer:
             init_scale=1024,  # torch's 2^16 overflows at first, which skips steps: a short training has few
             enabled=recipe.precision == "float16",
         )
-        training = {} if self.checkpoint is None else self._depends_on(data)
+        training = {} if self.checkpoint is None else self.depends_on(data)
         history = History()
         if resume and self.checkpoint is not None and self.checkpoint.is_file():
             saved = resume_training(learner, self.checkpoint, self.optimizer, self.scaler, training)
@@ -131,7 +131,7 @@ class Trainer:
             )
         return history
 
-    def _depends_on(self, data: TrainingData) -> dict[str, Any]:
+    def depends_on(self, data: TrainingData) -> dict[str, Any]:
         """What the outcome depends on, beside the learner's options: must be the same when a training is resumed."""
         return {
             "recipe": asdict(self.recipe),
@@ -151,14 +151,14 @@ class Trainer:
         look_every = 1 if self.device.type == "cpu" else SYNC_EVERY
         for step in range(1, steps + 1):
             image_features, labels = next(batches)  # (B, E), (B,)
-            sums.add(*self._step(image_features, labels), labels)
+            sums.add(*self.step(image_features, labels), labels)
             if step % look_every == 0 or step == steps:
                 check_finite(sums, epoch, dict(self.learner.named_parameters()), self.recipe)
         history.add(sums, lr)
         return image_features
 
-    def _step(self, image_features: Float[Tensor, "B E"], labels: Int[Tensor, " B"]) -> Step:
-        """One step of gradient descent."""
+    def step(self, image_features: Float[Tensor, "B E"], labels: Int[Tensor, " B"]) -> Step:
+        """One step of gradient descent: its loss and logits (B, K). A subclass may do more before or after it."""
         learner = self.learner
         self.optimizer.zero_grad()
         if learner.max_classes_at_once is not None:

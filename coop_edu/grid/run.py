@@ -117,7 +117,7 @@ def run_grid(
     if results.is_file():
         done = settle(results)  # without a line that a crash has cut
     # A group of which a line is missing is computed whole: then each figure is rounded as in an undisturbed run.
-    todo = [group for group in _groups(cells) if not done.keys() >= set(group)]
+    todo = [group for group in groups_of(cells) if not done.keys() >= set(group)]
     _load(todo, workspace)
     failed = []
     for group, lines, seconds in shown(todo, _run_all(todo, workspace, jobs), workspace, progress):
@@ -173,7 +173,7 @@ def _warn_of_too_few(lines: Iterable[dict]) -> None:
         )
 
 
-def _groups(cells: Iterable[Cell]) -> list[list[Cell]]:
+def groups_of(cells: Iterable[Cell]) -> list[list[Cell]]:
     """Cells that differ in their seed only; those with most to learn first, so that no core is left with one."""
     groups = groupby(sorted(cells), key=lambda cell: replace(cell, seed=0))
     return sorted((list(group) for _, group in groups), key=lambda group: -group[0].shots)
@@ -201,7 +201,7 @@ def _run_all(groups: list[list[Cell]], workspace: Workspace, jobs: int | None) -
 def _in_worker(
     group: list[Cell], root: str | Path | None, epochs: int | None, pretrained: Path | None, parent: int
 ) -> Outcome:
-    _end_with(parent)
+    end_with(parent)
     return _timed(group, _workspace_of_worker(root, epochs, pretrained))
 
 
@@ -211,7 +211,7 @@ def _workspace_of_worker(root: str | Path | None, epochs: int | None, pretrained
 
 
 @cache
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """Let this process end with its parent, or a killed grid would go on computing; other processes are left alone."""
     if os.getppid() != parent:  # a thread of the parent, or another machine of a cluster
         return
