@@ -5,7 +5,7 @@ import random
 
 import pytest
 import torch
-from test_checks_building import LEARNERS, LOOPS
+from test_checks_building import CLASS_SPECIFIC, LEARNERS, LOOPS
 from test_checks_building import ZOO as ZOO_OF_LATER
 from torch.nn.functional import normalize
 
@@ -91,6 +91,7 @@ F = checks.check_prompts
 LATER = {
     **ZOO_OF_LATER,
     **{f"learner, {name}": (checks.check_prompt_learner, *wrong) for name, wrong in LEARNERS.items()},
+    **{f"of each class, {name}": (checks.check_class_specific, *wrong) for name, wrong in CLASS_SPECIFIC.items()},
     **{f"loop, {name}": (checks.check_training_loop, *wrong) for name, wrong in LOOPS.items()},
 }
 

@@ -91,6 +91,62 @@ def test_clip_that_is_thawed_is_noticed():
     assert verdict.status == "wrong" and "frozen" in verdict.message, verdict
 
 
+class OfEachClass(Right):
+    """A context for each class; what subclasses change is a mistake."""
+
+    def start_of(self, ctx):
+        return nn.Parameter(ctx.repeat(self.K, 1, 1))
+
+    def __init__(self, clip, classnames, ctx):
+        self.__dict__["K"] = len(classnames)
+        super().__init__(clip, classnames, ctx)
+
+    def used(self):
+        return self.ctx[self.place]
+
+    def forward(self):
+        features = []
+        for place, name in enumerate(self.names):
+            self.place = place
+            features.append(self.feature(name))
+        return torch.stack(features)
+
+
+def of_each(**attributes):
+    return type("Changed", (OfEachClass,), attributes)
+
+
+def started(start):
+    return of_each(start_of=lambda self, ctx: nn.Parameter(start(ctx, self.K)))
+
+
+CLASS_SPECIFIC = {
+    "unified, as given": (Right, "all classes share"),
+    "views of one": (started(lambda ctx, K: ctx.expand(K, -1, -1)), "expand gives K views"),
+    "turned": (started(lambda ctx, K: torch.stack([ctx] * K, dim=1)), "K, M, D"),
+    "from zero": (started(lambda ctx, K: torch.zeros(K, *ctx.shape)), "differ from the library's"),
+    "the first for all": (of_each(used=lambda self: self.ctx[0]), "does not use its own context"),
+    "the mean": (of_each(used=lambda self: self.ctx.mean(0)), "depends on other classes' contexts"),
+    "backwards": (of_each(used=lambda self: self.ctx[self.K - 1 - self.place]), "does not use its own"),
+    "detached": (of_each(used=lambda self: self.ctx[self.place].detach()), "no gradient can flow back"),
+    "no full stop": (of_each(stop=""), "full stop"),
+    "no module": (lambda clip, names, ctx: ctx, "nn.Module"),
+}
+
+
+def test_a_class_specific_learner_is_right():
+    for solution in (OfEachClass, started(lambda ctx, K: ctx.expand(K, -1, -1).clone())):
+        verdict = checks.check_class_specific(solution)
+        assert verdict.status == "right", verdict
+
+
+@pytest.mark.parametrize("name", CLASS_SPECIFIC)
+def test_each_wrong_class_specific_learner_is_named(name):
+    solution, words = CLASS_SPECIFIC[name]
+    verdict = checks.check_class_specific(solution)
+    assert verdict.status == "wrong" and words in verdict.message, verdict
+
+
 def train(
     learner,
     features,
@@ -178,7 +234,46 @@ def weights(w, tau):
     return normalize(w, dim=-1) / tau
 
 
+def image_by_image(first, second, divide=0.5, scale=100):
+    d = first.double() - second.double()
+    return scale * d.mean().item(), scale * d.std().item() / len(d) ** divide
+
+
+def unpaired(first, second):
+    one, two = first.double().mean().item(), second.double().mean().item()
+    return 100 * (one - two), 100 * ((one * (1 - one) + two * (1 - two)) / len(first)) ** 0.5
+
+
+def honest(on_val, right, given, choose_by=None, compare=image_by_image):
+    chosen = max(on_val, key=choose_by or on_val.get)
+    return chosen, *compare(right[chosen], right[given])
+
+
+def chosen_on_test(on_val, right, given):
+    return honest(on_val, right, given, choose_by=lambda name: right[name].double().mean())
+
+
+def by_rule(d, paper, n_less=1, errors=2, divide=True):
+    mean, error = sum(d) / len(d), spread(d, n_less) / (len(d) ** 0.5 if divide else 1)
+    far = abs(mean) > errors * error
+    return "too close to call" if not far else "agrees" if mean * paper > 0 else "disagrees"
+
+
+def cost(N, K, T, B, image, prompt, size, once, back=2, steps=None, images=None, memory=None):
+    steps = T * max(1, N // B) if steps is None else steps
+    images = (N if once else steps * min(B, N)) if images is None else images
+    return images * image + steps * back * K * prompt, K * size if memory is None else memory
+
+
 RIGHT = {
+    "image by image": (checks.check_paired_difference, image_by_image),
+    "image by image, tensors": (
+        checks.check_paired_difference,
+        lambda a, b: [100 * (a.float() - b.float()).mean(), 100 * (a.float() - b.float()).std() / len(a) ** 0.5],
+    ),
+    "honest": (checks.check_honest_report, honest),
+    "rule": (checks.check_verdict, by_rule),
+    "cost": (checks.check_run_cost, cost),
     "paired": (checks.check_paired_verdict, paired),
     "paired, a list": (checks.check_paired_verdict, lambda a, b: list(paired(a, b))),
     "ece": (checks.check_calibration_error, ece),
@@ -190,7 +285,39 @@ RIGHT = {
 }
 P, C, K, W = checks.check_paired_verdict, checks.check_calibration_error, checks.check_pull, checks.check_weight_matrix
 A = checks.check_accuracy_with_error
+D, H, V, R = checks.check_paired_difference, checks.check_honest_report, checks.check_verdict, checks.check_run_cost
 ZOO = {
+    "images unpaired": (D, unpaired, "unpaired"),
+    "images, second first": (D, lambda a, b: image_by_image(b, a), "second minus first"),
+    "images, fractions": (D, lambda a, b: image_by_image(a, b, scale=1), "fractions"),
+    "images, no root": (D, lambda a, b: image_by_image(a, b, divide=0), "single images"),
+    "images, by N": (D, lambda a, b: image_by_image(a, b, divide=1), "divided by N"),
+    "images, one number": (D, lambda a, b: image_by_image(a, b)[0], "two numbers"),
+    "chosen on test": (H, chosen_on_test, "only report on test"),
+    "chosen at random": (H, lambda v, r, g: honest(v, r, g, choose_by=len), "best on validation is"),
+    "validation lead": (
+        H,
+        lambda v, r, g: (honest(v, r, g)[0], max(v.values()) - v[g], honest(v, r, g)[2]),
+        "flatters the winner",
+    ),
+    "report unpaired": (H, lambda v, r, g: honest(v, r, g, compare=unpaired), "unpaired"),
+    "report, sign": (H, lambda v, r, g: honest(v, r, g, compare=lambda a, b: image_by_image(b, a)), "second minus"),
+    "report, two things": (H, lambda v, r, g: honest(v, r, g)[:2], "three things"),
+    "one standard error": (V, lambda d, p: by_rule(d, p, errors=1), "too close to call"),
+    "standard deviations": (V, lambda d, p: by_rule(d, p, divide=False), "'agrees'"),
+    "rule with n": (V, lambda d, p: by_rule(d, p, n_less=0), "n - 1"),
+    "above counts": (V, lambda d, p: by_rule(d, 1), "both are below 0"),
+    "no verdict is close": (V, lambda d, p: "agrees" if sum(d) * p > 0 else "disagrees", "differ by more"),
+    "near the paper": (V, lambda d, p: "agrees" if abs(sum(d) / len(d) - p) < 2 else "disagrees", "and it says"),
+    "steps rounded up": (R, lambda *a: cost(*a, steps=a[2] * -(-a[0] // a[3])), "round down"),
+    "no way back": (R, lambda *a: cost(*a, back=1), "way back is missing"),
+    "weights learn": (R, lambda *a: cost(*a, back=3), "weights are frozen"),
+    "always once": (R, lambda *a: cost(*a[:7], True), "each step encodes its batch"),
+    "never once": (R, lambda *a: cost(*a[:7], False), "with encode_once each"),
+    "memory of all steps": (R, lambda *a: cost(*a, memory=a[2] * (a[0] // a[3]) * a[1] * a[6]), "do not multiply"),
+    "memory of images": (R, lambda *a: cost(*a, memory=a[3] * a[6]), "not for each image"),
+    "no step": (R, lambda *a: cost(*a, steps=a[2] * (a[0] // a[3])), "do not fill"),
+    "operations alone": (R, lambda *a: cost(*a)[0], "two numbers"),
     "fractions": (A, lambda k, n: (k / n, (k / n * (1 - k / n) / n) ** 0.5), "fractions"),
     "one image": (A, lambda k, n: (100 * k / n, 100 * (k / n * (1 - k / n)) ** 0.5), "single images"),
     "variance": (A, lambda k, n: (100 * k / n, 100 * k / n * (1 - k / n) / n), "square root"),
@@ -243,6 +370,6 @@ def test_each_mistake_is_named(name):
     assert verdict.status == "wrong" and words in verdict.message, verdict
 
 
-@pytest.mark.parametrize("check", [A, P, C, K, W, checks.check_training_loop])
+@pytest.mark.parametrize("check", [A, P, C, K, W, D, H, V, R, checks.check_training_loop, checks.check_class_specific])
 def test_an_empty_answer_was_not_attempted(check):
     assert check(lambda *arguments: None).status == "not attempted"

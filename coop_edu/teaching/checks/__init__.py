@@ -10,13 +10,15 @@ Leaves out: how a verdict comes about (teaching/verdicts.py), and the solutions.
 library has each of them.
 """
 
-from coop_edu.teaching.checks.building import check_prompt_learner, check_training_loop
+from coop_edu.teaching.checks.building import check_class_specific, check_prompt_learner
+from coop_edu.teaching.checks.costs import check_parameter_count, check_run_cost, check_training_steps
 from coop_edu.teaching.checks.later import (
     check_accuracy_with_error,
     check_calibration_error,
     check_paired_verdict,
     check_pull,
 )
+from coop_edu.teaching.checks.loop import check_training_loop
 from coop_edu.teaching.checks.prompts import (
     check_class_probabilities,
     check_ensemble,
@@ -24,30 +26,36 @@ from coop_edu.teaching.checks.prompts import (
     check_prompts,
     check_weight_matrix,
 )
-from coop_edu.teaching.checks.results import check_average, check_subset_accuracy
-from coop_edu.teaching.checks.training import (
-    check_learning_rate,
-    check_parameter_count,
-    check_sampler,
-    check_training_steps,
+from coop_edu.teaching.checks.results import (
+    check_average,
+    check_honest_report,
+    check_paired_difference,
+    check_subset_accuracy,
+    check_verdict,
 )
+from coop_edu.teaching.checks.training import check_learning_rate, check_sampler
 
 __all__ = [
     "check_accuracy_with_error",
     "check_average",
     "check_calibration_error",
     "check_class_probabilities",
+    "check_class_specific",
     "check_ensemble",
+    "check_honest_report",
     "check_learning_rate",
+    "check_paired_difference",
     "check_paired_verdict",
     "check_parameter_count",
     "check_prompt_assembly",
     "check_prompt_learner",
     "check_prompts",
     "check_pull",
+    "check_run_cost",
     "check_sampler",
     "check_subset_accuracy",
     "check_training_loop",
     "check_training_steps",
+    "check_verdict",
     "check_weight_matrix",
 ]

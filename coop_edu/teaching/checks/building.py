@@ -1,4 +1,4 @@
-"""Checkers of the exercises that build CoOp: the prompt learner (Eqs. 2-4) and its training loop (Section 3.2).
+"""Checkers of the exercises that build CoOp: two prompt learners (Eqs. 2-4) and the training loop (Section 3.2).
 
 Leaves out: the smaller exercises (the files beside this one).
 """
@@ -35,7 +35,7 @@ def check_prompt_learner(solution: Callable) -> str:
         mine = answer_of(solution, clip, list(names), start.ctx.detach().clone())
         if not isinstance(mine, nn.Module):
             raise Wrong(f"an nn.Module was expected, and it returned {type(mine).__name__}")
-        learned = _own_parameters(mine, clip)
+        learned = own_parameters(mine, clip)
         if not learned:
             raise Wrong("nothing can be learned: the context must be an nn.Parameter, set in __init__")
         if sum(p.numel() for p in learned) != start.ctx.numel():
@@ -64,111 +64,42 @@ def check_prompt_learner(solution: Callable) -> str:
 
 
 @checker
-def check_training_loop(solution: Callable) -> str:
-    """The training: `solution(learner, image_features, labels, batches, rates) -> losses`, one for each step.
+def check_class_specific(solution: Callable) -> str:
+    """A class-specific context: `solution(clip, classnames, ctx)` is an nn.Module; called, it gives (K, E).
 
-    `batches`: for each epoch a list of tensors, the positions of the images in each batch; `rates`: the learning rate
-    of each epoch.  SGD with momentum 0.9 and weight decay 5e-4, as in the paper.  Compared with the same steps here:
-    the losses, and the context after the last one.
+    Every class starts from the same `ctx` (M, D), in a copy of its own.  Looked at: the parameter (K, M, D), the text
+    features, and that the feature of a class depends on its own context alone.
     """
-    generator = torch.Generator().manual_seed(0)
-    batches = [[torch.randperm(9, generator=generator)[:4] for _ in range(2)] for _ in range(4)]
-    rates = [0.002, 0.002, 0.001, 0.0003]
-    library, mine = (PromptLearner(clip_of_checks(), NAMES[3], n_ctx=2, seed=1) for _ in range(2))
-    features = torch.randn(9, library().shape[1], generator=generator)
-    labels = torch.arange(9) % 3
-    right = _train(library, features, labels, batches, rates)
-    given = answer_of(solution, mine, features, labels, [list(epoch) for epoch in batches], list(rates))
-    try:
-        losses = [float(loss) for loss in given]
-    except TypeError:
-        raise Wrong(f"a list of losses was expected, and it returned {type(given).__name__}") from None
-    if len(losses) == len(batches):
-        raise Wrong("there is one loss for each epoch; give one for each step")
-    if len(losses) != len(right):
-        raise Wrong(f"{len(right)} losses were expected, one for each step, and there are {len(losses)}")
-    if torch.equal(mine.ctx, _start()):
-        raise Wrong("the context has not moved: is there a step of the optimizer behind each backward()?")
-    for mistake, changed in MISTAKES.items():
-        if _near(losses, _mistaken(features, labels, batches, rates, **changed)) and not _near(losses, right):
-            raise Wrong(mistake)
-    if not _near(losses, right):
-        step = next(
-            i for i, (a, b) in enumerate(zip(losses, right, strict=True)) if abs(a - b) > CLOSE * max(1, abs(b))
-        )
-        raise Wrong(f"at step {step + 1} the loss should be {right[step]:.5f} and is {losses[step]:.5f}")
-    if relative_difference(mine.ctx, library.ctx) > CLOSE:
-        raise Wrong("the losses are right, and the context at the end is not the one after the last step")
-    return "step for step the library's losses, and the same context at the end."
-
-
-def _train(
-    learner: PromptLearner,
-    features: torch.Tensor,
-    labels: torch.Tensor,
-    batches: list[list[torch.Tensor]],
-    rates: list[float],
-    *,
-    clear: bool = True,
-    momentum: float = 0.9,
-    weight_decay: float = 5e-4,
-) -> list[float]:
-    """The loop, and with other options the usual mistakes in it."""
-    optimizer = torch.optim.SGD(learner.parameters(), lr=rates[0], momentum=momentum, weight_decay=weight_decay)
-    losses = []
-    for rate, epoch in zip(rates, batches, strict=True):
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        for batch in epoch:
-            loss = learner.loss(features[batch], labels[batch])
-            if clear:
-                optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.item())
-    return losses
-
-
-MISTAKES: dict[str, dict[str, Any]] = {
-    "the gradients of all steps add up: clear them with zero_grad() before each backward()": {"clear": False},
-    "the momentum of 0.9 is missing": {"momentum": 0.0},
-    "the learning rate stays that of the first epoch": {"constant": 0},
-    "the learning rate is the last epoch's throughout": {"constant": -1},
-    "the learning rate changes with every step; it belongs to the epoch": {"by_step": True},
-    "every epoch uses the batches of the first": {"first_batches": True},
-}
-
-
-def _mistaken(
-    features: torch.Tensor,
-    labels: torch.Tensor,
-    batches: list[list[torch.Tensor]],
-    rates: list[float],
-    *,
-    constant: int | None = None,
-    by_step: bool = False,
-    first_batches: bool = False,
-    **options: Any,
-) -> list[float]:
-    """The losses that a learner with one mistake gets."""
-    if constant is not None:
-        rates = [rates[constant]] * len(rates)
-    if first_batches:
-        batches = [batches[0]] * len(batches)
-    if by_step:
-        batches = [[batch] for epoch in batches for batch in epoch]
-        rates = [rates[min(step, len(rates) - 1)] for step in range(len(batches))]
-    return _train(
-        PromptLearner(clip_of_checks(), NAMES[3], n_ctx=2, seed=1), features, labels, batches, rates, **options
-    )
-
-
-def _near(a: list[float], b: list[float]) -> bool:
-    return all(abs(x - y) <= CLOSE * max(1.0, abs(y)) for x, y in zip(a, b, strict=True))
-
-
-def _start() -> torch.Tensor:
-    return PromptLearner(clip_of_checks(), NAMES[3], n_ctx=2, seed=1).ctx
+    clip = clip_of_checks()
+    for names, M in ((NAMES[3], 4), (NAMES[2], 2)):
+        start = PromptLearner(clip, names, n_ctx=M, seed=M)
+        mine, K = answer_of(solution, clip, list(names), start.ctx.detach().clone()), len(names)
+        if not isinstance(mine, nn.Module):
+            raise Wrong(f"an nn.Module was expected, and it returned {type(mine).__name__}")
+        shapes = [tuple(p.shape) for p in own_parameters(mine, clip)]
+        if shapes == [tuple(start.ctx.shape)]:
+            raise Wrong(f"all classes share the {M} vectors; make the parameter (K, M, D), a copy for each class")
+        if shapes != [(K, *start.ctx.shape)]:
+            raise Wrong(f"the one parameter should be (K, M, D) = {(K, *start.ctx.shape)}; there is {shapes}")
+        (ctx,) = own_parameters(mine, clip)
+        if ctx.stride(0) == 0:
+            raise Wrong("expand gives K views of the same numbers; copy them, with clone() or repeat")
+        features = answer_of(mine)
+        if not isinstance(features, torch.Tensor) or features.shape != start().shape:
+            raise Wrong(f"called, it should give text features of shape {tuple(start().shape)}")
+        if relative_difference(features, start()) > CLOSE:
+            raise Wrong(_which_prompt(features, names, start))
+        if not features.requires_grad:
+            raise Wrong(
+                "no gradient can flow back: somewhere the contexts were detached, copied, or used under no_grad()"
+            )
+        for place in range(K):
+            (gradient,) = torch.autograd.grad(features[place].sum(), ctx, retain_graph=True, allow_unused=True)
+            if gradient is None or not gradient[place].any():
+                raise Wrong(f"class {place} does not use its own context, ctx[{place}]")
+            if gradient.any(dim=2).any(dim=1).sum() > 1:
+                raise Wrong(f"the text feature of class {place} depends on other classes' contexts, too")
+    return "the same start, and from there every class goes its own way."
 
 
 def _which_prompt(features: torch.Tensor, names: list[str], start: PromptLearner) -> str:
@@ -225,7 +156,7 @@ def _weights_of(clip: Clip) -> list[nn.Parameter]:
     return list(model.parameters())
 
 
-def _own_parameters(module: nn.Module, clip: Clip) -> list[nn.Parameter]:
+def own_parameters(module: nn.Module, clip: Clip) -> list[nn.Parameter]:
     """What the module learns: its parameters that are not CLIP's, and that want a gradient."""
     frozen = {id(weight) for weight in _weights_of(clip)}
     return [p for p in module.parameters() if id(p) not in frozen and p.requires_grad]

@@ -1,4 +1,4 @@
-"""Checkers of notebooks 06 and 07: accuracy over some classes, and an average with its spread.
+"""Checkers of notebooks 02, 06 and 07: paired differences, accuracy over some classes, an average, a verdict.
 
 Leaves out: how a verdict comes about (teaching/verdicts.py), and the solutions, which stand in the notebooks.
 """
@@ -10,6 +10,77 @@ from collections.abc import Callable
 import torch
 
 from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare, random_numbers
+
+
+@checker
+def check_paired_difference(solution: Callable) -> str:
+    """Two classifiers on the same images: `solution(first (N,), second (N,)) -> (points, standard error in points)`.
+
+    `first` and `second` are True where that classifier is right.  The difference is taken image by image.
+    """
+    for N, seed in ((300, 1), (80, 2)):
+        first, second = _answers(N, seed)
+        given = _pair(answer_of(solution, first.clone(), second.clone()), "the difference and its standard error")
+        compare(given, torch.tensor(_paired(first, second)), _unpaired(first, second), relative=1e-2)
+    return "what is hard about an image is hard for both, and falls out."
+
+
+@checker
+def check_honest_report(solution: Callable) -> str:
+    """Choose on validation, report on test: `solution(on_val, right_on_test, given) -> (chosen, points, error)`.
+
+    `on_val`: template -> validation accuracy; `right_on_test`: template -> (N,), True where it is right on a test
+    image; `given`: the template to compare with.  `points` is chosen minus given on test, `error` its standard error.
+    """
+    given = "a photo of a {}."
+    on_val = {given: 60.0, "{}": 71.0, "{} icon": 73.5, "a logo of a {}.": 70.0}
+    rows = {"{}": 5, "{} icon": 2, "a logo of a {}.": 1, given: 4}
+    shares = {"{}": 0.8, "{} icon": 0.66, "a logo of a {}.": 0.7, given: 0.6}
+    hard = torch.rand(250, generator=_generator(0))  # for all templates: their answers go together
+    draws = {name: torch.rand(2, 250, generator=_generator(seed)) for name, seed in rows.items()}
+    right = {name: torch.where(own[0] < 0.7, hard, own[1]) < shares[name] for name, own in draws.items()}
+    answer = answer_of(solution, dict(on_val), {name: hits.clone() for name, hits in right.items()}, given)
+    if not isinstance(answer, tuple | list) or len(answer) != 3:
+        raise Wrong(f"three things were expected, template, points and error, and it returned {answer!r}")
+    chosen, *numbers = answer
+    best = max(on_val, key=lambda name: on_val[name])
+    lucky = max(right, key=lambda name: float(right[name].double().mean()))
+    if chosen == lucky:
+        raise Wrong(
+            "it chooses the template that is best on test images; choose on validation, and only report on test"
+        )
+    if chosen != best:
+        raise Wrong(f"the template that is best on validation is {best!r}, and it chose {chosen!r}")
+    wrong = _unpaired(right[best], right[given])
+    points, error = _paired(right[best], right[given])
+    lead = on_val[best] - on_val[given]
+    wrong["the lead on validation flatters the winner; report the difference on test"] = torch.tensor([lead, error])
+    compare(_pair(numbers, "points and error"), torch.tensor([points, error]), wrong, relative=1e-2)
+    return "chosen on one part, reported on another, with its error."
+
+
+@checker
+def check_verdict(solution: Callable) -> str:
+    """The rule of notebook 07: `solution(differences, paper) -> verdict`.
+
+    `differences`: points, one per seed; `paper`: the paper's difference.  "agrees" if the mean has the paper's sign and
+    is more than two standard errors from 0, "disagrees" if it has the other sign and is as far, else "too close to
+    call".  The standard error is the standard deviation (divided by n - 1) over the root of n.
+    """
+    cases = (
+        ([3.0, 4.0, 5.0], 2.0, "agrees", "three seeds, all well above 0, and the paper is above"),
+        ([-3.0, -4.0, -5.0], 2.0, "disagrees", "the sign is the other one"),
+        ([-3.0, -4.0, -5.0], -0.5, "agrees", "both are below 0: the sign counts, not whether it is above"),
+        ([3.0, -4.0, 5.0], 2.0, "too close to call", "the seeds differ by more than their mean"),
+        ([3.0, 1.2, 0.4], 2.0, "too close to call", "2 SE is 1.54, with n - 1, and the mean is 1.53"),
+        ([2.9, 1.2, 0.7], 2.0, "agrees", "2 SE is 1.33 and the mean 1.60; one std would be 1.15, two of them 2.31"),
+        ([1.0, 2.2, 0.4, 0.4], 9.0, "agrees", "more than two standard errors from 0, though far from the paper's 9"),
+    )
+    for differences, paper, right, why in cases:
+        given = answer_of(solution, list(differences), paper)
+        if given != right:
+            raise Wrong(f"{differences} against {paper:+} in the paper is {right!r}, and it says {given!r}: {why}")
+    return "one rule for all statements, fixed before the numbers were there."
 
 
 @checker
@@ -75,6 +146,45 @@ def check_average(solution: Callable) -> str:
     right = torch.stack([mean, by_seed.std(correction=0)])
     compare(list(given), right, {reason: torch.stack([mean, spread]) for reason, spread in spreads.items()})
     return "the mean over tasks and seeds, and how much it depends on the draw."
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _answers(N: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where two classifiers are right, (N,) each: on most images both are, or neither."""
+    draw = torch.rand(3, N, generator=_generator(seed))
+    return draw[0] < 0.75, torch.where(draw[1] < 0.8, draw[0] < 0.75, draw[2] < 0.5)
+
+
+def _paired(first: torch.Tensor, second: torch.Tensor) -> tuple[float, float]:
+    d = first.double() - second.double()
+    return 100 * float(d.mean()), 100 * float(d.std()) / len(d) ** 0.5
+
+
+def _unpaired(first: torch.Tensor, second: torch.Tensor) -> dict[str, torch.Tensor]:
+    """{mistake: its answer}, of comparing two classifiers."""
+    points, error = _paired(first, second)
+    N, one, two = len(first), float(first.double().mean()), float(second.double().mean())
+    apart = 100 * ((one * (1 - one) + two * (1 - two)) / N) ** 0.5
+    return {
+        "the difference is second minus first": torch.tensor([-points, error]),
+        "these are fractions; give points, of 100": torch.tensor([points, error]) / 100,
+        "the difference is in points, its error is a fraction": torch.tensor([points, error / 100]),
+        "that is the error of two unpaired accuracies; take the difference image by image": torch.tensor(
+            [points, apart]
+        ),
+        "that is the spread of single images; divide it by the root of N": torch.tensor([points, error * N**0.5]),
+        "the spread is divided by N; divide it by the root of N": torch.tensor([points, error / N**0.5]),
+        "that is the variance of the mean; take its square root": torch.tensor([points, error**2 / 100]),
+    }
+
+
+def _pair(given: object, what: str) -> list[float]:
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise Wrong(f"two numbers were expected, {what}, and it returned {given!r}")
+    return [float(number) for number in given]
 
 
 def _percent(hits: torch.Tensor) -> torch.Tensor:
