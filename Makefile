@@ -13,6 +13,7 @@ BENCH_FLAGS ?=
 BIN := $(VENV)/bin
 READY := $(VENV)/.coop_edu_installed
 SITE_READY := $(VENV)/.coop_edu_site
+FROM_NPM := docs/explorer/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lab check test lint bench outputs learner site wheel clean
@@ -58,7 +59,10 @@ $(SITE_READY): $(READY)
 	$(BIN)/python -m pip install $(PIP_FLAGS) -e ".[site]"
 	touch $(SITE_READY)
 
-site: $(SITE_READY)  ## site/: the executed course as static pages, with glossary, API and search
+$(FROM_NPM): docs/explorer/package-lock.json
+	-npm ci --prefix docs/explorer --ignore-scripts --no-audit --no-fund  # without it the site is built, and says what it lacks
+
+site: $(SITE_READY) $(FROM_NPM)  ## site/: the executed course as static pages, with a live explorer, glossary, API and search
 	$(BIN)/python scripts/build_site.py
 
 wheel: setup  ## dist/coop_edu-<version>-py3-none-any.whl, with the assets inside

@@ -3,9 +3,10 @@
 Sphinx and MyST-NB come with the extra `site`; docs/conf.py has their settings.  Nothing is executed.  The sources are
 laid out in a folder of their own, where README is the first page and each room of the library has a page made from
 coop_edu.PUBLIC.  A warning of Sphinx, a dead internal link or a page that asks another host for something
-(check_site.py) is an error, and site/ stays as it was.
+(check_site.py) is an error, and site/ stays as it was.  The first page has an explorer that runs without a kernel
+(export_explorer.py), where npm has installed what it needs.
 
-Leaves out: an explorer that runs in the page, without a kernel.
+Leaves out: what stands on the pages, and the explorer's part in the page (docs/explorer/).
 """
 
 from __future__ import annotations
@@ -22,18 +23,20 @@ from pathlib import Path
 import coop_edu
 
 from check_site import problems
+from export_explorer import EXPLORER, RUNTIME, export
 
 ROOT = Path(__file__).resolve().parents[1]
 SITE = ROOT / "site"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-MODULES = ("sphinx", "myst_nb", "furo", "latex2mathml")  # of the extra
+MODULES = ("sphinx", "myst_nb", "furo", "latex2mathml", "onnx")  # of the extra
 PAGES = ("CONTRIBUTING.md", "CHANGELOG.md", "ATTRIBUTION.md", "docs/glossary.md")
 FILES = ("LICENSE", "CITATION.cff", "docs/walkthrough.png")
 
 
 def main() -> int:
     found = build(SITE)
-    print("\n".join(found) or f"open {SITE.name}/index.html", file=sys.stderr if found else sys.stdout)
+    served = f"python -m http.server --directory {SITE.name}, then open http://localhost:8000"
+    print("\n".join(found) or served, file=sys.stderr if found else sys.stdout)
     return 1 if found else 0
 
 
@@ -42,11 +45,15 @@ def build(site: Path, notebooks: Iterable[Path] = NOTEBOOKS) -> list[str]:
     missing = [name for name in MODULES if importlib.util.find_spec(name) is None]
     if missing:
         return [f'{", ".join(missing)} missing: make site installs them, and so does  pip install -e ".[site]"']
+    if not RUNTIME.is_dir():
+        print("onnxruntime-web is missing, so the first page has no explorer: get npm, and make site", file=sys.stderr)
     with tempfile.TemporaryDirectory() as scratch:
         sources, pages = Path(scratch, "sources"), Path(scratch, "pages")
         lay_out(sources, list(notebooks))
         if run_sphinx(sources, pages, Path(scratch, "doctrees")):
             return ["Sphinx found the faults above"]
+        if RUNTIME.is_dir():
+            export(pages / "explorer")
         found = problems(pages)
         if not found:
             shutil.rmtree(site, ignore_errors=True)
@@ -82,6 +89,9 @@ def lay_out(sources: Path, notebooks: list[Path]) -> None:
         "About": [page.removesuffix(".md") for page in PAGES],
     }
     text = (ROOT / "README.md").read_text(encoding="utf-8")
+    if RUNTIME.is_dir():
+        explorer = (EXPLORER / "explorer.html").read_text(encoding="utf-8")
+        text = text.replace("![", f"```{{raw}} html\n{explorer}```\n\n![", 1)
     for caption, tree in trees.items():
         text += "\n".join(["", "```{toctree}", ":hidden:", f":caption: {caption}", "", *tree, "```", ""])
     (sources / "index.md").write_text(text, encoding="utf-8")

@@ -266,12 +266,13 @@ def test_nothing_is_left_behind_by_a_run():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
-def test_continuous_integration_runs_the_lint_then_the_tests_and_stops_at_an_error(tmp_path):
+def test_continuous_integration_runs_lint_site_and_tests_and_stops_at_an_error(tmp_path):
     """With a make that only notes down what it is asked for, and fails at the tests."""
     fake = tmp_path / "make"
     fake.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n[ "$1" != "$FAILS" ]\n')
     fake.chmod(0o755)
-    for fails, asked in (("test", ["lint", "test"]), ("lint", ["lint"]), ("", ["lint", "test"])):
+    whole = ["lint", "site", "test"]
+    for fails, asked in (("test", whole), ("lint", whole[:1]), ("site", whole[:2]), ("", whole)):
         (tmp_path / "asked").unlink(missing_ok=True)
         variables = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "FAILS": fails}
         done = subprocess.run([ROOT / ".ci" / "run", "PIP_FLAGS=-q"], env=variables, cwd=tmp_path)

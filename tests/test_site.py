@@ -2,22 +2,25 @@
 
 import importlib
 import importlib.util
+import json
 import re
 import shutil
 import sys
 from types import SimpleNamespace
 
 import nbformat
+import numpy as np
 import pytest
+import torch
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 import coop_edu
-from coop_edu import plots
+from coop_edu import load_clip, plots
 
 from test_repository import PROJECT, ROOT, read, rooms
 from test_words import glossary
 
-MODULES = {"sphinx", "myst_nb", "furo", "latex2mathml"}
+MODULES = {"sphinx", "myst_nb", "furo", "latex2mathml", "onnx"}
 MISSING = sorted(name for name in MODULES if importlib.util.find_spec(name) is None)
 needs_the_extra = pytest.mark.skipif(bool(MISSING), reason=f'no {", ".join(MISSING)}: pip install -e ".[site]"')
 PYTHON = {"language_info": {"name": "python"}, "kernelspec": {"name": "python3", "display_name": "Python 3"}}
@@ -27,14 +30,21 @@ WHOLE = ("00_start_here", "01_clip_probability")  # the others are a title here,
 @pytest.fixture(scope="module")
 def scripts():
     sys.path.insert(0, str(ROOT / "scripts"))
-    yield SimpleNamespace(build=importlib.import_module("build_site"), check=importlib.import_module("check_site"))
+    names = {"build": "build_site", "check": "check_site", "explorer": "export_explorer", "tower": "text_tower"}
+    yield SimpleNamespace(**{short: importlib.import_module(name) for short, name in names.items()})
     sys.path.remove(str(ROOT / "scripts"))
 
 
 @pytest.fixture(scope="module")
 def site(scripts, tmp_path_factory):
-    """Built once, from two notebooks; a cell of the others would leave a file behind if it were executed."""
-    folder = tmp_path_factory.mktemp("site")
+    """Built once, without the explorer, which test_explorer.py looks at."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scripts.build, "RUNTIME", ROOT / "nowhere")
+        return build_small_site(scripts, tmp_path_factory.mktemp("site"))
+
+
+def build_small_site(scripts, folder):
+    """From two notebooks; a cell of the others would leave a file behind if it were executed."""
     notebooks = [ROOT / "notebooks" / f"{name}.ipynb" for name in WHOLE]
     for name, question, _ in plots.NOTEBOOKS:
         if name not in WHOLE:
@@ -168,6 +178,7 @@ def test_a_failed_build_leaves_the_site_as_it_was(scripts, tmp_path, monkeypatch
         return status
 
     monkeypatch.setattr(scripts.build, "MODULES", ())
+    monkeypatch.setattr(scripts.build, "RUNTIME", ROOT / "nowhere")
     monkeypatch.setattr(scripts.build, "run_sphinx", run_sphinx)
     (tmp_path / "index.html").write_text("old")
     (found,) = scripts.build.build(tmp_path, [])
@@ -179,3 +190,52 @@ def test_without_the_extra_it_says_what_to_install(scripts, tmp_path, monkeypatc
     (found,) = scripts.build.build(tmp_path / "site")
     assert found.startswith("no_such_module missing") and 'pip install -e ".[site]"' in found
     assert not (tmp_path / "site").exists()
+
+
+def test_without_npm_the_rest_is_built(scripts, tmp_path, monkeypatch, capsys):
+    def run_sphinx(sources, pages, doctrees):
+        pages.mkdir()
+        (pages / "index.html").write_text(
+            "explorer" if "{raw} html" in (sources / "index.md").read_text() else "the rest"
+        )
+        return 0
+
+    monkeypatch.setattr(scripts.build, "MODULES", ())
+    monkeypatch.setattr(scripts.build, "RUNTIME", tmp_path / "nowhere")
+    monkeypatch.setattr(scripts.build, "run_sphinx", run_sphinx)
+    assert scripts.build.build(tmp_path / "site", []) == []
+    assert 'id="explorer"' not in (tmp_path / "site" / "index.html").read_text()
+    assert "get npm, and make site" in capsys.readouterr().err
+
+
+@needs_the_extra
+@pytest.mark.slow
+def test_the_graph_is_the_text_tower(scripts):
+    from onnx.reference import ReferenceEvaluator
+
+    clip = load_clip("mini", device="cpu")
+    texts = ["a photo of a cat.", "cat", "an icon of a hot air balloon, drawn by a designer"]
+    ids = clip.tokenize(texts)
+    short = np.ascontiguousarray(ids[:, : int(ids.argmax(dim=1).max()) + 1])
+    tower = ReferenceEvaluator(scripts.tower.text_tower(clip.model))
+    for given in (short, ids.numpy()):
+        (features,) = tower.run(None, {"ids": given})
+        torch.testing.assert_close(torch.tensor(features), clip.encode_text(texts), atol=1e-4, rtol=1e-4)
+
+
+@needs_the_extra
+@pytest.mark.slow
+def test_weights_that_would_be_changed_are_refused(scripts):
+    clip = load_clip("mini", device="cpu")
+    clip.model.ln_final.weight.data += 1e-6
+    with pytest.raises(ValueError, match="ln_w has values that half precision would change"):
+        scripts.tower.text_tower(clip.model)
+
+
+def test_what_comes_from_npm_is_fixed():
+    package, lock = (json.loads(read(f"docs/explorer/{name}.json")) for name in ("package", "package-lock"))
+    installed = {name: entry for name, entry in lock["packages"].items() if name}
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in package["dependencies"].values())
+    assert all(entry["integrity"].startswith("sha512-") for entry in installed.values())
+    assert "resolved" not in read("docs/explorer/package-lock.json")  # from whichever registry npm is told to use
+    assert package["dependencies"]["onnxruntime-web"] == installed["node_modules/onnxruntime-web"]["version"]

@@ -1,0 +1,131 @@
+// The explorer on the first page: choose a drawing, type a wording, slide the temperature, and read the probabilities.
+//
+// The table always has the same number of rows, and the sentence above it the same height, so that nothing moves while
+// one types. Its last row is the true class, where that is not among the first ones.
+//
+// Leaves out: how a wording becomes probabilities (clip.js).
+
+import { loadClip, loadData } from "./clip.js";
+
+const ROWS = 8;
+const STEP = 0.02; // of the temperature's logarithm, to the base 10
+const LOWEST = -3, HIGHEST = 1; // about where the slider ends; CLIP's own temperature is one of its steps
+const PAUSE = 150; // milliseconds after a letter, before the wording is read
+
+const find = (selector) => document.querySelector(`#explorer ${selector}`);
+const template = find("#explorer-template");
+const slider = find("#explorer-temperature");
+const answer = find("#explorer-answer");
+const rows = Array.from({ length: ROWS }, emptyRow);
+
+let image = 0;
+let working = false;
+let changed = false;
+
+export const data = await loadData().catch(fail);
+answer.textContent = `Loading MiniCLIP, ${data.megabytes} MB …`;
+layOut();
+export const clip = await loadClip(data).catch(fail);
+await refresh();
+template.addEventListener("input", soon());
+slider.addEventListener("input", refresh);
+
+function layOut() {
+  for (const [i, { file, classname }] of data.images.entries()) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.setAttribute("aria-pressed", i === image);
+    const picture = new Image(64, 64);
+    picture.src = new URL(file, import.meta.url);
+    picture.alt = classname;
+    button.append(picture);
+    button.addEventListener("click", () => choose(i));
+    find(".explorer-images").append(button);
+  }
+  const own = Math.log10(data.temperature);
+  slider.min = Math.floor((LOWEST - own) / STEP);
+  slider.max = Math.ceil((HIGHEST - own) / STEP);
+  slider.value = 0;
+}
+
+function emptyRow() {
+  const row = find("tbody").insertRow();
+  for (const name of ["rank", "name", "bar", "percent"]) row.insertCell().className = name;
+  row.cells[2].append(document.createElement("div"));
+  return row;
+}
+
+function choose(i) {
+  image = i;
+  for (const [j, button] of [...find(".explorer-images").children].entries()) {
+    button.setAttribute("aria-pressed", j === image);
+  }
+  refresh();
+}
+
+function soon() {
+  let waiting;
+  return () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(refresh, PAUSE);
+  };
+}
+
+// Compute from the controls and show what comes out; once more if they have changed meanwhile.
+async function refresh() {
+  changed = true;
+  if (working || !clip) return;
+  working = true;
+  while (changed) {
+    changed = false;
+    await show();
+  }
+  working = false;
+}
+
+async function show() {
+  const temperature = data.temperature * 10 ** (STEP * slider.value);
+  const shown = Number(temperature.toPrecision(2));
+  find("output").textContent = slider.value === "0" ? `${shown}, CLIP's own` : shown;
+  slider.setAttribute("aria-valuetext", find("output").textContent);
+  try {
+    const p = await clip.probabilities(template.value, image, temperature);
+    const order = [...p.keys()].sort((a, b) => p[b] - p[a]);
+    const sentence = template.value.replace("{}", () => data.classnames[order[0]]);
+    answer.replaceChildren(`Of ${p.length} sentences, one for each class, this one fits best: `, strong(sentence));
+    template.removeAttribute("aria-invalid");
+    fillTable(p, order);
+  } catch (error) {
+    answer.textContent = error.message;
+    template.setAttribute("aria-invalid", "true");
+    for (const row of rows) fillRow(row, "", "", null, false);
+  }
+}
+
+function fillTable(p, order) {
+  const truth = data.classnames.indexOf(data.images[image].classname);
+  const shown = order.slice(0, ROWS);
+  if (!shown.includes(truth)) shown[ROWS - 1] = truth;
+  for (const [i, label] of shown.entries()) {
+    fillRow(rows[i], order.indexOf(label) + 1, data.classnames[label], p[label], label === truth);
+  }
+}
+
+function fillRow(row, rank, name, p, isTrue) {
+  row.classList.toggle("true", isTrue);
+  row.cells[0].textContent = rank;
+  row.cells[1].textContent = isTrue ? `${name} ✓ true class` : name;
+  row.cells[2].firstChild.style.width = `${100 * (p ?? 0)}%`;
+  row.cells[3].textContent = p === null ? "" : `${(100 * p).toFixed(1)} %`;
+}
+
+function strong(text) {
+  const element = document.createElement("strong");
+  element.textContent = `“${text}”`;
+  return element;
+}
+
+function fail(error) {
+  answer.textContent = `MiniCLIP could not be loaded (${error.message}). Load the page again; a browser older than 2023 is too old.`;
+  throw error;
+}

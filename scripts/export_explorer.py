@@ -1,0 +1,77 @@
+"""The files behind the explorer on the site's first page, which runs MiniCLIP's text tower without a kernel.
+
+docs/explorer/ has the page's part of it, in HTML, CSS and JavaScript.  Made here, from the package: the text tower
+(text_tower.py), the merges of CLIP's tokenizer, and a few images with their features.  Taken from npm: onnxruntime-web,
+whose version and checksum docs/explorer/package-lock.json fixes.  What is large is packed with gzip, and unpacked in
+the page, as not every server packs what it sends.
+
+Leaves out: the pages (build_site.py).
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from coop_edu import ZeroShot, clean_classnames, extract_features, load_clip, load_dataset
+from coop_edu.clip.models import Clip
+from coop_edu.clip.probability import normalize
+from coop_edu.data.dataset import Example
+
+from text_tower import text_tower
+
+EXPLORER = Path(__file__).resolve().parents[1] / "docs" / "explorer"
+RUNTIME = EXPLORER / "node_modules" / "onnxruntime-web" / "dist"
+OWN = ("explorer.css", "explorer.js", "clip.js", "tokenizer.js")
+WORDINGS = ("{}", "a photo of a {}.", "an icon of a {}.")
+MORE = 7  # images, beside the first
+
+
+def export(folder: Path) -> None:
+    """Write everything that docs/explorer/explorer.html loads into `folder`, which is made."""
+    clip, source = load_clip("mini", device="cpu"), load_dataset("IconNet")
+    folder.mkdir(parents=True)
+    for name in OWN:
+        shutil.copy(EXPLORER / name, folder)
+    shutil.copy(RUNTIME / "ort.wasm.bundle.min.mjs", folder / "ort.js")  # a name whose type every server knows
+    pack(folder / "ort.wasm.gz", (RUNTIME / "ort-wasm-simd-threaded.wasm").read_bytes())
+    pack(folder / "text_tower.onnx.gz", text_tower(clip.model).SerializeToString())
+    merges = "\n".join(" ".join(pair) for pair in clip.tokenizer.bpe_ranks)
+    pack(folder / "merges.txt.gz", merges.encode())
+    images = gallery(clip, source.val, source.classnames)
+    for i, example in enumerate(images):
+        shutil.copy(example.image, folder / f"{i}.png")
+    features = normalize(extract_features(clip, images, progress=False).image_features)  # f: (B, E)
+    data = {
+        "classnames": clean_classnames(source.classnames),
+        "positions": clip.tokenizer.context_length,
+        "temperature": 1 / clip.logit_scale.item(),
+        "megabytes": round(sum(path.stat().st_size for path in folder.iterdir()) / 1e6),
+        "images": [
+            {"file": f"{i}.png", "classname": classname, "features": [round(x, 7) for x in feature.tolist()]}
+            for i, (classname, feature) in enumerate(zip((e.classname for e in images), features))
+        ],
+    }
+    (folder / "data.json").write_text(json.dumps(data), encoding="utf-8")
+
+
+def pack(path: Path, data: bytes) -> None:
+    path.write_bytes(gzip.compress(data, mtime=0))
+
+
+def gallery(clip: Clip, examples: Sequence[Example], classnames: Sequence[str]) -> list[Example]:
+    """First the image on which three wordings disagree most clearly, as in notebook 00; then others, evenly spaced."""
+    features = extract_features(clip, examples, progress=False)
+    logits = [ZeroShot(clip, classnames, wording).logits(features.image_features) for wording in WORDINGS]
+    p = torch.stack(logits).softmax(dim=2)  # (3, B, K)
+    answers = p.argmax(dim=2)
+    different = torch.tensor([len(set(column)) for column in answers.T.tolist()])  # (B,): 1, 2 or 3
+    right = answers[-1] == features.labels
+    first = examples[int((different + right + p.amax(dim=2).mean(dim=0)).argmax())]
+    others = [example for example in examples[:: len(examples) // MORE] if example.classname != first.classname]
+    return [first, *others[:MORE]]
