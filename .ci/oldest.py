@@ -1,6 +1,6 @@
 """Prints, as pip's constraints, the oldest version of each package that pyproject.toml promises to work with.
 
-python .ci/oldest.py > oldest.txt && .ci/run PIP_FLAGS="--constraint oldest.txt"
+python .ci/oldest.py > oldest.txt && make test PIP_FLAGS="--constraint oldest.txt"
 """
 
 import re
