@@ -104,9 +104,10 @@ def test_the_workflow_calls_ci_run_on_the_oldest_and_a_newer_python():
     workflow = yaml.safe_load(read(".github/workflows/ci.yml"))["jobs"]["run"]
     runs = workflow["strategy"]["matrix"]["include"]
     oldest = PROJECT["project"]["requires-python"].removeprefix(">=")
-    assert any(run["python"] == oldest and run["packages"] == "oldest" for run in runs)
-    assert {run["python"] for run in runs if run["packages"] == "newest"} > {oldest}
-    assert any(step.get("run", "").startswith(".ci/run") for step in workflow["steps"])
+    assert [(run["python"], run["command"]) for run in runs if run["packages"] == "oldest"] == [(oldest, "make test")]
+    newest = {run["python"]: run["command"] for run in runs if run["packages"] == "newest"}
+    assert newest.keys() > {oldest} and set(newest.values()) == {".ci/run"}
+    assert any(step.get("run", "").startswith("${{ matrix.command }}") for step in workflow["steps"])
 
 
 def test_pre_commit_runs_what_lint_runs():
