@@ -47,6 +47,7 @@ PUBLIC = {
     "grid.frame": ("read_results",),
     "grid.parallel": ("side_by_side",),
     "teaching.environment": ("check_environment",),
+    "teaching.source": ("show_source",),
     "teaching.widgets": ("LiveTraining", "PromptExplorer", "TemperatureExplorer"),
 }
 MODULES = {"plots": "plots", "checks": "teaching.checks", "widgets": "teaching.widgets"}  # to be had whole

@@ -1,0 +1,27 @@
+"""A class of the library as it is written, folded into a notebook: what was imported can be read where it is used.
+
+Leaves out: the pieces of it that a notebook builds by hand first.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from IPython.display import Markdown
+
+
+def show_source(thing: type | Callable) -> Markdown:
+    """The source of a class or function, behind a line that a click opens.
+
+    >>> from coop_edu import normalize
+    >>> print(show_source(normalize).data.splitlines()[0])
+    <details><summary>normalize, in coop_edu/clip/probability.py (click to read)</summary>
+    """
+    from IPython.display import Markdown
+
+    file = thing.__module__.replace(".", "/") + ".py"
+    heading = f"<details><summary>{thing.__name__}, in {file} (click to read)</summary>"
+    return Markdown(f"{heading}\n\n```python\n{inspect.getsource(thing)}```\n\n</details>")
