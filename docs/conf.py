@@ -23,7 +23,10 @@ root_doc = "index"
 
 html_theme = "furo"
 html_title = f"coop_edu {release}"
+html_static_path = ["site.css"]
+html_css_files = ["site.css"]
 html_show_sphinx = False
+html_show_copyright = False  # LICENSE and CITATION.cff say it
 html_copy_source = False
 html_math_renderer = "mathml"
 
@@ -46,6 +49,7 @@ smartquotes = False  # a quotation mark in a docstring is often code
 def mathml(node, latex, display):
     """The formula as MathML; a command that the converter does not know is a warning, and so an error."""
     found = convert(latex.replace(r"\arg\max", r"\operatorname{arg\,max}"), display=display)
+    found = re.sub(r"(<mi>(?:log|exp|cos|max|min)</mi>)(?=<mi>)", r'\1<mspace width="0.167em" />', found)  # log p
     unknown = re.findall(r">(\\\w+)<", found)
     if unknown:
         logger.warning("latex2mathml does not know %s", ", ".join(unknown), location=node)
@@ -66,16 +70,16 @@ def as_rst(app, what, name, obj, options, lines):
     """A docstring of the library as reStructuredText: `code` is code, and indented lines stand as they are."""
     if what == "data":  # of its type, not its own
         lines.clear()
-    text, code = [], False
+    text, code, example = [], False, False
     for line in lines:
         indented = line.startswith("    ")
+        example = bool(line.strip()) and (example or line.startswith(">>>"))  # with what it prints
         if indented and not code and text and not text[-1].strip():
             text += ["::", ""]
             code = True
         elif line.strip() and not indented:
             code = False
-        prose = not code and not line.startswith(">>>")
-        text.append(escaped(line) if prose else line)
+        text.append(line if code or example else escaped(line))
     lines[:] = text
 
 
@@ -87,6 +91,12 @@ def escaped(line):
     return "``".join(parts) if len(parts) % 2 else line
 
 
+def as_python(app, what, name, obj, options, signature, returns):
+    """A dataclass's `<factory>` is no Python, and Sphinx would show the whole signature as it stands."""
+    return signature and signature.replace("<factory>", "..."), returns
+
+
 def setup(app):
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
     app.connect("autodoc-process-docstring", as_rst)
+    app.connect("autodoc-process-signature", as_python)

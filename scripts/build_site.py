@@ -19,6 +19,8 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from pprint import pformat
+from textwrap import indent
 
 import coop_edu
 
@@ -124,7 +126,8 @@ def page(room: str, names: list[str]) -> str:
         elif callable(obj):
             directives.append(f".. autofunction:: {name}\n")
         else:
-            directives.append(f".. autodata:: {name}\n   :no-value:\n")
+            value = indent(pformat(obj, width=100, compact=True, sort_dicts=False), " " * 6)
+            directives.append(f".. autodata:: {name}\n   :no-value:\n\n   ::\n\n{value}\n")
     return "\n".join([title, "=" * len(title), "", *directives])
 
 

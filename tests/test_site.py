@@ -105,6 +105,7 @@ def test_every_public_name_and_room_has_its_place(site):
     assert 'id="coop_edu.PromptLearner.logits"' in texts["coop"]
     assert '<span class="pre">for_images</span></code>)' in texts["coop"]  # a docstring's `code`
     assert not any("`" in re.sub("<[^>]*>", "", text) for text in texts.values())
+    assert not any(part in text for text in texts.values() for part in ("factory&gt;", "~coop_edu", r"\_", r"\*"))
 
 
 @needs_the_extra
