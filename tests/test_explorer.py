@@ -1,5 +1,6 @@
 """The explorer on the site's first page, in a browser: it gives what the library gives, and asks no other host."""
 
+import gzip
 import itertools
 import random
 import re
@@ -228,4 +229,19 @@ def test_a_file_that_is_gone_is_named(chromium, address, name):
     page.goto(address)
     page.wait_for_function("document.querySelector('#explorer-answer').textContent.includes('could not be loaded')")
     assert name in answer(page)
+    page.close()
+
+
+@needs_a_browser
+def test_a_server_may_have_unpacked_the_files(chromium, address, site):
+    """As the browser does itself, where a server says of a .gz that it is packed."""
+
+    def unpack(route):
+        packed = site / "explorer" / route.request.url.rsplit("/", 1)[1]
+        route.fulfill(body=gzip.decompress(packed.read_bytes()))
+
+    page = chromium.new_page()
+    page.route("**/*.gz", unpack)
+    page.goto(address)
+    page.wait_for_function("document.querySelector('#explorer-answer').textContent.startsWith('Of ')")
     page.close()
