@@ -34,7 +34,7 @@ PUBLIC = {
     "coop.kgcoop": ("KgCoOp",),
     "coop.cocoop": ("CoCoOp",),
     "coop.recipe": ("Recipe",),
-    "coop.history": ("History",),
+    "coop.history": ("History", "StopTraining"),
     "coop.trainer": ("Trainer",),
     "coop.together": ("train_together",),
     "coop.checkpoints": ("load_prompt", "save_prompt"),

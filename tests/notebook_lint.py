@@ -143,7 +143,7 @@ def _code(code):
                 continue
             name = _called(node)
             if name in SWALLOWERS:
-                yield f"code cell {number} uses {name}, which swallows exceptions; see widgets.py"
+                yield f"code cell {number} uses {name}, which swallows exceptions; see coop_edu/teaching/widgets"
             if name in CAPTIONED and "message" not in {keyword.arg for keyword in node.keywords}:
                 yield f"code cell {number} draws {name} without a message under it"
     if lengths and statistics.median(lengths) > MEDIAN:

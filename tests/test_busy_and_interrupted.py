@@ -21,6 +21,7 @@ from PIL import Image
 from coop_edu import plots
 from coop_edu.clip.memory import classes_that_fit
 from coop_edu.coop.cocoop import CoCoOp
+from coop_edu.coop.history import History
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.coop.recipe import Recipe
 from coop_edu.coop.together import train_together
@@ -258,6 +259,7 @@ IMAGE = Image.new("RGB", (8, 8))
         lambda a, b, c: plots.accuracy_panels({a: {b: {1: [2.0]}}, b: {c: {1: [2.0]}}}),
         lambda a, b, c: plots.domain_table({a: {b: 1.0, c: 2.0}}, source=b),
         lambda a, b, c: plots.training_curve([1.0, 0.5], title=b),
+        lambda a, b, c: plots.training_progress(History(), {}, epochs=2, beat=50.0, chance=1.0, title=b),
         lambda a, b, c: plots.context_path(np.random.default_rng(0).normal(size=(3, 2, 4)), {b: np.ones((2, 4))}),
         lambda a, b, c: plots.prompt_layout([a, b, c], n_ctx=2, class_specific=True),
     ],
@@ -277,8 +279,10 @@ def test_a_dollar_is_a_dollar(draw):
 )
 def test_a_template_in_the_making_is_explained_to_a_learner(clip, template):
     explorer = PromptExplorer(clip, {"cat": IMAGE}, ["cat", "dog $5"])
+    box = explorer.bars.value.split(">")[0]
     explorer.template.value = template
-    assert explorer.result == {} and explorer.problem and "min-height" in explorer.bars.value
+    assert explorer.result == {} and explorer.problem
+    assert "height:" in box and explorer.bars.value.startswith(box)  # as high as before: nothing below it moves
     assert "expected" not in explorer.problem and "ValueError" not in explorer.problem
     with pytest.raises(ValueError, match="no answer to draw"):
         explorer.figure()

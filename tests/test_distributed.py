@@ -16,6 +16,7 @@ import torch
 
 from coop_edu import CoCoOp, KgCoOp
 from coop_edu.coop.checkpoints import load_prompt
+from coop_edu.coop.history import StopTraining
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.coop.recipe import Recipe
 from coop_edu.coop.trainer import Trainer
@@ -83,6 +84,8 @@ def train(folder):
             "ctx": learner.ctx.detach(), "learned": learned(learner),
             "loss": history.loss, "accuracy": history.accuracy, "calls": len(calls)
         }  # fmt: skip
+    learner, recipe, data = make("KgCoOp", folder)
+    results["ended"] = DistributedTrainer(learner, recipe, callback=end_after_one_epoch, progress=False).fit(data).loss
     alone = PromptLearner(tiny_clip(), NAMES[:1], n_ctx=3)
     try:
         DistributedTrainer(alone, recipe).fit(Features(torch.ones(4, 16), torch.zeros(4).long(), NAMES[:1]))
@@ -99,6 +102,11 @@ class Stopped(Exception):
 def stop_after_one_epoch(state):
     if state.epoch == 1:
         raise Stopped
+
+
+def end_after_one_epoch(state):
+    if state.epoch == 1:
+        raise StopTraining
 
 
 def commands(launcher, folder):
@@ -171,6 +179,13 @@ def test_process_0_alone_calls_back_and_writes(two):
         saved = load_prompt(folder / f"{case}.safetensors", tiny_clip(), method=method)
         assert torch.equal(saved.ctx, zero[case]["ctx"])
     assert not [file for file in folder.iterdir() if file.suffix not in (".pt", ".safetensors", "")]
+
+
+@needs_accelerate
+@pytest.mark.slow
+def test_the_callback_of_process_0_ends_the_training_in_all(two):
+    zero, one = two[1]
+    assert zero["ended"] == one["ended"] == zero["KgCoOp"]["loss"][:1]
 
 
 @needs_accelerate

@@ -37,6 +37,9 @@ FIGURES = {
     "accuracy_curves": lambda m: plots.accuracy_curves(CURVES, message=m),
     "accuracy_panels": lambda m: plots.accuracy_panels({f"task {i}": CURVES for i in range(5)}, message=m),
     "training_curve": lambda m: plots.training_curve(HISTORY, message=m),
+    "training_progress": lambda m: plots.training_progress(
+        HISTORY, {1: 50.0, 3: 70.0}, epochs=5, beat=60.0, chance=1.1, title="a title", message=m
+    ),
     "domain_table": lambda m: plots.domain_table(ROWS, source="IconNet", message=m),
     "template_bars": lambda m: plots.template_bars({"a {}": 50.0, "{}": 80.0}, message=m),
     "gain_bars": lambda m: plots.gain_bars({"IconFood": 3.0, "IconArrows": -1.5}, message=m),

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from coop_edu.coop import prompt_file
 from coop_edu.coop.checkpoints import load_prompt, save_prompt
+from coop_edu.coop.history import StopTraining
 from coop_edu.coop.prompt_file import read_prompt
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.coop.recipe import Recipe
@@ -412,6 +413,38 @@ def test_resumed_is_bit_for_bit_the_undisturbed_training(clip, tmp_path, options
     finished = Trainer(again, recipe, progress=False, checkpoint=path).fit(examples, resume=True)
     assert finished == found and torch.equal(again.ctx, undisturbed.ctx)
     assert torch.equal(load_prompt(path, clip).ctx, undisturbed.ctx)
+
+
+@pytest.mark.parametrize("options", [{}, {"views": "fresh"}], ids=str)
+def test_a_callback_can_end_the_training_and_what_was_learned_is_the_same_bit_for_bit(clip, tmp_path, options):
+    recipe, path = make_recipe(lr=0.05, **options), tmp_path / "c.safetensors"
+    examples, walk = make_examples(tmp_path / "images", NAMES, each=3), []
+    whole, ended = make_learner(clip), make_learner(clip)
+    full = Trainer(whole, recipe, progress=False, callback=lambda state: walk.append(whole.ctx.detach().clone()))
+    expected = full.fit(examples)
+
+    def end(state):
+        assert state.steps_per_epoch == recipe.steps_per_epoch(len(examples))
+        if state.epoch == 2:
+            raise StopTraining
+
+    trainer = Trainer(ended, recipe, progress=False, checkpoint=path, callback=end)
+    found = trainer.fit(examples)
+    assert len(found) == len(found.seconds) == 2
+    assert (found.loss, found.accuracy, found.lr) == (expected.loss[:2], expected.accuracy[:2], expected.lr[:2])
+    assert torch.equal(ended.ctx, walk[1]) and not torch.equal(ended.ctx, whole.ctx)
+    trainer.callback = None
+    went_on = trainer.fit(examples, resume=True)
+    assert torch.equal(ended.ctx, whole.ctx) and went_on.loss == expected.loss
+
+
+def test_only_a_callback_ends_a_training(clip, monkeypatch):
+    def broken(*_):
+        raise StopTraining
+
+    monkeypatch.setattr(PromptLearner, "objective", broken)
+    with pytest.raises(StopTraining):
+        Trainer(make_learner(clip), make_recipe(), progress=False).fit(make_features())
 
 
 KILLED = """

@@ -1,17 +1,30 @@
 """Widgets are driven in code: what a hand would do must compute, show and, on nonsense, explain."""
 
 import math
+import re
 from types import SimpleNamespace
 
+import ipywidgets
 import numpy as np
 import pytest
 import torch
 
 from coop_edu.clip.probability import class_probabilities
 from coop_edu.clip.templates import fill
+from coop_edu.clip.zero_shot import ZeroShot
+from coop_edu.coop.history import History
+from coop_edu.coop.prompt_learner import PromptLearner
+from coop_edu.coop.recipe import Recipe
+from coop_edu.coop.trainer import Trainer
+from coop_edu.data.batches import seeded
+from coop_edu.data.features import Features, extract_features
+from coop_edu.data.images import load_image
+from coop_edu.evaluate.accuracy import accuracy
 from coop_edu.teaching.widgets import LiveTraining, PromptExplorer, TemperatureExplorer, bars_html
+from coop_edu.teaching.widgets.prompt_explorer import FIXED_WORDINGS
 
 from tiny_clip import tiny_clip
+from tiny_images import make_examples
 
 NAMES = ("cat", "hot_air_balloon", "rocket")
 
@@ -19,6 +32,11 @@ NAMES = ("cat", "hot_air_balloon", "rocket")
 @pytest.fixture(scope="module")
 def clip():
     return tiny_clip()
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory):
+    return make_examples(tmp_path_factory.mktemp("watched"), NAMES, each=3)
 
 
 @pytest.fixture
@@ -114,6 +132,78 @@ def test_explorer_says_in_words_which_sentence_fits_best(explorer):
     assert f"“a &lt;b&gt;bold&lt;/b&gt; {best}”" in explorer.bars.value
 
 
+def test_the_same_classes_have_bars_in_the_same_order_whatever_is_typed(clip):
+    names = [f"thing {n}" for n in range(20)]
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    explorer = PromptExplorer(clip, {"thing 7": image, "mine": image}, names)
+
+    def rows():
+        return re.findall(r"<tr><td>(.*?)</td>", explorer.bars.value)[1:]
+
+    first = rows()
+    assert first[0] == "<b>▸ thing 7 (true)</b>" and first[-1] == "<i>the other 13 together</i>" and len(first) == 8
+    for template, other, tau in (("a {}.", "{}", 1.0), ("{}, {}", "{}", 1.0), ("so {} it is", "", 0.001)):
+        explorer.template.value, explorer.other.value, explorer.temperature.value = template, other, tau
+        assert rows() == (first if explorer.result else [])
+    explorer.image.value = "mine"
+    assert not any("(true)" in row for row in rows())
+
+
+def test_two_wordings_stand_side_by_side(explorer):
+    explorer.template.value, explorer.other.value = "a {}.", "one {}"
+    assert explorer.other_result == explorer.compute("one {}", explorer.temperature.value, explorer.image.value)
+    heads = [
+        f"“{t.replace('{}', next(iter(r)).replace('_', ' '))}”"
+        for t, r in (("a {}.", explorer.result), ("one {}", explorer.other_result))
+    ]
+    assert all(head in explorer.bars.value for head in heads)
+    percents = re.findall(r"([\d.]+) %", explorer.bars.value)
+    assert len(percents) == 2 * len(NAMES)
+    assert float(percents[0]) + float(percents[2]) + float(percents[4]) == pytest.approx(100, abs=0.2)
+    assert len(explorer.figure().axes) == 3
+    explorer.other.value = "no place"
+    assert explorer.result == explorer.other_result == {} and "{}" in explorer.bars.value
+    explorer.other.value = ""
+    assert explorer.result and explorer.other_result == {} and len(explorer.figure().axes) == 2
+
+
+def test_right_and_wrong_are_told(clip):
+    image = np.zeros((64, 64, 3), dtype=np.uint8)
+    for name in NAMES:
+        explorer = PromptExplorer(clip, {name: image}, NAMES, other="")
+        verdict = "✓" if next(iter(explorer.result)) == name else "✗"
+        assert f">{verdict} <b>“" in explorer.bars.value
+
+
+def test_a_wording_is_ranked_on_validation_images(clip, watched, monkeypatch):
+    explorer = PromptExplorer(clip, {"cat": watched[0]}, NAMES, validation=extract_features(clip, watched))
+    assert explorer.score("a {}.") == accuracy(ZeroShot(clip, NAMES, "a {}."), watched)
+    monkeypatch.setattr(
+        explorer, "score", {**dict.fromkeys(FIXED_WORDINGS, 40.0), "{}": 90.0, "{}!": 63.0, "?{}": 40.0}.get
+    )
+    explorer.template.value = "{}!"
+    assert explorer.rank == 2 and explorer.place("{}!") == (2, len(FIXED_WORDINGS) + 1)
+    assert explorer.standing.value == (
+        "On 9 validation images, your wording is right in 63 %, rank 2 of 14; the other wording is right in 90 %, "
+        "rank 1 of 13."
+    )
+    assert explorer.place("?{}") == (2, 14)  # equal ones share a rank
+    explorer.template.value = "nonsense"
+    assert explorer.rank is None and explorer.standing.value == "&nbsp;"
+
+
+def test_without_validation_images_there_is_no_rank(explorer):
+    assert explorer.rank is None
+    with pytest.raises(ValueError, match="validation="):
+        explorer.score("{}")
+
+
+def test_images_are_buttons_with_their_names(explorer):
+    (style, buttons) = explorer.image.view.children
+    assert buttons.options == ("first", "second") and isinstance(buttons, ipywidgets.ToggleButtons)
+    assert style.value.count("data:image/png;base64,") == 2 and explorer.image._dom_classes[-1] in style.value
+
+
 def test_explorer_without_images_is_refused(clip):
     with pytest.raises(ValueError, match="at least one image"):
         PromptExplorer(clip, {}, NAMES)
@@ -134,24 +224,120 @@ def test_temperature_keeps_the_order():
     assert all(order == ["cat", "dog", "rocket"] for order in orders)
 
 
-def state(epoch, epochs=10):
-    history = SimpleNamespace(loss=[1.0] * epoch, accuracy=[50.0] * epoch, lr=[0.002] * epoch)
-    return SimpleNamespace(epoch=epoch, epochs=epochs, history=history, learner="the learner")
+# ------------------------------------------------------------------------------------------------ LiveTraining
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
 
 
-def test_live_training_draws_at_most_twice_a_second_and_at_the_end():
-    now = [0.0]
-    live = LiveTraining(clock=lambda: now[0])
-    for epoch in range(1, 11):  # an epoch takes 0.2 s
-        live(state(epoch))
-        now[0] += 0.2
-    assert live.drawn == 4  # epochs 1, 4, 7, and 10, the last
-    assert "epoch 10 of 10" in live.status.value
-    assert bytes(live.image.value).startswith(b"\x89PNG")
+def live_training(clip, watched, **options):
+    return LiveTraining(ZeroShot(clip, NAMES, "{}"), watched, epochs=10, **options)
 
 
-def test_live_training_measures_when_it_draws():
-    live = LiveTraining(pause=0, measure=lambda learner: len(learner))
-    live(state(1))
-    live(state(2))
-    assert live.measured == [(1, 11), (2, 11)]
+def trained(clip, live, epochs=10, **options):
+    features = Features(torch.randn(9, 16, generator=seeded(0)), torch.arange(9) % 3, NAMES)
+    learner = PromptLearner(clip, NAMES, n_ctx=2)
+    recipe = Recipe(epochs=epochs, batch_size=4, views=None)
+    return learner, Trainer(learner, recipe, callback=live, progress=False, **options).fit(features)
+
+
+def axes_of(live):
+    return [(axis.get_xlim(), axis.get_ylim()) for axis in live.figure().axes]
+
+
+def test_live_training_has_its_axes_and_the_line_to_beat_before_it_starts(clip, watched):
+    live = live_training(clip, watched)
+    before, first = axes_of(live), bytes(live.image.value)
+    assert first.startswith(b"\x89PNG") and bytes(live.wall.value).startswith(b"\x89PNG")
+    assert live.beat == accuracy(ZeroShot(clip, NAMES, "{}"), watched)
+    (line,) = [line for line in live.figure().axes[0].lines if line.get_label().startswith("hand-written")]
+    assert set(line.get_ydata()) == {live.beat}
+    trained(clip, live)
+    assert axes_of(live) == before == [((0, 10), (0, 103)), ((0, 10), (0, 1.2 * math.log(3)))]
+    assert bytes(live.image.value) != first
+
+
+def test_live_training_draws_at_most_twice_a_second_and_at_the_end(clip, watched):
+    live = live_training(clip, watched, clock=Clock())
+
+    def callback(state):
+        live(state)
+        live._clock.now += 0.2  # what an epoch takes
+
+    trained(clip, callback)
+    assert list(live.measured) == [1, 4, 7, 10] and live.drawn == 4
+    assert live.status.value.startswith("epoch 10 of 10, step 20 of 20, finished")
+
+
+def test_live_training_draws_less_often_where_drawing_is_slow(clip, watched, monkeypatch):
+    live = live_training(clip, watched, clock=Clock())
+    draw = live._draw
+
+    def slow(*arguments):
+        live._clock.now += 1.0
+        draw(*arguments)
+
+    monkeypatch.setattr(live, "_draw", slow)
+
+    def callback(state):
+        live(state)
+        live._clock.now += 2.0
+
+    trained(clip, callback)
+    assert list(live.measured) == [1, 4, 7, 10]  # one second of drawing in six
+
+
+def test_live_training_changes_nothing_and_measures_what_accuracy_measures(clip, watched):
+    learner, history = trained(clip, None)
+    live = live_training(clip, watched, pause=0)
+    watched_learner, seen = trained(clip, live)
+    assert torch.equal(learner.ctx, watched_learner.ctx) and seen.loss == history.loss
+    assert live.measured[10] == accuracy(learner, watched)
+    assert f"{live.measured[10]:.1f} % right" in live.status.value and f"has {live.beat:.1f} %" in live.status.value
+
+
+def test_the_wall_says_which_drawings_are_right(clip, watched):
+    live = live_training(clip, watched, pause=0)
+    blank = bytes(live.wall.value)
+    learner, _ = trained(clip, live)
+    images = torch.cat([clip.encode_image(clip.preprocess(load_image(e.image))[None]) for e in watched])
+    answers = learner.logits(images).argmax(dim=1).tolist()
+    assert live.right == [answer == e.label for answer, e in zip(answers, watched)] and bytes(live.wall.value) != blank
+    assert live.names == [e.classname for e in watched]
+    assert f"{sum(live.right)} of these {len(live.right)} are right" in live.changes.value
+
+
+def test_what_turned_right_is_told_by_name(clip, watched):
+    live = live_training(clip, watched)
+    live.right, live.measured = [True] * 4 + [False] * 5, {2: 40.0}
+    live._say(SimpleNamespace(epoch=2, epochs=10, steps_per_epoch=3, history=History(seconds=[1.0, 1.0])),
+              [True] * 3 + [False] * 6, over=False)  # fmt: skip
+    assert live.changes.value == f"4 of these 9 are right; newly right: {live.names[3]}"
+    assert "step 6 of 30, about 8 s left" in live.status.value
+
+
+def test_stop_ends_the_training_after_the_epoch_under_way(clip, watched):
+    live = live_training(clip, watched, pause=1000)
+    _, expected = trained(clip, None)
+
+    def callback(state):
+        if state.epoch == 3:
+            live.stop.click()
+        live(state)
+
+    _, history = trained(clip, callback)
+    assert history.loss == expected.loss[:3] and list(live.measured) == [1, 3]
+    assert "epoch 3 of 10, step 6 of 20, stopped" in live.status.value and live.stop.disabled
+
+
+def test_stop_counts_before_the_first_epoch_but_not_after_the_last(clip, watched):
+    live = live_training(clip, watched)
+    live.stop.click()
+    assert len(trained(clip, live)[1]) == 1
+    live.stop.click()  # too late: that training is over
+    assert len(trained(clip, live)[1]) == 10 and live.stop.disabled
+    assert list(live.measured)[-1] == 10 and live.stop.description == "Stop"

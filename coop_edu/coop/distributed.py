@@ -128,6 +128,11 @@ class DistributedTrainer(Trainer):
         for features, batch in zip(own, plan, strict=True):
             yield self._together(features, [len(self._share(batch, rank)) for rank in range(n)])  # (B, E)
 
+    def _enough(self, state: TrainerState) -> bool:
+        """As Trainer._enough: process 0 has the callback, and all end together."""
+        enough = torch.tensor(float(super()._enough(state)), device=self.device)
+        return bool(self.accelerator.reduce(enough, reduction="sum"))
+
     def _save(self, path: Path, training: dict[str, Any], history: History) -> None:
         if self.is_main:
             super()._save(path, training, history)

@@ -1,6 +1,6 @@
-"""What happened in a training: one entry per epoch, and what a callback is told.
+"""What happened in a training: one entry per epoch, what a callback is told, and how it says that this is enough.
 
-Leaves out: the training (trainer.py), its curve (plots/curves.py).
+Leaves out: the training (trainer.py), its curve (plots/training.py).
 """
 
 from __future__ import annotations
@@ -53,9 +53,15 @@ class EpochSums:
 
 @dataclass(frozen=True)
 class TrainerState:
-    """What a callback is given after each epoch: epochs done, epochs in all, history so far, the learner."""
+    """What a callback is given after each epoch: epochs done, epochs in all, history so far, the learner, and of how
+    many steps an epoch is made."""
 
     epoch: int
     epochs: int
     history: History
     learner: PromptLearner
+    steps_per_epoch: int
+
+
+class StopTraining(Exception):
+    """Raised by a callback to end the training after this epoch: `Trainer.fit` then returns the history so far."""

@@ -22,7 +22,7 @@ from torch import Tensor
 from coop_edu.bars import progress_bar
 from coop_edu.coop.checkpoints import resume_training, save_training
 from coop_edu.coop.divergence import check_finite, check_usable
-from coop_edu.coop.history import EpochSums, History, TrainerState
+from coop_edu.coop.history import EpochSums, History, StopTraining, TrainerState
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.coop.recipe import Recipe
 from coop_edu.coop.training_data import (
@@ -50,8 +50,9 @@ class Trainer:
 
     device: "auto" trains where the learner's CLIP is (load_clip chose cuda, mps or cpu); any other moves both there,
     and with the CLIP from under any other learner on it, which then says so.  What is minimised is `learner.objective`.
-    callback(state) is called once per epoch with a TrainerState.  checkpoint: a file, also readable by `load_prompt`,
-    replaced in one step every `checkpoint_every` epochs and after the last.  workers: processes that read images.
+    callback(state) is called once per epoch with a TrainerState; raising StopTraining in it ends the training.
+    checkpoint: a file, also readable by `load_prompt`, replaced in one step every `checkpoint_every` epochs and after
+    the last.  workers: processes that read images.
 
     Raises TypeError for a callback that is no function, and where a method overrides what no training calls; OSError
     for a checkpoint that could not be written.
@@ -88,10 +89,11 @@ class Trainer:
     def fit(self, data: TrainingData, *, resume: bool = False) -> History:
         """Train for all the recipe's epochs, on examples (images) or on features computed before.
 
-        Interrupted in a notebook it says so, and returns the history so far.  resume=True goes on from the checkpoint
-        as if nothing had happened; without a file yet, it starts.  Raises ValueError if data and learner disagree on
-        the classes, features and recipe on the views, or checkpoint and this training on anything, the images and the
-        start of the context too; FloatingPointError as soon as the loss or the context is seen not to be finite.
+        Interrupted in a notebook it says so, and returns the history so far; where the callback raises StopTraining,
+        the history up to that epoch.  resume=True goes on from the checkpoint as if nothing had happened; without a
+        file yet, it starts.  Raises ValueError if data and learner disagree on the classes, features and recipe on the
+        views, or checkpoint and this training on anything, the images and the start of the context too;
+        FloatingPointError as soon as the loss or the context is seen not to be finite.
         """
         self.check(data)
         self.interrupted = False
@@ -119,8 +121,8 @@ class Trainer:
                     check_usable(learner, image_features, epoch, recipe)
                 if path is not None:
                     self._save(path, training, history)
-                if self.callback is not None:
-                    self.callback(TrainerState(done, recipe.epochs, history, learner))
+                if self._enough(TrainerState(done, recipe.epochs, history, learner, recipe.steps_per_epoch(len(data)))):
+                    break
         except KeyboardInterrupt:
             if not hasattr(builtins, "__IPYTHON__"):  # a script must not go on with it
                 raise
@@ -139,6 +141,15 @@ class Trainer:
             "pictures": digest_of(data),  # the word of the files that are there already
             "start": self.learner.start,
         }
+
+    def _enough(self, state: TrainerState) -> bool:
+        """Call the callback; does it want the training to end?"""
+        try:
+            if self.callback is not None:
+                self.callback(state)
+        except StopTraining:
+            return True
+        return False
 
     def _save(self, path: Path, training: dict[str, Any], history: History) -> None:
         save_training(self.learner, path, self.optimizer, self.scaler, training, asdict(history))

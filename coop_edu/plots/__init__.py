@@ -4,10 +4,10 @@ A function takes plain numbers (or what the package returns) and gives a matplot
 the last expression of a cell it is shown once (anywhere else: `display(figure)`), and a long notebook keeps no open
 figures. `message` is the sentence that reads the figure; it is drawn under it, and so travels with it.
 
-architecture draws CLIP and CoOp as a whole, curves accuracies and trainings, diagrams how prompts are built,
+architecture draws CLIP and CoOp as a whole, curves accuracies, training a training, diagrams how prompts are built,
 predictions what CLIP makes of images; style is what all of them share.
 
-Leaves out: the numbers (evaluate/, coop/trainer.py), what moves (teaching/widgets.py).
+Leaves out: the numbers (evaluate/, coop/trainer.py), what moves (teaching/widgets/).
 """
 
 from coop_edu.plots.architecture import gradient_path, two_towers
@@ -18,7 +18,6 @@ from coop_edu.plots.curves import (
     gain_bars,
     template_bars,
     text_table,
-    training_curve,
 )
 from coop_edu.plots.diagrams import (
     NOTEBOOKS,
@@ -29,6 +28,7 @@ from coop_edu.plots.diagrams import (
 )
 from coop_edu.plots.predictions import compare_wordings, show_images, show_probabilities, similarity_matrix
 from coop_edu.plots.style import OKABE_ITO, STYLES, caption, new_figure
+from coop_edu.plots.training import training_curve, training_progress
 
 __all__ = [
     "NOTEBOOKS",
@@ -52,5 +52,6 @@ __all__ = [
     "template_bars",
     "text_table",
     "training_curve",
+    "training_progress",
     "two_towers",
 ]

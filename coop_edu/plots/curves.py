@@ -1,6 +1,6 @@
-"""Measured numbers as charts: accuracy against shots, training, domain generalisation, hand-written prompts.
+"""Measured numbers as charts: accuracy against shots, domain generalisation, hand-written prompts.
 
-Leaves out: the measuring (coop/trainer.py, evaluate/accuracy.py).
+Leaves out: the measuring (evaluate/accuracy.py), trainings (training.py).
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from coop_edu.plots.style import (
     BAR,
     BLACK,
-    BLUE,
     GREY,
     MARKED,
     caption,
@@ -70,24 +69,6 @@ def accuracy_panels(
     figure.supxlabel("labelled images per class (shots)", fontsize=10)
     figure.supylabel("accuracy, %", fontsize=10)
     figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=4, frameon=False)
-    return caption(figure, message)
-
-
-def training_curve(history: Any, *, title: str = "", unit: str = "epoch", message: str = "") -> Figure:
-    """Loss, training accuracy and learning rate, epoch by epoch. `history`: a History, or losses, one per unit."""
-    some(getattr(history, "loss", history), unit)
-    panels = [("cross entropy", getattr(history, "loss", history))]
-    for field, label in (("accuracy", "training accuracy, %"), ("lr", "learning rate")):
-        if len(values := getattr(history, field, ())):
-            panels.append((label, values))
-    figure, axes = new_figure(max(4.6, 3.1 * len(panels)), 2.6, 1, len(panels), squeeze=False)
-    for axis, (label, values) in zip(axes.flat, panels, strict=True):
-        axis.plot(range(1, len(values) + 1), values, color=BLUE, marker="." if len(values) <= 60 else "")
-        axis.set(xlabel=unit, ylabel=label)
-        axis.locator_params(axis="x", integer=True)
-        tidy(axis)
-    if title:
-        figure.suptitle(title)
     return caption(figure, message)
 
 

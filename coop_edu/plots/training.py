@@ -1,0 +1,66 @@
+"""A training, epoch by epoch: when it is over, and while it is under way.
+
+Leaves out: the training (coop/trainer.py), what redraws it (teaching/widgets/live_training.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from coop_edu.plots.style import BLACK, BLUE, GREY, caption, new_figure, some, tidy
+
+
+def training_curve(history: Any, *, title: str = "", unit: str = "epoch", message: str = "") -> Figure:
+    """Loss, training accuracy and learning rate, epoch by epoch. `history`: a History, or losses, one per unit."""
+    some(getattr(history, "loss", history), unit)
+    panels = [("cross entropy", getattr(history, "loss", history))]
+    for field, label in (("accuracy", "training accuracy, %"), ("lr", "learning rate")):
+        if len(values := getattr(history, field, ())):
+            panels.append((label, values))
+    figure, axes = new_figure(max(4.6, 3.1 * len(panels)), 2.6, 1, len(panels), squeeze=False)
+    for axis, (label, values) in zip(axes.flat, panels, strict=True):
+        axis.plot(range(1, len(values) + 1), values, color=BLUE, marker="." if len(values) <= 60 else "")
+        axis.set(xlabel=unit, ylabel=label)
+        axis.locator_params(axis="x", integer=True)
+        tidy(axis)
+    if title:
+        figure.suptitle(title)
+    return caption(figure, message)
+
+
+def training_progress(
+    history: Any,
+    measured: Mapping[int, float],
+    *,
+    epochs: int,
+    beat: float,
+    chance: float,
+    title: str = "",
+    message: str = "",
+) -> Figure:
+    """A training under way, on axes that stay as they are: accuracy, with a line to beat, and loss.
+
+    `history`: a History, empty before the first epoch; `measured`: {epoch: accuracy in percent on validation images};
+    `beat`: the hand-written prompt's, in percent; `chance`: the loss of a guess, log K.
+    """
+    figure, (left, right) = new_figure(7.2, 2.6, 1, 2)
+    done = range(1, len(history.loss) + 1)
+    left.plot(done, history.accuracy, ":", color=BLUE, label="training images")
+    left.plot(list(measured), list(measured.values()), color=BLUE, marker="o", markersize=3, label="validation images")
+    left.axhline(beat, color=BLACK, linestyle="--", linewidth=1, label=f"hand-written, {beat:.0f} %")
+    left.set(xlabel="epoch", ylabel="accuracy, %", ylim=(0, 103))
+    left.legend(loc="lower right", frameon=False, fontsize=9)
+    right.plot(done, history.loss, color=BLUE)
+    right.axhline(chance, color=GREY, linewidth=1)
+    right.annotate("a guess", (epochs, chance), ha="right", va="bottom", fontsize=9)
+    right.set(xlabel="epoch", ylabel="cross entropy", ylim=(0, max(1.2 * chance, *history.loss, 0)))
+    for axis in (left, right):
+        axis.set_xlim(0, epochs)
+        axis.locator_params(axis="x", integer=True)
+        tidy(axis)
+    if title:
+        figure.suptitle(title)
+    return caption(figure, message)

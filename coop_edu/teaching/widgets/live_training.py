@@ -1,0 +1,170 @@
+"""Watch a training: its curves, the hand-written prompt as a line to beat, and drawings that turn from wrong to right.
+
+A kernel that runs a cell answers no button, unless the page's widgets have a thread of their own: the subshells of
+ipykernel 7 with JupyterLab 4.4 or Notebook 7.4. Elsewhere the toolbar's ■ ends the training as well.
+
+Leaves out: the training (coop/trainer.py), the figure (plots/training.py).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import ipywidgets as widgets
+import torch
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw
+
+from coop_edu import plots
+from coop_edu.coop.history import History, StopTraining
+from coop_edu.data.features import extract_features
+from coop_edu.data.images import load_image
+from coop_edu.evaluate.accuracy import accuracy
+from coop_edu.plots.style import GREY, MARKED
+from coop_edu.teaching.widgets.parts import png_of, show
+
+if TYPE_CHECKING:
+    from coop_edu.clip.zero_shot import ZeroShot
+    from coop_edu.coop.trainer import TrainerState
+    from coop_edu.data.dataset import Example
+
+COLUMNS, LINES, SIDE = 12, 3, 60  # of the wall; pixels
+SHARE = 5  # drawing takes at most about one part in so many of the time
+
+
+class LiveTraining:
+    """A training to look at: `live = LiveTraining(...)`, then `Trainer(learner, callback=live).fit(shots)`.
+
+    `written`: the hand-written prompt to beat; `watched`: validation images, never test images; `epochs`: how many
+    there will be. Shown in the cell before the training starts. It is drawn at most every `pause` seconds, and always
+    after the last epoch. At every drawing the learner's accuracy on the watched images is kept in `.measured`,
+    {epoch: percent}, and which images of the wall it gets right in `.right`. The button `.stop` ends the training
+    after the epoch under way, and `fit` returns the history so far.
+    """
+
+    def __init__(
+        self,
+        written: ZeroShot,
+        watched: Sequence[Example],
+        *,
+        epochs: int,
+        title: str = "",
+        pause: float = 0.5,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.title, self.pause, self._clock = title, pause, clock
+        self._features = extract_features(written.clip, watched, progress=False)
+        self.beat, self._classes = accuracy(written, self._features), len(written.classnames)
+        step = max(1, len(watched) // (COLUMNS * LINES))
+        self._places = list(range(0, len(watched), step))[: COLUMNS * LINES]  # of the wall's images
+        self.names = [watched[place].classname for place in self._places]
+        self._images = [load_image(watched[place].image).resize((SIDE - 12, SIDE - 12)) for place in self._places]
+        self.stop = widgets.Button(description="Stop", icon="stop", tooltip="End the training after this epoch")
+        self.stop.on_click(self._on_stop)
+        self.status, self.changes = widgets.HTML(), widgets.HTML()
+        self.image, self.wall = (widgets.Image(format="png", width=720) for _ in range(2))
+        bar = widgets.HBox([self.stop, self.status])
+        self.view = widgets.VBox([bar, self.image, self.wall, self.changes])
+        self._epoch, self._next = 0, float("-inf")  # the last epoch seen, and when to draw again
+        self._begin(epochs)
+        self._draw(History(), epochs)
+        self.status.value = "waiting for the first epoch"
+
+    def __call__(self, state: TrainerState) -> None:
+        """The Trainer's callback, once an epoch."""
+        if state.epoch <= self._epoch:  # another training with the same view
+            self._begin(state.epochs)
+        self._epoch = state.epoch
+        over = self.stopping or state.epoch == state.epochs
+        if over or self._clock() >= self._next:
+            self._look(state, over)
+        if over:
+            self.stop.disabled, self.stop.description = True, "Stop"  # a click that comes late is none
+        if self.stopping:
+            raise StopTraining
+
+    def figure(self, message: str = "") -> Figure:
+        """The curves as they are now, as a still figure that stays in a stored notebook."""
+        return self._curves(message)
+
+    def _begin(self, epochs: int) -> None:
+        self.measured: dict[int, float] = {}
+        self.right: list[bool] | None = None  # not looked at yet
+        self.drawn, self.stopping = 0, False
+        self._epoch, self._next = 0, float("-inf")
+        self.stop.disabled, self.stop.description = False, "Stop"
+        # ipykernel 7.4 hands a widget's messages to the thread that last wrote to it, which is busy: let it forget
+        vars(self.stop.comm).pop("_reply_subshell_id", None)
+
+    def _on_stop(self, button: object) -> None:
+        if not self.stop.disabled:
+            self.stopping, self.stop.description = True, "stopping …"
+
+    @torch.no_grad()
+    def _look(self, state: TrainerState, over: bool) -> None:
+        """Measure, and draw what is found."""
+        start = self._clock()
+        answers = state.learner.logits(self._features.image_features.to(state.learner.clip.device)).argmax(dim=1).cpu()
+        hits = answers == self._features.labels  # (N,)
+        self.measured[state.epoch] = 100 * hits.double().mean().item()
+        before, self.right = self.right, hits[self._places].tolist()
+        self._draw(state.history, state.epochs)
+        self._say(state, before, over)
+        self.drawn += 1
+        self._next = self._clock() + max(self.pause, SHARE * (self._clock() - start))
+
+    def _draw(self, history: History, epochs: int) -> None:
+        self._history, self._epochs = history, epochs
+        drawn = io.BytesIO()
+        self._curves().savefig(drawn, format="png", dpi=100)
+        self.image.value = drawn.getvalue()
+        self.wall.value = png_of(_wall(self._images, self.right))
+
+    def _curves(self, message: str = "") -> Figure:
+        return plots.training_progress(
+            self._history,
+            self.measured,
+            epochs=self._epochs,
+            beat=self.beat,
+            chance=math.log(self._classes),
+            title=self.title,
+            message=message,
+        )
+
+    def _say(self, state: TrainerState, before: list[bool] | None, over: bool) -> None:
+        left = sum(state.history.seconds) / state.epoch * (state.epochs - state.epoch)
+        steps = f"step {state.epoch * state.steps_per_epoch} of {state.epochs * state.steps_per_epoch}"
+        end = "stopped" if self.stopping else "finished" if over else f"about {left:.0f} s left"
+        self.status.value = (
+            f"epoch {state.epoch} of {state.epochs}, {steps}, {end}. On {len(self._features)} validation images "
+            f"{self.measured[state.epoch]:.1f} % right; the hand-written prompt has {self.beat:.1f} %."
+        )
+        assert self.right is not None
+        new = [
+            name for name, now, then in zip(self.names, self.right, before or [True] * len(self.right)) if now > then
+        ]
+        self.changes.value = f"{sum(self.right)} of these {len(self.right)} are right" + (
+            f"; newly right: {', '.join(new)}" if new else ""
+        )
+
+    def _ipython_display_(self) -> None:
+        show(self.view)
+
+
+def _wall(images: Sequence[Image.Image], right: Sequence[bool] | None) -> Image.Image:
+    """The images in a grid: framed where the answer is right, pale and struck out where it is wrong."""
+    wall = Image.new("RGB", (COLUMNS * SIDE, SIDE * -(-len(images) // COLUMNS)), "white")
+    draw = ImageDraw.Draw(wall)
+    for number, image in enumerate(images):
+        x, y = number % COLUMNS * SIDE, number // COLUMNS * SIDE
+        if right is None or right[number]:
+            wall.paste(image, (x + 6, y + 6))
+            draw.rectangle((x + 2, y + 2, x + SIDE - 3, y + SIDE - 3), outline=MARKED if right else "#cccccc", width=3)
+        else:
+            wall.paste(Image.blend(image, Image.new("RGB", image.size, "white"), 0.7), (x + 6, y + 6))
+            draw.line((x + 6, y + SIDE - 7, x + SIDE - 7, y + 6), fill=GREY, width=2)
+    return wall

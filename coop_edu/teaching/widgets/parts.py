@@ -1,0 +1,100 @@
+"""What the widgets share: bars as a table, images to click, the temperature's slider, and how a widget is shown.
+
+Text has the colour of the page, so that it can be read in a dark theme too; an image lies on a white card.
+
+Leaves out: the widgets themselves (prompt_explorer.py and its neighbours), still figures (plots/).
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ipywidgets as widgets
+import torch
+from PIL import Image
+
+from coop_edu.data.labels import distinct_names
+from coop_edu.plots.style import BAR, MARKED
+
+WIDE = {"layout": widgets.Layout(width="30em"), "style": {"description_width": "7em"}}
+
+
+def bars_html(probabilities: Mapping[str, float], top: int = 8) -> str:
+    """The most probable classes as a table of name, bar and per cent: readable as text, by screen readers too.
+
+    >>> "cat" in bars_html({"cat": 0.9, "dog": 0.1})
+    True
+    """
+    best = sorted(probabilities.items(), key=lambda item: -item[1])[:top]
+    rows = [f"<tr><td>{html.escape(name)}</td>{bar_cell(p)}</tr>" for name, p in best]
+    return "<table>" + "".join(rows) + "</table>"
+
+
+def bar_cell(p: float, marked: bool = False) -> str:
+    """A cell of a table: a bar, and its probability in per cent."""
+    colour = MARKED if marked else BAR
+    bar = f'<div style="background:{colour};height:0.8em;flex:0 0 {9 * p:.2f}em;margin-right:0.5em"></div>'
+    return f'<td style="width:14em"><div style="display:flex;align-items:center">{bar}{100 * p:.1f} %</div></td>'
+
+
+def temperature_slider(start: float) -> widgets.FloatLogSlider:
+    """tau from about 0.001 to 10, each factor of ten as wide as the next.
+
+    A browser moves a slider in whole steps from its left end, so the ends are laid such that `start` is one of them;
+    else it would be rounded as soon as the slider is shown.
+    """
+    place, step = math.log10(start), 0.02
+    return widgets.FloatLogSlider(
+        value=start,
+        base=10,
+        min=place - step * math.ceil((place + 3) / step),
+        max=place + step * math.ceil((1 - place) / step),
+        step=step,
+        description="temperature",
+        readout_format=".3g",
+        **WIDE,
+    )
+
+
+class ImageButtons(widgets.ToggleButtons):
+    """One of several images: real buttons, each with its image and its name. `.value` is the name."""
+
+    def __init__(self, images: Mapping[str, Image.Image], **options: Any) -> None:
+        super().__init__(options=list(images), **options)
+        own = f"coop-edu-{self.model_id}"
+        self.add_class(own)
+        rules = [
+            f".{own} button {{background:white no-repeat center 4px / 56px !important;color:black !important;"
+            "height:86px;width:96px;padding:60px 2px 0;line-height:22px;border:2px solid transparent}",
+            f".{own} button.mod-active {{border-color:{MARKED};font-weight:bold}}",
+        ]
+        for number, image in enumerate(images.values(), start=1):
+            url = "data:image/png;base64," + base64.b64encode(png_of(image)).decode()
+            rules.append(f".{own} button:nth-of-type({number}) {{background-image:url({url}) !important}}")
+        self.view = widgets.VBox([widgets.HTML(f"<style>{''.join(rules)}</style>", layout={"display": "none"}), self])
+
+
+def by_probability(classnames: Sequence[str], p: torch.Tensor) -> dict[str, float]:
+    """p (K,) as class -> probability, most probable first."""
+    names = distinct_names(classnames)
+    return dict(sorted(zip(names, p.tolist(), strict=True), key=lambda item: -item[1]))
+
+
+def png_of(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="png")
+    return buffer.getvalue()
+
+
+def show(view: widgets.Widget) -> None:
+    """Show a widget; where there is none behind it, as in a file that is read elsewhere, say so."""
+    from IPython.display import display
+
+    bundle = view._repr_mimebundle_()
+    still = "Controls: run this cell to move them. The figure beside them stays."
+    display({**bundle, "text/plain": still}, raw=True)
