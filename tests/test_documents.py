@@ -6,6 +6,7 @@ added at its end, and the paper's recipe, which takes an hour on a laptop, has o
 """
 
 import itertools
+import json
 import re
 import shlex
 import subprocess
@@ -97,3 +98,15 @@ def test_command(command):
 
 def test_the_wheel_has_the_name_of_this_version():
     assert re.findall(r"coop_edu-([\d.]+)-py3", read("README.md")) == [coop_edu.__version__]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_the_minutes_of_a_notebook_are_those_of_the_readme_and_of_its_exercises(path):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    words = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    reading, exercises = re.search(r"\*\*Time\.\*\* About (\d+) minutes, and (\d+) for the exercises", words).groups()
+    each = re.findall(r"\*(?:Easy|Medium|Hard), (\d+)\s+minutes\.\*", words)
+    assert len(each) == sum("exercise" in cell["metadata"].get("tags", ()) for cell in cells)
+    assert sum(map(int, each)) == int(exercises)
+    row = re.search(rf"(?m)^\| \[{path.stem[:2]} .*$", read("README.md"))[0]
+    assert f"| {reading} + {exercises} |" in row
