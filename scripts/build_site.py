@@ -110,7 +110,7 @@ def rooms() -> dict[str, str]:
         names.setdefault(module.split(".")[0], []).extend(f"coop_edu.{name}" for name in public)
     for module in coop_edu.MODULES.values():
         whole = importlib.import_module(f"coop_edu.{module}")
-        public = getattr(whole, "__all__", ())  # widgets has none: its public names are in PUBLIC
+        public = [name for name in whole.__all__ if not hasattr(coop_edu, name)]  # the others stand in PUBLIC
         names.setdefault(module.split(".")[0], []).extend(f"coop_edu.{module}.{name}" for name in public)
     return {room: page(room, entries) for room, entries in names.items()}
 
