@@ -27,7 +27,7 @@ from text_tower import text_tower
 
 EXPLORER = Path(__file__).resolve().parents[1] / "docs" / "explorer"
 RUNTIME = EXPLORER / "node_modules" / "onnxruntime-web" / "dist"
-OWN = ("explorer.css", "explorer.js", "clip.js", "tokenizer.js")
+OWN = ("explorer.css", "explorer.js", "clip.js", "tokenizer.js", "licences.txt")
 WORDINGS = ("{}", "a photo of a {}.", "an icon of a {}.")
 MORE = 7  # images, beside the first
 

@@ -71,7 +71,7 @@ def page(chromium, address):
     page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(address)
-    page.wait_for_function("document.querySelector('#explorer-answer').textContent.startsWith('Of ')")
+    wait(page)
     yield page
     page.close()
     assert [url for url in asked if not url.startswith(address)] == [] and errors == []
@@ -88,13 +88,18 @@ def in_page(page, code, *arguments):
     return page.evaluate(whole, list(arguments))
 
 
+def wait(page):
+    """Until the table shows what the controls say."""
+    page.wait_for_selector("#explorer table[aria-busy=false]")
+
+
 def answer(page):
     return page.text_content("#explorer-answer")
 
 
 def table(page):
     """[(rank, class, per cent)], and the class that is marked."""
-    page.wait_for_timeout(400)
+    wait(page)
     rows = [
         [row.locator("td").nth(i).inner_text() for i in (0, 1, 3)] for row in page.locator("#explorer tbody tr").all()
     ]
@@ -104,7 +109,7 @@ def table(page):
 
 def type_in(page, wording):
     page.fill("#explorer-template", wording)
-    page.wait_for_timeout(400)
+    wait(page)
 
 
 @needs_a_browser
@@ -243,5 +248,23 @@ def test_a_server_may_have_unpacked_the_files(chromium, address, site):
     page = chromium.new_page()
     page.route("**/*.gz", unpack)
     page.goto(address)
-    page.wait_for_function("document.querySelector('#explorer-answer').textContent.startsWith('Of ')")
+    wait(page)
+    assert answer(page).startswith("Of 77 sentences")
+    page.close()
+
+
+@needs_a_browser
+def test_what_is_done_while_it_loads_counts(chromium, address):
+    page = chromium.new_page()
+    held, errors = [], []
+    page.route("**/text_tower.onnx.gz", lambda route: held.append(route))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(address)
+    page.wait_for_function("document.querySelector('#explorer-answer').textContent.startsWith('Loading MiniCLIP')")
+    image = page.locator(".explorer-images button").nth(1)
+    image.click()
+    page.fill("#explorer-template", "the {}")
+    held[0].continue_()
+    assert table(page)[1] == image.locator("img").get_attribute("alt")
+    assert "“the " in answer(page) and errors == []
     page.close()

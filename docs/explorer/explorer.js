@@ -16,16 +16,18 @@ const find = (selector) => document.querySelector(`#explorer ${selector}`);
 const template = find("#explorer-template");
 const slider = find("#explorer-temperature");
 const answer = find("#explorer-answer");
+const table = find("table");
 const rows = Array.from({ length: ROWS }, emptyRow);
 
 let image = 0;
-let working = false;
+let working = true; // until MiniCLIP is there
 let changed = false;
 
 export const data = await loadData().catch(fail);
 answer.textContent = `Loading MiniCLIP, ${data.megabytes} MB …`;
 layOut();
 export const clip = await loadClip(data).catch(fail);
+working = false;
 await refresh();
 template.addEventListener("input", soon());
 slider.addEventListener("input", refresh);
@@ -66,6 +68,7 @@ function choose(i) {
 function soon() {
   let waiting;
   return () => {
+    table.setAttribute("aria-busy", "true");
     clearTimeout(waiting);
     waiting = setTimeout(refresh, PAUSE);
   };
@@ -74,12 +77,14 @@ function soon() {
 // Compute from the controls and show what comes out; once more if they have changed meanwhile.
 async function refresh() {
   changed = true;
-  if (working || !clip) return;
+  if (working) return;
   working = true;
+  table.setAttribute("aria-busy", "true");
   while (changed) {
     changed = false;
     await show();
   }
+  table.setAttribute("aria-busy", "false");
   working = false;
 }
 
