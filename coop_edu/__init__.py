@@ -48,7 +48,7 @@ PUBLIC = {
     "grid.parallel": ("side_by_side",),
     "teaching.environment": ("check_environment",),
     "teaching.source": ("show_source",),
-    "teaching.widgets": ("LiveTraining", "PromptExplorer", "TemperatureExplorer"),
+    "teaching.widgets": ("DrawingExplorer", "LiveTraining", "PromptExplorer", "TemperatureExplorer"),
 }
 MODULES = {"plots": "plots", "checks": "teaching.checks", "widgets": "teaching.widgets"}  # to be had whole
 

@@ -19,8 +19,16 @@ from coop_edu.coop.trainer import Trainer
 from coop_edu.data.batches import seeded
 from coop_edu.data.features import Features, extract_features
 from coop_edu.data.images import load_image
-from coop_edu.evaluate.accuracy import accuracy
-from coop_edu.teaching.widgets import LiveTraining, PromptExplorer, TemperatureExplorer, bars_html
+from coop_edu.evaluate.accuracy import accuracy, predict
+from coop_edu.teaching.widgets import (
+    DrawingExplorer,
+    LiveTraining,
+    PromptExplorer,
+    TemperatureExplorer,
+    bars_html,
+    drawing,
+)
+from coop_edu.teaching.widgets.drawing import READY, DrawingPad
 from coop_edu.teaching.widgets.prompt_explorer import FIXED_WORDINGS
 
 from tiny_clip import tiny_clip
@@ -184,12 +192,12 @@ def test_a_wording_is_ranked_on_validation_images(clip, watched, monkeypatch):
     explorer.template.value = "{}!"
     assert explorer.rank == 2 and explorer.place("{}!") == (2, len(FIXED_WORDINGS) + 1)
     assert explorer.standing.value == (
-        "On 9 validation images, your wording is right in 63 %, rank 2 of 14; the other wording is right in 90 %, "
-        "rank 1 of 13."
+        "Your wording: 63 % on 9 validation images, rank 2 of 14<br>"
+        "The other wording: 90 % on 9 validation images, rank 1 of 13"
     )
     assert explorer.place("?{}") == (2, 14)  # equal ones share a rank
     explorer.template.value = "nonsense"
-    assert explorer.rank is None and explorer.standing.value == "&nbsp;"
+    assert explorer.rank is None and explorer.standing.value == "&nbsp;<br>&nbsp;"
 
 
 def test_without_validation_images_there_is_no_rank(explorer):
@@ -341,3 +349,68 @@ def test_stop_counts_before_the_first_epoch_but_not_after_the_last(clip, watched
     live.stop.click()  # too late: that training is over
     assert len(trained(clip, live)[1]) == 10 and live.stop.disabled
     assert list(live.measured)[-1] == 10 and live.stop.description == "Stop"
+
+
+# --------------------------------------------------------------------------------------------- DrawingExplorer
+@pytest.fixture
+def page(clip):
+    return DrawingExplorer(clip, NAMES)
+
+
+def test_an_empty_page_is_no_drawing(page):
+    assert page.result == {} and "Draw with the mouse" in page.bars.value
+    with pytest.raises(ValueError, match="the page is empty"):
+        page.figure()
+
+
+def test_strokes_are_lines_where_they_were_drawn(page):
+    page.strokes = [[(0.1, 0.5), (0.9, 0.5)], [(0.25, 0.25)]]
+    black = np.asarray(page.image().convert("L")) < 128  # (256, 256)
+    assert black[128, 26:230].all() and black[64, 64]  # the line, and the dot
+    assert not black[:50].any() and not black[180:].any()
+    assert black[:, 128].sum() == pytest.approx(16, abs=2)
+
+
+def test_what_is_drawn_is_guessed_while_it_is_drawn(clip, page):
+    page.pad.under_way = [[0.1, 0.1], [0.9, 0.9]]
+    first = page.result
+    assert first == predict(ZeroShot(clip, NAMES, "a drawing of a {}."), page.image())
+    page.pad.under_way = [[0.1, 0.1], [0.9, 0.9], [0.1, 0.9]]
+    assert page.result != first
+    page.pad.under_way = []
+    assert page.result == {}
+
+
+def test_the_buttons_draw_undo_and_clear(page):
+    for name, strokes in READY.items():
+        page.buttons[name].click()
+        assert len(page.strokes) == len(strokes) and page.figure("drawn").message == "drawn"
+    page.buttons["undo"].click()
+    assert len(page.strokes) == len(strokes) - 1 and page.result
+    page.buttons["clear"].click()
+    assert page.strokes == [] and page.result == {}
+
+
+def test_the_wording_of_the_guess_can_be_changed_and_is_explained(page):
+    page.buttons["house"].click()
+    before = page.result
+    page.template.value = "{}"
+    assert page.result and page.result != before
+    page.template.value = "a house"
+    assert page.result == {} and "{}" in page.bars.value
+    page.template.value = "a drawing of a {}."
+    assert page.result == before
+
+
+def test_page_and_kernel_draw_alike():
+    script = DrawingPad._esm if isinstance(DrawingPad._esm, str) else str(DrawingPad._esm)
+    assert f"SIDE = {drawing.SIDE}, PEN = {drawing.PEN}," in script
+
+
+# ------------------------------------------------------------------------------------------------- all of them
+def test_every_widget_shows_itself(clip, watched, page, explorer, monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, **options: shown.append(data))
+    for widget in (page, explorer, live_training(clip, watched), TemperatureExplorer({"cat": 0.3})):
+        widget._ipython_display_()
+        assert shown[-1]["application/vnd.jupyter.widget-view+json"]["model_id"] == widget.view.model_id

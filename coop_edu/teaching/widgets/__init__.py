@@ -9,9 +9,10 @@ mouse it can do with the keyboard, and what stands in an image stands beside it 
 Still figures are in plots/. A stored notebook shows no widget, so each has one beside it: `.figure()`.
 """
 
+from coop_edu.teaching.widgets.drawing import DrawingExplorer
 from coop_edu.teaching.widgets.live_training import LiveTraining
 from coop_edu.teaching.widgets.parts import bars_html
 from coop_edu.teaching.widgets.prompt_explorer import PromptExplorer
 from coop_edu.teaching.widgets.temperature import TemperatureExplorer
 
-__all__ = ["LiveTraining", "PromptExplorer", "TemperatureExplorer", "bars_html"]
+__all__ = ["DrawingExplorer", "LiveTraining", "PromptExplorer", "TemperatureExplorer", "bars_html"]

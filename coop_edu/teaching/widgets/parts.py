@@ -21,6 +21,7 @@ from PIL import Image
 from coop_edu.data.labels import distinct_names
 from coop_edu.plots.style import BAR, MARKED
 
+NEXT_TO = widgets.Layout(flex_flow="row wrap", align_items="flex-start")  # below each other where the page is narrow
 WIDE = {"layout": widgets.Layout(width="30em"), "style": {"description_width": "7em"}}
 
 
@@ -32,14 +33,14 @@ def bars_html(probabilities: Mapping[str, float], top: int = 8) -> str:
     """
     best = sorted(probabilities.items(), key=lambda item: -item[1])[:top]
     rows = [f"<tr><td>{html.escape(name)}</td>{bar_cell(p)}</tr>" for name, p in best]
-    return "<table>" + "".join(rows) + "</table>"
+    return f'<table style="white-space:nowrap">{"".join(rows)}</table>'
 
 
 def bar_cell(p: float, marked: bool = False) -> str:
     """A cell of a table: a bar, and its probability in per cent."""
     colour = MARKED if marked else BAR
-    bar = f'<div style="background:{colour};height:0.8em;flex:0 0 {9 * p:.2f}em;margin-right:0.5em"></div>'
-    return f'<td style="width:14em"><div style="display:flex;align-items:center">{bar}{100 * p:.1f} %</div></td>'
+    bar = f'<div style="background:{colour};height:0.8em;flex:0 0 {6 * p:.2f}em;margin-right:0.5em"></div>'
+    return f'<td style="min-width:11em"><div style="display:flex;align-items:center">{bar}{100 * p:.1f} %</div></td>'
 
 
 def temperature_slider(start: float) -> widgets.FloatLogSlider:

@@ -20,6 +20,7 @@ from coop_edu.data.images import load_image
 from coop_edu.data.labels import distinct_names
 from coop_edu.evaluate.accuracy import accuracy
 from coop_edu.teaching.widgets.parts import (
+    NEXT_TO,
     WIDE,
     ImageButtons,
     bar_cell,
@@ -78,7 +79,7 @@ class PromptExplorer:
         self.image = ImageButtons(self.images)
         self.preview, self.bars, self.standing = widgets.Image(format="png", width=128), widgets.HTML(), widgets.HTML()
         self._shown = {name: self._rows(name) for name in self.images}
-        answer = widgets.HBox([self.preview, self.bars], layout={"align_items": "flex-start"})
+        answer = widgets.HBox([self.preview, self.bars], layout=NEXT_TO)
         controls = [self.image.view, self.template, self.other, self.temperature]
         self.view = widgets.VBox([*controls, answer, self.standing])
         for control in (self.template, self.other, self.temperature, self.image):
@@ -119,9 +120,9 @@ class PromptExplorer:
         self.result, self.other_result = answers[0], answers[1] if len(answers) > 1 else {}
         self.rank = None if self.problem or self.validation is None else self.place(wordings[0])[0]
         inside = html.escape(self.problem) or self._table(wordings, answers)
-        height = 1.9 * (len(self._shown[self.image.value]) + 3)  # always the same: nothing below it moves
+        height = 1.75 * (len(self._shown[self.image.value]) + 3)  # always the same: nothing below it moves
         self.bars.value = f'<div style="height:{height:.1f}em;line-height:1.3;overflow:auto">{inside}</div>'
-        self.standing.value = "&nbsp;" if self.rank is None else self._standing(wordings)
+        self.standing.value = "&nbsp;<br>&nbsp;" if self.rank is None else self._standing(wordings)
 
     def figure(self, message: str = "") -> Figure:
         """What is shown now, as a still figure that stays in a stored notebook; ValueError where nothing is."""
@@ -148,12 +149,13 @@ class PromptExplorer:
         return sorted(answer, key=lambda name: name != image)[:ROWS]
 
     def _standing(self, wordings: Sequence[str]) -> str:
-        """How good each wording is, on many images."""
-        words = []
-        for whose, wording in zip(("your wording", "the other wording"), wordings):
+        """How good each wording is, on many images: always two lines."""
+        lines = ["&nbsp;", "&nbsp;"]
+        for number, (whose, wording) in enumerate(zip(("Your", "The other"), wordings)):
             rank, n = self.place(wording)
-            words.append(f"{whose} is right in {self.score(wording):.0f} %, rank {rank} of {n}")
-        return f"On {len(self.validation or ())} validation images, {'; '.join(words)}."
+            images = f"{len(self.validation or ())} validation images"
+            lines[number] = f"{whose} wording: {self.score(wording):.0f} % on {images}, rank {rank} of {n}"
+        return "<br>".join(lines)
 
     def _table(self, wordings: Sequence[str], answers: Sequence[Mapping[str, float]]) -> str:
         """A row for each class shown and one for all others; a column for each wording."""
@@ -168,14 +170,14 @@ class PromptExplorer:
             cells = "".join(bar_cell(1 - sum(answer.get(name, 0) for name in names)) for answer in answers)
             rows.append(f"<tr><td><i>the other {left} together</i></td>{cells}</tr>")
         text = f"Of {len(self.classnames)} sentences, one per class, CLIP finds that this one fits best:"
-        return f"<div>{text}</div><table>{''.join(rows)}</table>"
+        return f'<div>{text}</div><table style="white-space:nowrap">{"".join(rows)}</table>'
 
     def _head(self, wording: str, answer: Mapping[str, float]) -> str:
         """The sentence that fits best, and whether it is the right one."""
         first = next(iter(answer))
         (sentence,) = fill(wording, [self.classnames[distinct_names(self.classnames).index(first)]])
         verdict = "" if self.image.value not in self.classnames else "✓ " if first == self.image.value else "✗ "
-        cut = "max-width:14em;overflow:hidden;text-overflow:ellipsis;white-space:nowrap;text-align:left"
+        cut = "max-width:14em;overflow:hidden;text-overflow:ellipsis;text-align:left"
         return f'<td style="{cut}" title="{html.escape(sentence)}">{verdict}<b>“{html.escape(sentence)}”</b></td>'
 
 
