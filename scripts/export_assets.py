@@ -2,8 +2,8 @@
 
     python scripts/export_assets.py --package node_modules/@iconify/json --work build/
 
-Run after build_iconnet.py, reference_classifier.py and pretrain_miniclip.py. Everything is written the same way every
-time (sorted, without dates), so the checksum changes only when the content does.
+Run after build_iconnet.py, reference_classifier.py, pretrain_miniclip.py and pretrain_vit.py. Everything is written the
+same way every time (sorted, without dates), so the checksum changes only when the content does.
 """
 
 import argparse
@@ -153,6 +153,7 @@ def main() -> None:
     (ASSETS / "iconnet.json").write_text(json.dumps(description, indent=2) + "\n")
     (ASSETS / "reference_classifier.json").write_text(json.dumps(adversarial["report"], indent=2) + "\n")
     shipped = ["iconnet.zip", "iconnet.json", "provenance.csv.gz", "miniclip.json", "miniclip.safetensors"]
+    shipped += ["miniclip_vit.json", "miniclip_vit.safetensors"]  # an image encoder beside the same text encoder
     sums = {
         name: hashlib.sha256((ASSETS / name).read_bytes()).hexdigest() for name in shipped if (ASSETS / name).exists()
     }

@@ -4,7 +4,7 @@
 
 The text encoder stays frozen, so that a caption has the same features for both image encoders, and only the image
 encoder has to be shipped. Drawings, captions, augmentation and validation are those of pretrain_miniclip.py; the loss
-is CLIP's own. An hour on two cores with bf16 products. Resumable: kill it, start it again.
+is CLIP's own. Half an hour on two cores with bf16 products. Resumable: kill it, start it again.
 Leaves out: all that the two have in common (pretrain_miniclip.py).
 """
 
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--package", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True, help="where build_iconnet.py left its lists")
     parser.add_argument("--run", type=Path, required=True, help="where the log and the weights of this run go")
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--batch-size", type=int, default=512)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)

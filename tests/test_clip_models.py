@@ -15,6 +15,7 @@ import torchvision.transforms as T
 from PIL import Image
 from safetensors.torch import save_file
 
+from coop_edu import ZeroShot, accuracy, extract_features, load_dataset
 from coop_edu.clip import models as clip_models
 from coop_edu.clip.models import load_clip
 
@@ -277,3 +278,15 @@ def test_encoding_in_groups():
 def test_what_needs_no_open_clip_does_not_import_it(module):
     code = f"import sys, {module}; sys.exit('open_clip' in sys.modules or 'torchvision' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_second_image_encoder_stands_beside_the_same_text_encoder():
+    mini, vit = (load_clip(name, device="cpu") for name in ("mini", "mini-vit"))
+    texts = ["a cat", "an icon of an alarm clock."]
+    assert torch.equal(mini.encode_text(texts), vit.encode_text(texts))
+    assert type(vit.model.visual).__name__ == "VisionTransformer" and vit.name == "mini-vit"
+    assert not any(parameter.requires_grad for parameter in vit.model.parameters())
+    food = load_dataset("IconFood")
+    images = extract_features(vit, food.val, progress=False)
+    right = accuracy(ZeroShot(vit, food.classnames, food.template), images)
+    assert right > 3 * 100 / len(food.classnames)  # it has learned to see: chance is a third of that

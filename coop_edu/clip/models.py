@@ -2,7 +2,8 @@
 
 A CLIP is an image encoder and a text encoder that were trained together, so that an image and its caption land close
 to each other (the paper's Section 3.1).  `load_clip("mini")` is the small one that is shipped with this package;
-`load_clip("RN50")`, `"RN101"`, `"ViT-B/32"` and `"ViT-B/16"` are the four that the paper uses, through open_clip.
+`load_clip("mini-vit")` has a small vision transformer beside the same text encoder.  `load_clip("RN50")`, `"RN101"`,
+`"ViT-B/32"` and `"ViT-B/16"` are the four that the paper uses, through open_clip.
 
 Prompt learning never changes CLIP: its parameters take no gradient, and it stays in eval() so that the batch norms of
 the ResNets keep their statistics (open_clip hands models out in train mode).
@@ -38,6 +39,11 @@ PAPER_MODELS = {
     "RN101": "RN101-quickgelu",
     "ViT-B/32": "ViT-B-32-quickgelu",
     "ViT-B/16": "ViT-B-16-quickgelu",
+}
+
+MINIATURES = {  # name: configuration, weights, and those of another image encoder
+    "mini": ("miniclip.json", "miniclip.safetensors"),
+    "mini-vit": ("miniclip_vit.json", "miniclip.safetensors", "miniclip_vit.safetensors"),
 }
 
 
@@ -102,9 +108,10 @@ class Clip:
 def load_clip(name: str = "mini", *, pretrained: str | Path | None = None, device: str = "auto") -> Clip:
     """A frozen CLIP by name.
 
-    name: "mini", one of the paper's "RN50", "RN101", "ViT-B/32", "ViT-B/16" (OpenAI's weights), any open_clip name,
-    with its tag in `pretrained`, or "hf-hub:owner/name", "local-dir:/a/folder" in the hub's layout.  pretrained may
-    also be a local file: .safetensors, a .pt state dict, or OpenAI's own .pt; code in a file is never run.  device:
+    name: "mini", "mini-vit", one of the paper's "RN50", "RN101", "ViT-B/32", "ViT-B/16" (OpenAI's weights), any
+    open_clip name, with its tag in `pretrained`, or "hf-hub:owner/name", "local-dir:/a/folder" in the hub's layout.
+    pretrained may also be a local file: .safetensors, a .pt state dict, or OpenAI's own .pt; code in a file is never
+    run.  device:
     "auto" takes cuda, then mps, then cpu. Raises ValueError for an unknown name or tag, for weights that do not fit or
     were trained with another activation (QuickGELU), for a damaged file; FileNotFoundError, with what to download,
     where weights are missing.
@@ -119,8 +126,8 @@ you mean 'RN50'?
         name = f"local-dir:{Path(name.removeprefix('local-dir:')).expanduser()}"
     of_hub = name.startswith(SCHEMES)
     model_name = name if of_hub else PAPER_MODELS.get(name, name.replace("/", "-"))
-    if name != "mini" and not of_hub and open_clip.get_model_config(model_name) is None:
-        close = get_close_matches(name, ["mini", *PAPER_MODELS, *open_clip.list_models()], n=1)
+    if name not in MINIATURES and not of_hub and open_clip.get_model_config(model_name) is None:
+        close = get_close_matches(name, [*MINIATURES, *PAPER_MODELS, *open_clip.list_models()], n=1)
         raise ValueError(
             f'unknown CLIP {name!r}: choose "mini", '
             + ", ".join(f'"{known}"' for known in PAPER_MODELS)
@@ -128,10 +135,10 @@ you mean 'RN50'?
             + (f"; did you mean {close[0]!r}?" if close else "")
         )
     device = best_device() if device == "auto" else device
-    if name == "mini":
-        config = read_asset("miniclip.json")
-        file = Path(pretrained).expanduser() if pretrained else asset("miniclip.safetensors", check=True)
-        model = model_from_file(config, file)
+    if name in MINIATURES:
+        config, *files = MINIATURES[name]
+        given = [Path(pretrained).expanduser()] if pretrained else [asset(file, check=True) for file in files]
+        model = model_from_file(read_asset(config), *given)
         tokenizer = open_clip.SimpleTokenizer(context_length=model.context_length)
         return frozen_clip(name, model.to(device), tokenizer)
     if name in PAPER_MODELS and pretrained is None:

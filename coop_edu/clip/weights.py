@@ -25,9 +25,15 @@ NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # in OpenAI's
 SCHEMES = ("hf-hub:", "local-dir:")  # names of open_clip that lead to a configuration and its weights
 
 
-def model_from_file(config: dict[str, Any], path: Path) -> Any:
-    """An open_clip.CLIP with the weights of a file, without first filling it with random ones."""
+def model_from_file(config: dict[str, Any], path: Path, image_encoder: Path | None = None) -> Any:
+    """An open_clip.CLIP with the weights of a file, without first filling it with random ones.
+
+    `image_encoder`: a second file, with another image encoder to stand beside the text encoder of the first.
+    """
     weights = read_weights(path)
+    if image_encoder is not None:
+        texts = {name: tensor for name, tensor in weights.items() if not name.startswith("visual.")}
+        weights = texts | read_weights(image_encoder)
     weights = {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
     with torch.device("meta"):  # shapes only: no memory, no random numbers
         model = open_clip.CLIP(**config)
