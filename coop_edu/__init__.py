@@ -48,7 +48,14 @@ PUBLIC = {
     "grid.parallel": ("side_by_side",),
     "teaching.environment": ("check_environment",),
     "teaching.source": ("show_source",),
-    "teaching.widgets": ("DrawingExplorer", "LiveTraining", "PromptExplorer", "TemperatureExplorer"),
+    "teaching.widgets": (
+        "DrawingExplorer",
+        "KgCoOpExplorer",
+        "LiveTraining",
+        "PromptExplorer",
+        "SeedExplorer",
+        "TemperatureExplorer",
+    ),
 }
 MODULES = {"plots": "plots", "checks": "teaching.checks", "widgets": "teaching.widgets"}  # to be had whole
 

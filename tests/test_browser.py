@@ -44,6 +44,8 @@ live""",
     "drawing": """
 page = DrawingExplorer(clip, source.classnames)
 page""",
+    "seeds": "SeedExplorer(source.train)",
+    "weights": 'KgCoOpExplorer({0: {"new": 50.0}, 8: {"new": 60.0}}, {"new": 70.0})',
     "training": """
 learner = PromptLearner(clip, source.classnames, n_ctx=4)
 history = Trainer(learner, Recipe(epochs=100_000, views=None), callback=live, progress=False).fit(data)
@@ -160,6 +162,22 @@ def test_slider_and_images_obey_the_keyboard(notebook):
     notebook.see("explorer", f"▸ {name} \\(true\\)")
 
 
+def test_shots_seeds_and_weights_are_sliders(notebook):
+    notebook.run("seeds")
+    notebook.see("seeds", "seed 1")
+    image = notebook.inside("seeds", "img")
+    before = image.get_attribute("src")
+    seed = notebook.inside("seeds", ".noUi-handle").nth(1)
+    for _ in range(4):
+        seed.press("ArrowRight")
+    notebook.see("seeds", "seed 5")
+    expect(image).not_to_have_attribute("src", before, timeout=PATIENCE)
+    notebook.run("weights")
+    notebook.see("weights", "weight 0")
+    notebook.inside("weights", ".noUi-handle").press("ArrowRight")
+    notebook.see("weights", "weight 8.*60.0 %")
+
+
 def test_what_is_drawn_with_the_mouse_is_guessed(notebook):
     notebook.run("drawing")
     notebook.see("drawing", "Draw with the mouse")
@@ -234,7 +252,7 @@ def test_a_narrow_page_in_any_theme_can_be_read(notebook, theme):
     contrasts = page.evaluate(CONTRAST)
     assert notebook.inside("explorer", "table").evaluate(WHOLE)
     assert len(contrasts) > 30 and [pair for pair in contrasts if pair[0] < 4.5] == []
-    for name in ("explorer", "drawing", "live"):
+    for name in ("explorer", "drawing", "seeds", "weights", "live"):
         inside = notebook.cell(name).locator(".jp-Cell-outputArea").bounding_box()
         for part in notebook.inside(name, "button, input, img, canvas, tr").all():
             box = part.bounding_box()

@@ -18,12 +18,15 @@ from coop_edu.coop.recipe import Recipe
 from coop_edu.coop.trainer import Trainer
 from coop_edu.data.batches import seeded
 from coop_edu.data.features import Features, extract_features
+from coop_edu.data.few_shot import sample_few_shot
 from coop_edu.data.images import load_image
 from coop_edu.evaluate.accuracy import accuracy, predict
 from coop_edu.teaching.widgets import (
     DrawingExplorer,
+    KgCoOpExplorer,
     LiveTraining,
     PromptExplorer,
+    SeedExplorer,
     TemperatureExplorer,
     bars_html,
     drawing,
@@ -407,10 +410,41 @@ def test_page_and_kernel_draw_alike():
     assert f"SIDE = {drawing.SIDE}, PEN = {drawing.PEN}," in script
 
 
+# ------------------------------------------------------------------------------ SeedExplorer and KgCoOpExplorer
+def test_seed_explorer_frames_what_the_sampler_draws(watched):
+    explorer = SeedExplorer(watched)
+    shown = bytes(explorer.image.value)
+    explorer.shots.value, explorer.seed.value, explorer.classname.value = 2, 5, "rocket"
+    own = [e for e in watched if e.classname == "rocket"]
+    drawn = [e for e in sample_few_shot(watched, 2, 5) if e.classname == "rocket"]
+    assert [own[n - 1] for n in explorer.result] == sorted(drawn, key=own.index) and len(drawn) == 2
+    assert bytes(explorer.image.value) != shown and explorer.figure("two").message == "two"
+    assert re.findall(r"seed (\d+)", explorer.table.value) == ["1", "2", "3", "5"]
+    assert f"<td>seed 5</td><td>images {', '.join(map(str, explorer.result))}</td>" in explorer.table.value
+
+
+def test_kgcoop_explorer_goes_from_coop_towards_the_hand_written_prompt():
+    scores = {8.0: {"base": 80.0, "new": 60.0}, 0.0: {"base": 90.0, "new": 50.0}}
+    explorer = KgCoOpExplorer(scores, written={"base": 70.0, "new": 65.0})
+    assert explorer.result == scores[0.0] and list(explorer.rows()) == ["CoOp", "zero-shot"] and explorer.figure()
+    explorer.weight.value = 8.0
+    assert explorer.result == scores[8.0] and len(explorer.rows()) == 3 and explorer.figure("m").message == "m"
+    assert re.findall(r"([\d.]+) %", explorer.bars.value) == ["90.0", "50.0", "80.0", "60.0", "70.0", "65.0"]
+    with pytest.raises(ValueError, match="weight 0"):
+        KgCoOpExplorer({8.0: {"base": 1.0}}, written={"base": 1.0})
+
+
 # ------------------------------------------------------------------------------------------------- all of them
 def test_every_widget_shows_itself(clip, watched, page, explorer, monkeypatch):
     shown = []
     monkeypatch.setattr("IPython.display.display", lambda data, **options: shown.append(data))
-    for widget in (page, explorer, live_training(clip, watched), TemperatureExplorer({"cat": 0.3})):
+    for widget in (
+        page,
+        explorer,
+        live_training(clip, watched),
+        TemperatureExplorer({"cat": 0.3}),
+        SeedExplorer(watched),
+        KgCoOpExplorer({0: {"a": 1.0}}, {"a": 1.0}),
+    ):
         widget._ipython_display_()
         assert shown[-1]["application/vnd.jupyter.widget-view+json"]["model_id"] == widget.view.model_id

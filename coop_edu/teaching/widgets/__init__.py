@@ -13,6 +13,16 @@ from coop_edu.teaching.widgets.drawing import DrawingExplorer
 from coop_edu.teaching.widgets.live_training import LiveTraining
 from coop_edu.teaching.widgets.parts import bars_html
 from coop_edu.teaching.widgets.prompt_explorer import PromptExplorer
+from coop_edu.teaching.widgets.seeds import SeedExplorer
 from coop_edu.teaching.widgets.temperature import TemperatureExplorer
+from coop_edu.teaching.widgets.weights import KgCoOpExplorer
 
-__all__ = ["DrawingExplorer", "LiveTraining", "PromptExplorer", "TemperatureExplorer", "bars_html"]
+__all__ = [
+    "DrawingExplorer",
+    "KgCoOpExplorer",
+    "LiveTraining",
+    "PromptExplorer",
+    "SeedExplorer",
+    "TemperatureExplorer",
+    "bars_html",
+]

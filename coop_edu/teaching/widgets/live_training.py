@@ -17,22 +17,20 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 import torch
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw
 
 from coop_edu import plots
 from coop_edu.coop.history import History, StopTraining
 from coop_edu.data.features import extract_features
 from coop_edu.data.images import load_image
 from coop_edu.evaluate.accuracy import accuracy
-from coop_edu.plots.style import GREY, MARKED
-from coop_edu.teaching.widgets.parts import png_of, show
+from coop_edu.teaching.widgets.parts import COLUMNS, SIDE, png_of, show, wall
 
 if TYPE_CHECKING:
     from coop_edu.clip.zero_shot import ZeroShot
     from coop_edu.coop.trainer import TrainerState
     from coop_edu.data.dataset import Example
 
-COLUMNS, LINES, SIDE = 12, 3, 60  # of the wall; pixels
+LINES = 3  # of the wall
 SHARE = 5  # drawing takes at most about one part in so many of the time
 
 
@@ -122,7 +120,7 @@ class LiveTraining:
         drawn = io.BytesIO()
         self._curves().savefig(drawn, format="png", dpi=100)
         self.image.value = drawn.getvalue()
-        self.wall.value = png_of(_wall(self._images, self.right))
+        self.wall.value = png_of(wall(self._images, self.right))
 
     def _curves(self, message: str = "") -> Figure:
         return plots.training_progress(
@@ -153,18 +151,3 @@ class LiveTraining:
 
     def _ipython_display_(self) -> None:
         show(self.view)
-
-
-def _wall(images: Sequence[Image.Image], right: Sequence[bool] | None) -> Image.Image:
-    """The images in a grid: framed where the answer is right, pale and struck out where it is wrong."""
-    wall = Image.new("RGB", (COLUMNS * SIDE, SIDE * -(-len(images) // COLUMNS)), "white")
-    draw = ImageDraw.Draw(wall)
-    for number, image in enumerate(images):
-        x, y = number % COLUMNS * SIDE, number // COLUMNS * SIDE
-        if right is None or right[number]:
-            wall.paste(image, (x + 6, y + 6))
-            draw.rectangle((x + 2, y + 2, x + SIDE - 3, y + SIDE - 3), outline=MARKED if right else "#cccccc", width=3)
-        else:
-            wall.paste(Image.blend(image, Image.new("RGB", image.size, "white"), 0.7), (x + 6, y + 6))
-            draw.line((x + 6, y + SIDE - 7, x + SIDE - 7, y + 6), fill=GREY, width=2)
-    return wall

@@ -16,13 +16,15 @@ from typing import Any
 
 import ipywidgets as widgets
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from coop_edu.data.labels import distinct_names
-from coop_edu.plots.style import BAR, MARKED
+from coop_edu.plots.style import BAR, GREY, MARKED
 
 NEXT_TO = widgets.Layout(flex_flow="row wrap", align_items="flex-start")  # below each other where the page is narrow
 WIDE = {"layout": widgets.Layout(width="30em"), "style": {"description_width": "7em"}}
+
+COLUMNS, SIDE = 12, 60  # of a wall of images; pixels of each
 
 
 def bars_html(probabilities: Mapping[str, float], top: int = 8) -> str:
@@ -90,6 +92,22 @@ def png_of(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format="png")
     return buffer.getvalue()
+
+
+def wall(images: Sequence[Image.Image], marked: Sequence[bool] | None, struck: bool = True) -> Image.Image:
+    """Images of SIDE - 12 pixels in a grid: the marked ones framed, the others pale, and struck out if `struck`."""
+    page = Image.new("RGB", (COLUMNS * SIDE, SIDE * -(-len(images) // COLUMNS)), "white")
+    draw = ImageDraw.Draw(page)
+    for number, image in enumerate(images):
+        x, y = number % COLUMNS * SIDE, number // COLUMNS * SIDE
+        if marked is None or marked[number]:
+            page.paste(image, (x + 6, y + 6))
+            draw.rectangle((x + 2, y + 2, x + SIDE - 3, y + SIDE - 3), outline=MARKED if marked else "#cccccc", width=3)
+            continue
+        page.paste(Image.blend(image, Image.new("RGB", image.size, "white"), 0.7), (x + 6, y + 6))
+        if struck:
+            draw.line((x + 6, y + SIDE - 7, x + SIDE - 7, y + 6), fill=GREY, width=2)
+    return page
 
 
 def show(view: widgets.Widget) -> None:
