@@ -88,7 +88,7 @@ def choose_scale(name: str | None = None) -> Scale:
     Raises ValueError for a name that is no scale.
 
     >>> scale = choose_scale("mini")
-    scale: mini (CLIP mini, learned on IconNet)
+    scale: mini (CLIP: mini; prompts are learned on IconNet)
     """
     typed, ordered = name, os.environ.get(VARIABLE)
     chosen = ordered or typed or "mini"
@@ -97,7 +97,7 @@ def choose_scale(name: str | None = None) -> Scale:
         raise ValueError(f"expected a scale, one of {' or '.join(map(repr, SCALES))}; got {chosen!r} {origin}")
     scale = SCALES[chosen]
     because = f", because {VARIABLE} says so" if ordered and ordered != (typed or "mini") else ""
-    print(f"scale: {scale.name} (CLIP {scale.clip}, learned on {scale.source}){because}")
+    print(f"scale: {scale.name} (CLIP: {scale.clip}; prompts are learned on {scale.source}){because}")
     return scale
 
 

@@ -8,7 +8,7 @@ from coop_edu.scales import SCALES, choose_scale
 
 def test_default_is_mini(capsys):
     assert choose_scale() is choose_scale("mini") is SCALES["mini"]
-    assert capsys.readouterr().out.startswith("scale: mini (CLIP mini, learned on IconNet)")
+    assert capsys.readouterr().out.startswith("scale: mini (CLIP: mini; prompts are learned on IconNet)")
 
 
 def test_the_environment_wins_and_the_cell_says_so(monkeypatch, capsys):
