@@ -49,6 +49,7 @@ PUBLIC = {
     "teaching.environment": ("check_environment",),
     "teaching.source": ("show_source",),
     "teaching.widgets": (
+        "DomainExplorer",
         "DrawingExplorer",
         "KgCoOpExplorer",
         "LiveTraining",

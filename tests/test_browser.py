@@ -46,6 +46,11 @@ page = DrawingExplorer(clip, source.classnames)
 page""",
     "seeds": "SeedExplorer(source.train)",
     "weights": 'KgCoOpExplorer({0: {"new": 50.0}, 8: {"new": 60.0}}, {"new": 70.0})',
+    "domains": """
+sets = {name: load_dataset(name) for name in ("IconNet-A", "IconNetV2")}
+tests = {name: extract_features(clip, each.test, progress=False) for name, each in sets.items()}
+two = {wording: ZeroShot(clip, source.classnames, wording) for wording in ("{}", "a photo of a {}.")}
+DomainExplorer(two, sets, tests)""",
     "training": """
 learner = PromptLearner(clip, source.classnames, n_ctx=4)
 history = Trainer(learner, Recipe(epochs=100_000, views=None), callback=live, progress=False).fit(data)
@@ -178,6 +183,13 @@ def test_shots_seeds_and_weights_are_sliders(notebook):
     notebook.see("weights", "weight 8.*60.0 %")
 
 
+def test_a_data_set_is_chosen_by_keyboard(notebook):
+    notebook.run("domains")
+    notebook.see("domains", "of 190 wrong")
+    notebook.inside("domains", "button").nth(1).press("Enter")
+    notebook.see("domains", "of 467 wrong")
+
+
 def test_what_is_drawn_with_the_mouse_is_guessed(notebook):
     notebook.run("drawing")
     notebook.see("drawing", "Draw with the mouse")
@@ -252,7 +264,7 @@ def test_a_narrow_page_in_any_theme_can_be_read(notebook, theme):
     contrasts = page.evaluate(CONTRAST)
     assert notebook.inside("explorer", "table").evaluate(WHOLE)
     assert len(contrasts) > 30 and [pair for pair in contrasts if pair[0] < 4.5] == []
-    for name in ("explorer", "drawing", "seeds", "weights", "live"):
+    for name in ("explorer", "drawing", "seeds", "weights", "domains", "live"):
         inside = notebook.cell(name).locator(".jp-Cell-outputArea").bounding_box()
         for part in notebook.inside(name, "button, input, img, canvas, tr").all():
             box = part.bounding_box()

@@ -22,6 +22,7 @@ from coop_edu.data.few_shot import sample_few_shot
 from coop_edu.data.images import load_image
 from coop_edu.evaluate.accuracy import accuracy, predict
 from coop_edu.teaching.widgets import (
+    DomainExplorer,
     DrawingExplorer,
     KgCoOpExplorer,
     LiveTraining,
@@ -432,6 +433,26 @@ def test_kgcoop_explorer_goes_from_coop_towards_the_hand_written_prompt():
     assert re.findall(r"([\d.]+) %", explorer.bars.value) == ["90.0", "50.0", "80.0", "60.0", "70.0", "65.0"]
     with pytest.raises(ValueError, match="weight 0"):
         KgCoOpExplorer({8.0: {"base": 1.0}}, written={"base": 1.0})
+
+
+def test_domain_explorer_counts_what_accuracy_counts(clip, watched):
+    some = [e for e in watched if e.classname != "rocket"]
+    sets = {
+        name: SimpleNamespace(classnames=names, test=test)
+        for name, names, test in (("all", NAMES, watched), ("two", NAMES[:2], some))
+    }
+    features = {name: extract_features(clip, each.test) for name, each in sets.items()}
+    methods = {"bare": ZeroShot(clip, NAMES, "{}"), "photo": ZeroShot(clip, NAMES, "a photo of a {}.")}
+    explorer = DomainExplorer(methods, sets, features)
+    for name in ("two", "all"):
+        explorer.domain.value = name
+        for method, classifier in methods.items():
+            right = accuracy(classifier.with_classnames(sets[name].classnames), features[name])
+            places = explorer.wrong()[method]
+            assert len(places) == round(len(sets[name].test) * (1 - right / 100))
+            assert f"<td>{method}</td><td>{len(places)} of {len(sets[name].test)} wrong</td>" in explorer.counts.value
+        assert set(explorer.result["bare"]) <= set(sets[name].classnames)
+    assert explorer.table.value.count("<img") == len(explorer.figure("m").axes) > 0
 
 
 # ------------------------------------------------------------------------------------------------- all of them

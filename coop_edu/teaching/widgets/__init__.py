@@ -9,6 +9,7 @@ mouse it can do with the keyboard, and what stands in an image stands beside it 
 Still figures are in plots/. A stored notebook shows no widget, so each has one beside it: `.figure()`.
 """
 
+from coop_edu.teaching.widgets.domains import DomainExplorer
 from coop_edu.teaching.widgets.drawing import DrawingExplorer
 from coop_edu.teaching.widgets.live_training import LiveTraining
 from coop_edu.teaching.widgets.parts import bars_html
@@ -18,6 +19,7 @@ from coop_edu.teaching.widgets.temperature import TemperatureExplorer
 from coop_edu.teaching.widgets.weights import KgCoOpExplorer
 
 __all__ = [
+    "DomainExplorer",
     "DrawingExplorer",
     "KgCoOpExplorer",
     "LiveTraining",

@@ -1,0 +1,98 @@
+"""Pick a data set, and see which of its images each method gets wrong.
+
+Leaves out: the table of accuracies (evaluate/domains.py).
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import ipywidgets as widgets
+import torch
+from matplotlib.figure import Figure
+
+from coop_edu import plots
+from coop_edu.data.images import load_image
+from coop_edu.teaching.widgets.parts import png_of, show
+
+if TYPE_CHECKING:
+    from coop_edu.data.dataset import Dataset
+    from coop_edu.data.features import Features
+    from coop_edu.evaluate.accuracy import Classifier
+
+SHOWN = 8  # images in the table
+
+
+class DomainExplorer:
+    """Pick a data set: how many of its test images each method gets wrong, and, of some, what it takes them for.
+
+    `classifiers`: method -> classifier, learned elsewhere; `datasets`: name -> Dataset; `features`: name -> features of
+    its test images. Each is asked among the data set's own classes. In code, set the value of `.domain`, and read
+    `.result`, {method: the class it answers for each test image}.
+    """
+
+    def __init__(
+        self,
+        classifiers: Mapping[str, Classifier],
+        datasets: Mapping[str, Dataset],
+        features: Mapping[str, Features],
+    ) -> None:
+        self.classifiers, self.datasets, self.features = dict(classifiers), dict(datasets), dict(features)
+        self.domain = widgets.ToggleButtons(options=list(datasets), description="data set")
+        self.counts, self.table = widgets.HTML(), widgets.HTML()
+        self.view = widgets.VBox([self.domain, self.counts, self.table])
+        self.domain.observe(self.refresh, names="value")
+        self.refresh()
+
+    @torch.no_grad()
+    def compute(self, domain: str) -> dict[str, list[str]]:
+        """{method: the class it answers for each test image}."""
+        names, f = self.datasets[domain].classnames, self.features[domain].image_features
+        answers = {}
+        for method, classifier in self.classifiers.items():
+            logits = classifier.with_classnames(names).logits(f.to(classifier.clip.device))  # (N, K)
+            answers[method] = [names[label] for label in logits.argmax(dim=1).tolist()]
+        return answers
+
+    def wrong(self) -> dict[str, list[int]]:
+        """{method: the places of the test images that it gets wrong}, of the data set chosen."""
+        truth = [example.classname for example in self.datasets[self.domain.value].test]
+        return {m: [n for n, name in enumerate(answers) if name != truth[n]] for m, answers in self.result.items()}
+
+    def refresh(self, change: object = None) -> None:
+        self.result = self.compute(self.domain.value)
+        test, wrong = self.datasets[self.domain.value].test, self.wrong()
+        counts = [f"<tr><td>{html.escape(m)}</td><td>{len(w)} of {len(test)} wrong</td></tr>" for m, w in wrong.items()]
+        self.counts.value = f"<table>{''.join(counts)}</table>"
+        head = "".join(f"<td><b>{html.escape(word)}</b></td>" for word in ("", "true", *self.result))
+        rows = "".join(self._row(place) for place in self._places())
+        self.table.value = f"<table><tr>{head}</tr>{rows}</table>"
+
+    def figure(self, message: str = "") -> Figure:
+        """The images of the table, each under its class, as a still figure."""
+        test = self.datasets[self.domain.value].test
+        shown = [test[place] for place in self._places()]
+        return plots.show_images(shown, [example.classname for example in shown], message=message)
+
+    def _places(self) -> Sequence[int]:
+        """Some images on which the methods differ, or, where they never do, that all get wrong; spread over all."""
+        wrong = [set(places) for places in self.wrong().values()]
+        some, all_of_them = wrong[0].union(*wrong), wrong[0].intersection(*wrong)
+        differ = sorted(some - all_of_them or some or {0})
+        return differ[:: max(1, len(differ) // SHOWN)][:SHOWN]
+
+    def _row(self, place: int) -> str:
+        example = self.datasets[self.domain.value].test[place]
+        picture = base64.b64encode(png_of(load_image(example.image).resize((40, 40)))).decode()
+        image = f'<img src="data:image/png;base64,{picture}" alt="{html.escape(example.classname)}" width="40">'
+        answers = [answers[place] for answers in self.result.values()]
+        words = [f"{'✓' if name == example.classname else '✗'} {html.escape(name)}" for name in answers]
+        return (
+            "<tr>" + "".join(f"<td>{cell}</td>" for cell in (image, html.escape(example.classname), *words)) + "</tr>"
+        )
+
+    def _ipython_display_(self) -> None:
+        show(self.view)
