@@ -109,7 +109,10 @@ def clean(nb: nbformat.NotebookNode) -> None:
     """Leave only what a reader of the file can see: no widgets, no timing, no name of this machine's kernel."""
     nb.metadata = nbformat.from_dict(METADATA)
     for cell in nb.cells:
-        cell.metadata = nbformat.from_dict({"tags": cell.metadata.tags} if cell.metadata.get("tags") else {})
+        kept = {"tags": cell.metadata.get("tags")}
+        if cell.metadata.get("jupyter", {}).get("source_hidden"):  # a folded cell
+            kept["jupyter"] = {"source_hidden": True}
+        cell.metadata = nbformat.from_dict({name: value for name, value in kept.items() if value})
         if cell.cell_type != "code":
             continue
         cell.outputs = [output for output in merged(cell.outputs) if not is_widget(output)]

@@ -24,7 +24,8 @@ def script():
 def notebook(tmp_path, *sources):
     path = tmp_path / "a.ipynb"
     nb = new_notebook(cells=[new_code_cell(source) for source in sources])
-    nb.cells[0].metadata = nbformat.from_dict({"tags": ["lesson"], "collapsed": True})
+    folded = {"source_hidden": True, "outputs_hidden": True}
+    nb.cells[0].metadata = nbformat.from_dict({"tags": ["lesson"], "collapsed": True, "jupyter": folded})
     nbformat.write(nb, path)
     return path
 
@@ -40,7 +41,7 @@ def test_a_good_run_is_stored_clean(script, tmp_path):
     nb = nbformat.read(path, as_version=4)
     assert [cell.execution_count for cell in nb.cells] == [1, 2, 3]
     assert nb.cells[0].outputs == [{"name": "stdout", "output_type": "stream", "text": "0\n1\n2\n"}]
-    assert nb.cells[0].metadata == {"tags": ["lesson"]}
+    assert nb.cells[0].metadata == {"tags": ["lesson"], "jupyter": {"source_hidden": True}}
     assert nb.cells[1].outputs == []
     assert nb.cells[2].outputs[0].data["text/html"] == "<b>x</b>"
     assert "widgets" not in nb.metadata
