@@ -86,8 +86,8 @@ class DomainExplorer:
 
     def _row(self, place: int) -> str:
         example = self.datasets[self.domain.value].test[place]
-        picture = base64.b64encode(png_of(load_image(example.image).resize((40, 40)))).decode()
-        image = f'<img src="data:image/png;base64,{picture}" alt="{html.escape(example.classname)}" width="40">'
+        encoded = base64.b64encode(png_of(load_image(example.image).resize((40, 40)))).decode()
+        image = f'<img src="data:image/png;base64,{encoded}" alt="{html.escape(example.classname)}" width="40">'
         answers = [answers[place] for answers in self.result.values()]
         words = [f"{'✓' if name == example.classname else '✗'} {html.escape(name)}" for name in answers]
         return (
