@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import json
 import re
 import shutil
 import sys
@@ -78,7 +79,9 @@ def lay_out(sources: Path, notebooks: list[Path]) -> None:
         target = sources / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.suffix in (".md", ".ipynb"):
-            target.write_text(to_index(path.read_text(encoding="utf-8")), encoding="utf-8")
+            text = path.read_text(encoding="utf-8")
+            text = folded(text) if target.suffix == ".ipynb" else text
+            target.write_text(to_index(text), encoding="utf-8")
         else:
             shutil.copy(path, target)
     api = sources / "api"
@@ -97,6 +100,15 @@ def lay_out(sources: Path, notebooks: list[Path]) -> None:
     for caption, tree in trees.items():
         text += "\n".join(["", "```{toctree}", ":hidden:", f":caption: {caption}", "", *tree, "```", ""])
     (sources / "index.md").write_text(text, encoding="utf-8")
+
+
+def folded(notebook: str) -> str:
+    """A notebook whose cells are folded on the page as they are in JupyterLab."""
+    content = json.loads(notebook)
+    for cell in content["cells"]:
+        if cell["metadata"].get("jupyter", {}).get("source_hidden"):
+            cell["metadata"]["tags"] = [*cell["metadata"].get("tags", []), "hide-input"]
+    return json.dumps(content, ensure_ascii=False)
 
 
 def to_index(text: str) -> str:

@@ -82,9 +82,20 @@ def test_a_notebook_has_its_stored_outputs_and_formulas(site, name):
     outputs = [output for cell in nb.cells if cell.cell_type == "code" for output in cell.outputs]
     figures = sum("image/png" in output.get("data", {}) for output in outputs)
     assert text.count("<img") == figures > 0
-    assert text.count("<summary>") == sum(cell.source.count("<summary>") for cell in nb.cells)
+    written = "".join(cell.source for cell in nb.cells)
+    shown = "".join(output.get("data", {}).get("text/markdown", "") for output in outputs)
+    assert text.count("<summary>") == (written + shown).count("<summary>")
     formulas = [cell.source.count("$") for cell in nb.cells if cell.cell_type == "markdown"]
     assert ("<math" in text) == any(formulas) and "merror" not in text
+
+
+@needs_the_extra
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WHOLE)
+def test_the_first_cell_of_a_notebook_is_folded(site, name):
+    text = page(site, f"notebooks/{name}")
+    assert text.count("tag_hide-input") == 1
+    assert text.index("tag_hide-input") < text.index("choose_scale")
 
 
 @needs_the_extra
