@@ -16,12 +16,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from coop_edu import ZeroShot, clean_classnames, extract_features, load_clip, load_dataset
 from coop_edu.clip.models import Clip
 from coop_edu.clip.probability import normalize
 from coop_edu.data.dataset import Example
+from coop_edu.teaching.first_drawing import disagreement
 
 from text_tower import text_tower
 
@@ -67,11 +66,7 @@ def pack(path: Path, data: bytes) -> None:
 def gallery(clip: Clip, examples: Sequence[Example], classnames: Sequence[str]) -> list[Example]:
     """First the image on which three wordings disagree most clearly, as in notebook 00; then others, evenly spaced."""
     features = extract_features(clip, examples, progress=False)
-    logits = [ZeroShot(clip, classnames, wording).logits(features.image_features) for wording in WORDINGS]
-    p = torch.stack(logits).softmax(dim=2)  # (3, B, K)
-    answers = p.argmax(dim=2)
-    different = torch.tensor([len(set(column)) for column in answers.T.tolist()])  # (B,): 1, 2 or 3
-    right = answers[-1] == features.labels
-    first = examples[int((different + right + p.amax(dim=2).mean(dim=0)).argmax())]
+    _, place = disagreement([ZeroShot(clip, classnames, wording) for wording in WORDINGS], features)
+    first = examples[place]
     others = [example for example in examples[:: len(examples) // MORE] if example.classname != first.classname]
     return [first, *others[:MORE]]
