@@ -177,6 +177,21 @@ class Captions:
         return ids
 
 
+def material(
+    package: Path, work: Path, seed: int
+) -> tuple[build_iconnet.Collection, list[list[int]], Validation, Captions]:
+    """The drawings, those to train on in groups (a thing of a designer in all its styles), validation, captions."""
+    c = build_iconnet.Collection(package, work)
+    selection = json.loads((work / "selection.json").read_text())
+    members = [i for i in selection["pretraining"] if c.drawings[i].family not in VALIDATION_FAMILIES]
+    groups = defaultdict(list)
+    for i in members:
+        groups[c.group(i)].append(i)
+    tags = captions.read_tags(package.parent.parent)
+    texts = Captions({i: captions.facts_of(c, i, tags) for i in members}, seed)
+    return c, list(groups.values()), Validation(c, selection), texts
+
+
 def start_model(device: str, words: Path) -> open_clip.CLIP:
     model = open_clip.CLIP(**{k: dict(v) if isinstance(v, dict) else v for k, v in CONFIG.items()})
     with np.load(words) as file, torch.no_grad():
@@ -201,16 +216,8 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     arguments.run.mkdir(parents=True, exist_ok=True)
 
-    c = build_iconnet.Collection(arguments.package, arguments.work)
-    selection = json.loads((arguments.work / "selection.json").read_text())
-    members = [i for i in selection["pretraining"] if c.drawings[i].family not in VALIDATION_FAMILIES]
-    validation = Validation(c, selection)
-    groups = defaultdict(list)
-    for i in members:
-        groups[c.group(i)].append(i)
-    groups = list(groups.values())
-    tags = captions.read_tags(arguments.package.parent.parent)
-    texts = Captions({i: captions.facts_of(c, i, tags) for i in members}, arguments.seed)
+    c, groups, validation, texts = material(arguments.package, arguments.work, arguments.seed)
+    members = list(texts.facts)
     place = {i: n for n, i in enumerate(members)}
     images = torch.from_numpy(c.images[members]).to(device)  # 2 GB
     per_epoch = len(epoch_order(groups, 0)) // arguments.batch_size

@@ -12,22 +12,17 @@ import argparse
 import json
 import math
 import time
-from collections import defaultdict
 from pathlib import Path
 
-import build_iconnet
-import captions
 import numpy as np
 import open_clip
 import torch
 from pretrain_miniclip import (
-    VALIDATION_FAMILIES,
-    Captions,
-    Validation,
     augment,
     contrastive_loss,
     encode_text,
     epoch_order,
+    material,
     normalise,
     standardise,
 )
@@ -62,20 +57,11 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.run.mkdir(parents=True, exist_ok=True)
 
-    c = build_iconnet.Collection(arguments.package, arguments.work)
-    selection = json.loads((arguments.work / "selection.json").read_text())
-    members = [i for i in selection["pretraining"] if c.drawings[i].family not in VALIDATION_FAMILIES]
-    validation = Validation(c, selection)
-    groups = defaultdict(list)
-    for i in members:
-        groups[c.group(i)].append(i)
-    order = list(groups.values())
-    tags = captions.read_tags(arguments.package.parent.parent)
-    texts = Captions({i: captions.facts_of(c, i, tags) for i in members}, arguments.seed)
+    c, order, validation, texts = material(arguments.package, arguments.work, arguments.seed)
     size = arguments.batch_size
     per_epoch = len(epoch_order(order, 0)) // size
     total = arguments.epochs * per_epoch
-    print(f"{len(members)} drawings, {per_epoch} steps an epoch", flush=True)
+    print(f"{len(texts.facts)} drawings, {per_epoch} steps an epoch", flush=True)
 
     model = start_model(arguments.seed)
     learned = [p for p in model.parameters() if p.requires_grad]

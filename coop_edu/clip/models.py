@@ -111,16 +111,15 @@ def load_clip(name: str = "mini", *, pretrained: str | Path | None = None, devic
     name: "mini", "mini-vit", one of the paper's "RN50", "RN101", "ViT-B/32", "ViT-B/16" (OpenAI's weights), any
     open_clip name, with its tag in `pretrained`, or "hf-hub:owner/name", "local-dir:/a/folder" in the hub's layout.
     pretrained may also be a local file: .safetensors, a .pt state dict, or OpenAI's own .pt; code in a file is never
-    run.  device:
-    "auto" takes cuda, then mps, then cpu. Raises ValueError for an unknown name or tag, for weights that do not fit or
-    were trained with another activation (QuickGELU), for a damaged file; FileNotFoundError, with what to download,
-    where weights are missing.
+    run.  device: "auto" takes cuda, then mps, then cpu.  Raises ValueError for an unknown name or tag, for weights that
+    do not fit or were trained with another activation (QuickGELU), for a damaged file; FileNotFoundError, with what to
+    download, where weights are missing.
 
     >>> load_clip("RN5O")
     Traceback (most recent call last):
     ...
-    ValueError: unknown CLIP 'RN5O': choose "mini", "RN50", "RN101", "ViT-B/32", "ViT-B/16" or an open_clip name; did \
-you mean 'RN50'?
+    ValueError: unknown CLIP 'RN5O': choose "mini", "mini-vit", "RN50", "RN101", "ViT-B/32", "ViT-B/16" or an \
+open_clip name; did you mean 'RN50'?
     """
     if name.startswith("local-dir:"):
         name = f"local-dir:{Path(name.removeprefix('local-dir:')).expanduser()}"
@@ -129,8 +128,8 @@ you mean 'RN50'?
     if name not in MINIATURES and not of_hub and open_clip.get_model_config(model_name) is None:
         close = get_close_matches(name, [*MINIATURES, *PAPER_MODELS, *open_clip.list_models()], n=1)
         raise ValueError(
-            f'unknown CLIP {name!r}: choose "mini", '
-            + ", ".join(f'"{known}"' for known in PAPER_MODELS)
+            f"unknown CLIP {name!r}: choose "
+            + ", ".join(f'"{known}"' for known in (*MINIATURES, *PAPER_MODELS))
             + " or an open_clip name"
             + (f"; did you mean {close[0]!r}?" if close else "")
         )
