@@ -192,7 +192,7 @@ class Measured:
             raise ValueError(f"the results are of several CLIPs ({', '.join(clips)}): choose the cells of one")
         trained = results[results["shots"] > 0]
         self.seeds = trained.groupby("protocol")["seed"].agg(set)
-        keys = ["protocol", "dataset", "method", "shots", "figure", "seed"]
+        keys = ["protocol", "dataset", "method", "shots", "metric", "seed"]
         self.percent = results.set_index(keys)["percent"].sort_index()
 
     def values(self, protocol: str, dataset: str, method: str, shots: int, figure: str) -> np.ndarray:
