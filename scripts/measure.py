@@ -110,7 +110,7 @@ def learned_tables() -> Iterator[str]:
         ([find_method(v).label, *(cells.get((v, k), "") for k in shots)] for v in (*METHODS[1:], *SHORT)),
     )
     yield f"\nThe hand-written prompts have {by_seed['zero_shot'].mean():.1f}.\n"
-    means = results[results["protocol"] == "domains"].pivot_table("percent", "method", "figure")
+    means = results[results["protocol"] == "domains"].pivot_table("percent", "method", "metric")
     rows = ([find_method(v).label, *(f"{x:.1f}" for x in row)] for v, row in zip(means.index, means.to_numpy()))
     yield from markdown(["learned on IconNet, 16 shots", *means.columns], rows)
 
