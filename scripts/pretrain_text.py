@@ -19,7 +19,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import build_iconnet
-import captions
 import numpy as np
 import open_clip
 import torch
@@ -38,6 +37,8 @@ from pretrain_miniclip import (
 from safetensors.torch import load_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+import captions
 from web_captions import CANDIDATES, Foreign, Web
 
 VIEWS = 2  # of each drawing: the plain one, and one turned, stretched and shifted
