@@ -36,6 +36,7 @@ class Web:
     other: float = 0.0
     random: float = 1.0
     rooms: tuple[int, ...] = ROOMS
+    filled: bool = False  # do the foreign tokens fill the room, or are there one to as many?
     steps: int = 800
     lr: float = 8e-4
     batch_size: int = 256
@@ -48,6 +49,8 @@ CANDIDATES = {
     "third": Web(share=0.3),
     "most": Web(share=0.7),
     "other": Web(other=2.0),
+    "filled": Web(filled=True),
+    "filled_most": Web(share=0.7, filled=True),
 }
 
 
@@ -75,6 +78,6 @@ class Foreign:
         caption = caption[:room]
         if len(caption) == room or draw.random() >= self.web.share:
             return caption
-        n = draw.randint(1, room - len(caption))
+        n = room - len(caption) if self.web.filled else draw.randint(1, room - len(caption))
         before = draw.choice((n, n, 0, draw.randint(0, n)))
         return self.tokens(before, others, draw) + caption + self.tokens(n - before, others, draw)
