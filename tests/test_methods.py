@@ -178,6 +178,39 @@ def test_different_methods_do_not_go_into_one_pass(clip):
         train_together(trainers, [features(), features()])
 
 
+class Scaled(PromptLearner):
+    """A hyperparameter, and nothing else that a subclass must remember."""
+
+    def __init__(self, clip, classnames, *, strength=0.1, **options):
+        super().__init__(clip, classnames, **options)
+        self.strength = strength
+
+
+class Forgetful(PromptLearner):
+    def __init__(self, clip, classnames, strength=0.1, **options):
+        super().__init__(clip, classnames, **options)
+        self._strength = strength
+
+
+class Deeper(Scaled):
+    def __init__(self, clip, classnames, *, depth, **options):
+        super().__init__(clip, classnames, **options)
+        self.depth = depth
+
+
+def test_a_hyperparameter_comes_back_or_saving_says_why_not(clip, tmp_path):
+    learner = Deeper(clip, NAMES, n_ctx=2, strength=0.5, depth=3)
+    learner.depth = 4  # the value of now counts
+    save_prompt(learner, tmp_path / "p")
+    back = load_prompt(tmp_path / "p", clip, method=Deeper)
+    assert (back.strength, back.depth) == (0.5, 4) and back.with_classnames(["eel"]).strength == 0.5
+    forgetful = Forgetful(clip, NAMES, 0.5, n_ctx=2)
+    for use in (lambda: save_prompt(forgetful, tmp_path / "f"), lambda: forgetful.with_classnames(["eel"])):
+        with pytest.raises(TypeError, match=r"write self\.strength = strength"):
+            use()
+    assert not (tmp_path / "f").exists()
+
+
 class OwnForward(PromptLearner):
     def forward(self, ctx=None):
         return super().forward(ctx) * torch.tensor([1.0, 2.0]).repeat(8)

@@ -10,7 +10,7 @@ numbers of `ctx` are all that is ever trained.
 
 A method of your own is a subclass, and there are two things to override: `objective`, what training minimises, and
 `context`, where the context depends on the image.  Every way of training calls both: the Trainer at once or in groups
-of classes, several trainings in one pass, several processes.
+of classes, and several trainings in one pass.  Keep each hyperparameter as the attribute of its name: files hold it.
 
 Leaves out: other places of the class name (prompt_tokens.py), the start (context.py), how g is computed fast
 (clip/prompt_encoder.py), the training loop (trainer.py), files (checkpoints.py).
@@ -18,6 +18,7 @@ Leaves out: other places of the class name (prompt_tokens.py), the start (contex
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -36,6 +37,8 @@ from coop_edu.coop.context import digest_of_all, initial_context, nearest_words
 from coop_edu.coop.prompt_config import PromptConfig
 from coop_edu.coop.prompt_tokens import slots_of, token_layout, words_of
 from coop_edu.records import whole_number
+
+KNOWN = ("clip", "classnames", "config", "max_classes_at_once")  # parameters that are no hyperparameters
 
 
 class PromptLearner(nn.Module):
@@ -238,8 +241,23 @@ class PromptLearner(nn.Module):
         self.start = digest_of_all(list(self.parameters()))
 
     def options(self) -> dict[str, Any]:
-        """The keyword arguments that make another learner like this one.  A subclass adds its own."""
-        return {"config": self.config.without_start(), "max_classes_at_once": self.max_classes_at_once}
+        """The keyword arguments that make another learner like this one.
+
+        Of a subclass, every parameter of its `__init__` is read from the attribute of that name: self.weight = weight.
+        Raises TypeError if there is no such attribute, because a file without it would load with the default.
+        """
+        own = {}
+        for kind in type(self).__mro__[: type(self).__mro__.index(PromptLearner)]:
+            for name, parameter in inspect.signature(kind).parameters.items():
+                if name in KNOWN or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                    continue
+                if not hasattr(self, name):
+                    raise TypeError(
+                        f"{kind.__name__}.__init__ takes {name!r}, and the learner has no attribute of that name: "
+                        f"write self.{name} = {name} there, so that files and copies keep its value."
+                    )
+                own[name] = getattr(self, name)
+        return {"config": self.config.without_start(), "max_classes_at_once": self.max_classes_at_once, **own}
 
     def nearest_words(self, k: int = 1) -> list:
         """The k words whose embeddings are nearest to each context vector (the paper's Section 4.3, Table 4).
