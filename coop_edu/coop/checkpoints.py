@@ -37,7 +37,7 @@ class Training:
     labels: list[int]
     scaler: dict[str, Any]
     history: dict[str, list[float]]
-    images: str | None = None  # the word of the files; older ones have neither
+    images: str | None = None
     start: str | None = None
 
 
@@ -138,6 +138,8 @@ def resume_training(
     saved = header["facts"].get("training")
     if saved is None:
         raise ValueError(f"{path} holds a prompt but no training to resume: save_prompt wrote it, not a Trainer")
+    if "pictures" in saved:  # the word of version 0.2
+        saved["images"] = saved.pop("pictures")
     state = record(Training, saved, f"{path}, its training", more=True)
     lengths = {name: len(values) for name, values in state.history.items()}
     if set(lengths) != set(HISTORY) or len(set(lengths.values())) > 1:
