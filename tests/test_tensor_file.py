@@ -2,10 +2,12 @@
 
 import json
 import pickletools
+import runpy
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import open_clip
 import pytest
@@ -145,6 +147,7 @@ HARMLESS = {  # what is wrong with them is not carried out, and the tensors are 
 READER = """
 import json, resource, sys, time
 from pathlib import Path
+from types import SimpleNamespace
 from coop_edu.clip.tensor_file import read_tensor_file
 from coop_edu.clip.weights import model_from_open_clip
 from coop_edu.clip.weights import model_from_open_clip
@@ -323,8 +326,39 @@ def test_a_folder_in_the_hubs_layout(folder, monkeypatch):
         load_clip(f"local-dir:{folder.parent}")
 
 
+@pytest.mark.parametrize(
+    "text_cfg",
+    [
+        {"hf_tokenizer_name": "{folder}", "tokenizer_kwargs": {"trust_remote_code": True}},
+        {"tokenizer_kwargs": {"trust_remote_code": True}},
+        {"hf_model_name": "{folder}"},
+    ],
+)
+@pytest.mark.parametrize("of_hub", [False, True])
+def test_code_in_a_folder_or_on_the_hub_is_never_run(folder, monkeypatch, text_cfg, of_hub):
+    """Instead of Transformers, a stand-in that runs the folder's module whenever it is asked for anything."""
+    flag, code = folder.parent / "it-ran", folder / "tokenizer.py"
+    code.write_text(f"from pathlib import Path\nPath({str(flag)!r}).touch()\n")
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    config["model_cfg"]["text_cfg"] |= json.loads(json.dumps(text_cfg).replace("{folder}", str(folder)))
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    auto = SimpleNamespace(from_pretrained=lambda *args, **options: runpy.run_path(str(code)))
+    monkeypatch.setitem(sys.modules, "transformers", SimpleNamespace(AutoTokenizer=auto))
+    for name in ("transformers", "AutoConfig", "AutoModel"):
+        monkeypatch.setattr(open_clip.hf_model, name, auto, raising=False)
+
+    def download(owner_and_name, filename="open_clip_model.safetensors", **options):
+        return str(folder / filename)
+
+    monkeypatch.setattr(open_clip.factory, "download_pretrained_from_hf", download)
+    with pytest.raises(ValueError, match="can run code"):
+        load_clip("hf-hub:owner/name" if of_hub else f"local-dir:{folder}", device="cpu")
+    assert not flag.exists()
+
+
 def test_a_name_of_the_hub_keeps_its_slash(monkeypatch):
     asked = []
+    monkeypatch.setattr(open_clip, "get_model_config", lambda name: {})
     monkeypatch.setattr(open_clip, "create_model", lambda name, **options: asked.append(name) or 1 / 0)
     with pytest.raises(ValueError, match=r"'hf-hub:owner/name' cannot be loaded"):
         load_clip("hf-hub:owner/name")

@@ -22,6 +22,9 @@ from coop_edu.clip.tensor_file import read_tensor_file
 
 OF_TORCH = (".pt", ".pth", ".bin")
 NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # in OpenAI's own files, and in no others
+# With one of these in a configuration, open_clip hands the text encoder or the tokenizer to Transformers, with
+# `trust_remote_code` if the configuration says so: code from the folder or the hub would run.
+OF_TRANSFORMERS = ("hf_model_name", "hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode")
 SCHEMES = ("hf-hub:", "local-dir:")  # names of open_clip that lead to a configuration and its weights
 
 
@@ -129,9 +132,15 @@ def _from_scheme(name: str, pretrained: str | Path | None) -> torch.nn.Module:
         for file in files:
             read_weights(file)  # for its clear errors, and because open_clip trusts a file more
     try:
-        return _create(name, None)
+        asks_for = [key for key in OF_TRANSFORMERS if open_clip.get_model_config(name).get("text_cfg", {}).get(key)]
+        if not asks_for:
+            return _create(name, None)
     except Exception as error:  # whatever the configuration, the network or the weights fail in
         raise ValueError(f"{name!r} cannot be loaded ({type(error).__name__}): {error}") from error
+    raise ValueError(
+        f"{name!r} is not loaded: its configuration has {', '.join(asks_for)}, and Hugging Face Transformers can run "
+        "code that comes with such a model. Take a CLIP with open_clip's own text encoder and tokenizer."
+    )
 
 
 def _wrong_activation(name: str, model_name: str, pretrained: str | Path) -> str:
