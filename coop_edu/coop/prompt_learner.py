@@ -206,9 +206,8 @@ class PromptLearner(nn.Module):
         """TypeError where a subclass has a forward of its own: groups of classes are encoded without it."""
         if type(self).forward is not PromptLearner.forward:
             raise TypeError(
-                f"{type(self).__name__} overrides forward, which training in groups of classes (max_classes_at_once) "
-                "and in several processes cannot honour: they call the text encoder group by group. Override context "
-                "or objective instead, or train at once, in one process, with max_classes_at_once=None."
+                f"{type(self).__name__} overrides forward, and training in groups of classes calls the text encoder "
+                "without it. Override context or objective instead, or train with max_classes_at_once=None."
             )
 
     # ---------------------------------------------------------------------------------------------- what was learned
