@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
-from coop_edu.clip import safe_pickle
+from coop_edu.clip import tensor_file
 from coop_edu.clip.text_towers import text_tower
 from coop_edu.coop.authors_files import export_authors, import_authors, read_authors_file
 from coop_edu.coop.cocoop import CoCoOp
@@ -183,9 +183,7 @@ def test_a_hostile_pickle_is_refused(clip, tmp_path, kind, protocol):
         {"state_dict": {}, "scheduler": {"successor": [HOSTILE[kind](flag)]}},
     ):
         path = archive(tmp_path / "model.pth.tar-50", pickle.dumps(content, protocol))
-        with pytest.raises(
-            ValueError, match=r"was refused, and nothing in it was run: it (asks for|has the instruction)"
-        ):
+        with pytest.raises(ValueError, match=r"was refused, and nothing in it was run \(UnpicklingError: it asks for"):
             import_authors(path, clip, NAMES)
     assert not flag.exists()
 
@@ -204,22 +202,30 @@ def assemble(*parts):
     return out
 
 
-NAMED = [*safe_pickle.CONTAINERS, safe_pickle.TENSOR, safe_pickle.PARAMETER]
+NAMES_ALLOWED = [
+    *(("collections", name) for name in ("OrderedDict", "Counter", "defaultdict")),
+    *(("torch._utils", name) for name in ("_rebuild_tensor_v2", "_rebuild_parameter")),
+    *(("builtins", name) for name in ("dict", "set")),
+    *(("torch", name) for name in ("Size", "HalfStorage")),
+    ("torch.optim.sgd", "SGD"),
+    ("__torch__", "Module"),
+]
 
 
-@pytest.mark.parametrize("module, name", [*NAMED, ("torch.optim.sgd", "SGD"), ("torch", "HalfStorage")])
+@pytest.mark.parametrize("module, name", NAMES_ALLOWED)
 def test_a_pickle_cannot_change_the_reader(tmp_path, module, name):
+    """Neither a name that it may use nor what that makes: BUILD sets attributes, also of classes and functions."""
     target = f"c{module}\n{name}\n".encode()
-    kinds = [dict, list, tuple, Counter, OrderedDict, torch.Size]
-    kinds += [kind for kind in vars(safe_pickle).values() if isinstance(kind, type)]
-    before = [dict(vars(kind)) for kind in kinds]
-    attributes = assemble("EMPTY_DICT", "MARK", "update", "NONE", "SETITEMS")
+    things = [dict, list, tuple, Counter, OrderedDict, torch.Size, torch.optim.SGD, torch._utils._rebuild_tensor_v2]
+    things += [tensor_file.Unpickler, tensor_file.LeftOut, tensor_file.Saved]
+    before = [dict(vars(thing)) for thing in things]
+    attributes = assemble("EMPTY_DICT", "MARK", "update", "NONE", "__defaults__", "NONE", "SETITEMS")
     for state in (attributes, assemble("NONE", attributes, "TUPLE2")):  # __dict__.update, and setattr
-        for thing in (target, target + assemble("EMPTY_TUPLE", "REDUCE")):  # the class itself, and one of it
+        for thing in (target, target + assemble("EMPTY_TUPLE", "REDUCE"), target + assemble("EMPTY_TUPLE", "NEWOBJ")):
             data = assemble(b"\x80\x04", thing, state, "BUILD", "STOP")
-            with pytest.raises(ValueError, match=r"refused|damaged"):
+            with pytest.raises(ValueError, match="was refused"):
                 read_authors_file(archive(tmp_path / "m", data))
-    assert [dict(vars(kind)) for kind in kinds] == before
+    assert [dict(vars(thing)) for thing in things] == before
 
 
 def test_unwanted_objects_and_functions_of_the_files_choice_leave_nothing(clip, tmp_path):
@@ -257,7 +263,6 @@ def tensor_pickle(stored):
     [
         Storage((2, 400), (400, 1)),
         Storage((10**9, 10**9), (0, 0)),
-        Storage((2, 4), (4, 1), count=10**12),
         Storage((2, 4), (4, 1), offset=1000),
         Storage((2, 4), (-4, 1)),
         Storage((-2, -4), (4, 1)),
@@ -271,7 +276,7 @@ def test_a_tensor_that_reaches_beyond_its_numbers_is_refused(tmp_path, stored):
     path = archive(tmp_path / "good", good, {"0": numbers.numpy().tobytes()})
     assert torch.equal(read_authors_file(path)["state_dict"]["ctx"], numbers.reshape(2, 4))
     path = archive(tmp_path / "bad", tensor_pickle(stored), {"0": numbers.numpy().tobytes()})
-    with pytest.raises(ValueError, match=r"bad (was refused|cannot be read)"):
+    with pytest.raises(ValueError, match="bad was refused"):
         read_authors_file(path)
 
 
@@ -285,15 +290,15 @@ def test_damaged_and_foreign_files(clip, tmp_path):
         read_authors_file(tmp_path / "nothing")
     for content in (whole[:-100], whole[:500], b"", pickle.dumps({"state_dict": 1})):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"no whole file of torch\.save"):
+        with pytest.raises(ValueError, match="was refused"):
             read_authors_file(path)
     torch.save({"state_dict": {}}, path, _use_new_zipfile_serialization=False)
-    with pytest.raises(ValueError, match=r"torch before 1\.6"):
+    with pytest.raises(ValueError, match=r"since 1\.6"):
         read_authors_file(path)
     data = pickle.dumps({"state_dict": {}})
     with pytest.raises(ValueError, match="compressed"):
         read_authors_file(archive(path, data + bytes(10_000), compression=zipfile.ZIP_DEFLATED))
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(ValueError, match="truncated"):
         read_authors_file(archive(path, data[:-8]))
     with pytest.raises(ValueError, match=r"expected one data\.pkl in it, found 0"):
         with zipfile.ZipFile(path, "w") as file:
@@ -379,7 +384,7 @@ def test_what_is_no_tensor_and_words_of_another_number_of_classes(clip, tmp_path
     content = torch.load(path, weights_only=False)
     content["state_dict"]["scale"] = 2.0  # dropped without a word, once
     torch.save(content, path)
-    with pytest.raises(ValueError, match=r"\['scale'\] are no tensors"):
+    with pytest.raises(ValueError, match=r"\['scale'\] are not tensors"):
         import_authors(path, clip, NAMES)
     del content["state_dict"]["scale"]
     content["state_dict"]["token_suffix"] = content["state_dict"]["token_suffix"][:2]

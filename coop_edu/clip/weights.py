@@ -97,7 +97,8 @@ def model_from_open_clip(name: str, model_name: str, pretrained: str | Path | No
 
 
 def _create(model_name: str, pretrained: str | None) -> torch.nn.Module:
-    with torch.random.fork_rng(devices=[]):  # leave the global generator as it was
+    # Leaves the global generator as it was.  weights_only: torch then refuses a pickle that would run anything.
+    with torch.random.fork_rng(devices=[]):
         return open_clip.create_model(model_name, pretrained=pretrained, weights_only=True)
 
 
@@ -126,11 +127,8 @@ def _from_scheme(name: str, pretrained: str | Path | None) -> torch.nn.Module:
         folder = Path(place)
         if not (folder / "open_clip_config.json").is_file():
             raise FileNotFoundError(f"no open_clip_config.json in {folder}: expected it beside the weights")
-        files = [file for file in sorted(folder.iterdir()) if file.suffix in (".safetensors", *OF_TORCH)]
-        if not files:
+        if not any(file.suffix in (".safetensors", *OF_TORCH) for file in folder.iterdir()):
             raise FileNotFoundError(f"no weights in {folder}: expected open_clip_model.safetensors")
-        for file in files:
-            read_weights(file)  # for its clear errors, and because open_clip trusts a file more
     try:
         asks_for = [key for key in OF_TRANSFORMERS if open_clip.get_model_config(name).get("text_cfg", {}).get(key)]
         if not asks_for:

@@ -1,9 +1,7 @@
 """Prompts of the authors' code, in and out: `prompt_learner/model.pth.tar-<epoch>`.
 
 Theirs holds a learning-rate scheduler beside the tensors, so torch.load(weights_only=True) refuses it, and
-weights_only=False would run whatever the file says.  Here it is read as data, optimizer and scheduler left out.
-
-Leaves out: how a file of torch is read without running it (clip/tensor_file.py); the native format (checkpoints.py).
+weights_only=False would run whatever the file says.  clip/tensor_file.py reads it as data.
 """
 
 from __future__ import annotations
@@ -63,8 +61,11 @@ def read_authors_file(path: str | Path) -> dict[str, Any]:
             f"no prompt file at {path}: expected <output folder>/prompt_learner/model.pth.tar-<epoch>"
             + (f". That is a folder, which has {inside}" if path.is_dir() else "")
         )
-    state, facts = read_tensor_file(path)
-    content = {"state_dict": state, **facts}
+    state, beside = read_tensor_file(path)
+    content = {
+        "state_dict": state,
+        **{key: beside[key] for key in ("epoch", "val_result", "coop_edu") if key in beside},
+    }
     ctx = content["state_dict"].get("ctx")
     if ctx is None or ctx.ndim not in (2, 3) or not ctx.is_floating_point() or 0 in ctx.shape:
         raise ValueError(
