@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from coop_edu.coop.prompt_config import POSITIONS
 from coop_edu.files import atomically, user_path
@@ -66,10 +66,7 @@ def write_prompt_file(path: str | Path, header: Mapping[str, Any], tensors: Mapp
         )
     text = json.dumps({**header, "checksum": _checksum(header, content)})
     with atomically(path) as scratch:
-        try:
-            save_file(content, scratch, {"coop_edu": text})
-        except SafetensorError as error:  # a full disk, in the words of another language
-            raise OSError(f"could not write {path}: {error}") from error
+        scratch.write_bytes(save(content, {"coop_edu": text}))
 
 
 def read_prompt(path: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
