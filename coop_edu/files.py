@@ -147,7 +147,8 @@ def atomically(target: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())  # else a power failure could leave an empty file under the final name
         os.replace(scratch, target)
     except OSError as error:
-        error.filename = error.filename or str(target)  # a full disk names no file
+        if error.errno:  # the system's own; a full disk does not name the file
+            error.filename = error.filename or str(target)
         raise
     finally:
         scratch.unlink(missing_ok=True)
