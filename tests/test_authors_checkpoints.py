@@ -104,7 +104,7 @@ def test_a_class_specific_file_and_other_classes(clip, tmp_path):
         import_authors(path, clip, NAMES[:2])
     with pytest.raises(
         ValueError,
-        match=r"in the place of 'kite \(bird of prey\)' are others(.|\n)*one context for each class",
+        match=r"in the place of 'kite \(bird of prey\)' are others",
     ):
         import_authors(path, clip, NAMES[::-1])
 
@@ -115,7 +115,7 @@ def test_another_clip_or_another_position(clip, tmp_path):
         import_authors(path, tiny_clip(seed=1), NAMES)  # the same width: only the start token tells
     with pytest.raises(ValueError, match="context width 32, here 64"):
         import_authors(path, tiny_clip(width=64), NAMES)
-    with pytest.raises(ValueError, match=r"position='end' \(its folder name says so\), and position='front'"):
+    with pytest.raises(ValueError, match=r"position='end', not 'front'"):
         import_authors(path, clip, NAMES, position="front")
 
 
@@ -315,10 +315,10 @@ def test_damaged_and_foreign_files(clip, tmp_path):
         ({"state_dict": {"ctx": torch.zeros(3)}}, r"\(3,\)"),
         ({"state_dict": {"ctx": torch.zeros(3, 4, dtype=torch.int64)}}, "holds no prompt"),
         ({"state_dict": {"ctx": torch.full((3, 32), torch.nan)}}, "diverged"),
-        ({"state_dict": {"ctx": torch.full((3, 32), 1e300, dtype=torch.float64)}}, "too large for float32"),
+        ({"state_dict": {"ctx": torch.full((3, 32), 1e300, dtype=torch.float64)}}, r"too large for torch\.float32"),
         (
             {"state_dict": {"ctx": torch.ones(3, 32)}, "coop_edu": {"format": "of the future"}},
-            "of the future",
+            "its header",
         ),
     ],
 )
@@ -329,11 +329,16 @@ def test_a_file_that_is_no_prompt(clip, tmp_path, content, why):
 
 
 # -------------------------------------------------------------------------------------------------- relatives of CoOp
+def start_of(clip):
+    """The start token's embedding, for three classes."""
+    return text_tower(clip.model).token_embedding.weight[clip.tokenizer.sot_token_id].detach().expand(3, 1, 32).clone()
+
+
 def relatives(clip):
     """What other methods' code saves under the name of prompt_learner, or of the whole model."""
     ctx, words = (
         context(4, 32),
-        {"token_prefix": torch.zeros(3, 1, 32), "token_suffix": torch.zeros(3, 72, 32)},
+        {"token_prefix": start_of(clip), "token_suffix": torch.zeros(3, 72, 32)},
     )
     linear = {"weight": torch.ones(32, 16), "bias": torch.zeros(32)}
     deep = {f"compound_prompts_text.{i}": context(2, 32) for i in range(3)}
@@ -367,8 +372,7 @@ def test_cocoops_file_goes_to_cocoop(clip, tmp_path):
     for name, value in made.named_parameters():
         module, _, kind = name.rpartition(".")
         state[f"{theirs[module]}.{kind}" if module else name] = value.detach()
-    embedding = text_tower(clip.model).token_embedding.weight
-    state["token_prefix"] = embedding[clip.tokenizer.sot_token_id].expand(3, 1, 32).clone()
+    state["token_prefix"] = start_of(clip)
     torch.save({"state_dict": state, "epoch": 10}, tmp_path / "model.pth.tar-10")
     back = import_authors(tmp_path / "model.pth.tar-10", clip, NAMES, position="end", method=CoCoOp)
     images = torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
