@@ -166,9 +166,7 @@ def test_the_papers_models_have_quick_gelu_and_are_frozen(small_open_clip, weigh
 
 def test_quick_gelu_mismatch_is_an_error(small_open_clip, weights, monkeypatch):
     monkeypatch.setattr("open_clip.factory.download_pretrained", lambda *args, **options: str(weights))
-    with pytest.raises(
-        ValueError, match=r"wrong features in silence.*load_clip\('ViT-B-32-quickgelu', pretrained='openai'"
-    ):
+    with pytest.raises(ValueError, match=r"wrong features with.*load_clip\('ViT-B-32-quickgelu', pretrained='openai'"):
         load_clip("ViT-B-32", pretrained="openai")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

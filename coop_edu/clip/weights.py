@@ -1,9 +1,7 @@
 """Weights from a file or from open_clip into a model: nothing in a file is run, and what does not fit is an error.
 
-OpenAI's own files (RN50.pt, ViT-B-32.pt) are compiled models, programs with the tensors beside them; the tensors are
-taken, the program is not looked at.
-
-Leaves out: which weights belong to which name (models.py), how a file of torch is read (tensor_file.py).
+OpenAI's own files (RN50.pt, ViT-B-32.pt) are compiled models, programs with the tensors beside them; tensor_file.py
+takes the tensors and does not look at the program.
 """
 
 from __future__ import annotations
@@ -90,16 +88,15 @@ def model_from_open_clip(name: str, model_name: str, pretrained: str | Path | No
         known = open_clip.get_pretrained_cfg(model_name, str(pretrained))
         source = f"https://huggingface.co/{known['hf_hub'].strip('/')}" if known.get("hf_hub") else known.get("url")
         raise FileNotFoundError(
-            f"no weights for {name!r}: they are not in this machine's cache and could not be downloaded. On a machine "
-            f"with a network, get open_clip_model.safetensors from {source}, copy it here and call "
-            f'load_clip({name!r}, pretrained="path/to/open_clip_model.safetensors"). The reason given was: {error}'
+            f"no weights for {name!r}, neither in this machine's cache nor by download ({error}). Elsewhere, get "
+            f'open_clip_model.safetensors from {source}, and call load_clip({name!r}, pretrained="path/to/the/file").'
         ) from error
 
 
 def _create(model_name: str, pretrained: str | None) -> torch.nn.Module:
     # Leaves the global generator as it was.  weights_only: torch then refuses a pickle that would run anything.
     with torch.random.fork_rng(devices=[]):
-        return open_clip.create_model(model_name, pretrained=pretrained, weights_only=True)
+        return open_clip.create_model(model_name, pretrained=pretrained, weights_only=True, require_pretrained=True)
 
 
 def _from_file(name: str, model_name: str, path: Path) -> torch.nn.Module:
@@ -120,15 +117,8 @@ def _from_file(name: str, model_name: str, path: Path) -> torch.nn.Module:
 
 def _from_scheme(name: str, pretrained: str | Path | None) -> torch.nn.Module:
     """A folder as the Hugging Face hub has them, on this disk ("local-dir:/path") or there ("hf-hub:owner/name")."""
-    scheme, _, place = name.partition(":")
     if pretrained is not None:
         raise ValueError(f"{name!r} brings its own weights: leave pretrained out")
-    if scheme == "local-dir":
-        folder = Path(place)
-        if not (folder / "open_clip_config.json").is_file():
-            raise FileNotFoundError(f"no open_clip_config.json in {folder}: expected it beside the weights")
-        if not any(file.suffix in (".safetensors", *OF_TORCH) for file in folder.iterdir()):
-            raise FileNotFoundError(f"no weights in {folder}: expected open_clip_model.safetensors")
     try:
         asks_for = [key for key in OF_TRANSFORMERS if open_clip.get_model_config(name).get("text_cfg", {}).get(key)]
         if not asks_for:
@@ -144,6 +134,6 @@ def _from_scheme(name: str, pretrained: str | Path | None) -> torch.nn.Module:
 def _wrong_activation(name: str, model_name: str, pretrained: str | Path) -> str:
     other = model_name.removesuffix("-quickgelu") if model_name.endswith("-quickgelu") else f"{model_name}-quickgelu"
     return (
-        f"{name!r} with the weights {str(pretrained)!r} would compute wrong features in silence: they were trained "
-        f"with the other activation function. Use load_clip({other!r}, pretrained={str(pretrained)!r})."
+        f"{name!r} would compute wrong features with the weights {str(pretrained)!r}: they were trained with the other "
+        f"activation function. Use load_clip({other!r}, pretrained={str(pretrained)!r})."
     )
