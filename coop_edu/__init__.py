@@ -31,7 +31,8 @@ PUBLIC = {
     "data.images": ("load_image",),
     "data.features": ("FeatureBank", "Features", "extract_features"),
     "coop.prompt_config": ("PromptConfig",),
-    "coop.prompt_learner": ("PromptLearner",),  # Eqs. 2-4
+    "coop.plain": ("PlainPromptLearner",),  # Eqs. 2-4, as the paper writes them
+    "coop.prompt_learner": ("PromptLearner",),  # the same, fast
     "coop.kgcoop": ("KgCoOp",),
     "coop.cocoop": ("CoCoOp",),
     "coop.recipe": ("Recipe",),
@@ -81,6 +82,7 @@ if TYPE_CHECKING:  # the same for type checkers and editors, which run nothing; 
     from coop_edu.coop.cocoop import CoCoOp as CoCoOp
     from coop_edu.coop.history import History as History, StopTraining as StopTraining
     from coop_edu.coop.kgcoop import KgCoOp as KgCoOp
+    from coop_edu.coop.plain import PlainPromptLearner as PlainPromptLearner
     from coop_edu.coop.prompt_config import PromptConfig as PromptConfig
     from coop_edu.coop.prompt_learner import PromptLearner as PromptLearner
     from coop_edu.coop.recipe import Recipe as Recipe

@@ -11,6 +11,7 @@ from coop_edu import (
     CoCoOp,
     Features,
     KgCoOp,
+    PromptConfig,
     PromptLearner,
     Recipe,
     Trainer,
@@ -196,6 +197,22 @@ class Deeper(Scaled):
     def __init__(self, clip, classnames, *, depth, **options):
         super().__init__(clip, classnames, **options)
         self.depth = depth
+
+
+class Fixed(PromptLearner):
+    """One that has another default for an option of CoOp, and hands it on."""
+
+    def __init__(self, clip, classnames, *, n_ctx=3, seed=7, **options):
+        super().__init__(clip, classnames, n_ctx=n_ctx, seed=seed, **options)
+
+
+def test_a_subclass_with_other_defaults_keeps_what_it_was_given(clip, tmp_path):
+    learner = Fixed(clip, NAMES, n_ctx=2, position="front")
+    save_prompt(learner, tmp_path / "p")
+    for other in (load_prompt(tmp_path / "p", clip, method=Fixed), learner.with_classnames(NAMES)):
+        assert torch.equal(other.ctx, learner.ctx) and other.prompts() == learner.prompts()
+    with pytest.raises(TypeError, match="either config or its fields"):
+        PromptLearner(clip, NAMES, PromptConfig(n_ctx=2), position="front")
 
 
 def test_a_hyperparameter_comes_back_or_saving_says_why_not(clip, tmp_path):

@@ -22,7 +22,7 @@ from coop_edu.clip.tensor_file import read_tensor_file
 from coop_edu.clip.text_towers import text_tower
 from coop_edu.coop.checkpoints import layout, weights_digest
 from coop_edu.coop.parameters import copy_parameters
-from coop_edu.coop.prompt_config import POSITIONS, PromptConfig
+from coop_edu.coop.prompt_config import POSITIONS
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.files import atomically, user_path
 from coop_edu.records import record, whole_number
@@ -98,7 +98,7 @@ def import_authors(
         _check_classes(path, ctx, state, header, clip, classnames)
     position = _position(path, header, position)
     try:
-        learner = method(clip, classnames, config=PromptConfig(ctx.shape[-2], ctx.ndim == 3, position))
+        learner = method(clip, classnames, n_ctx=ctx.shape[-2], class_specific=ctx.ndim == 3, position=position)
         copy_parameters(learner, learned)
     except (TypeError, ValueError) as error:
         raise ValueError(f"the prompt in {path} does not make a {method.__name__}: {error}") from error

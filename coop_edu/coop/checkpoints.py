@@ -18,7 +18,6 @@ import torch
 from coop_edu.clip.models import Clip
 from coop_edu.clip.text_towers import text_tower
 from coop_edu.coop.parameters import copy_parameters, holds
-from coop_edu.coop.prompt_config import PromptConfig
 from coop_edu.coop.prompt_file import FORMAT, FORMAT_OF_METHODS, read_prompt, write_prompt_file
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.records import record
@@ -80,8 +79,8 @@ def load_prompt(
             "model's word embedding space: load that model, or learn them again."
         )
     try:
-        config = PromptConfig(header["n_ctx"], header["class_specific"], header["position"])
-        learner = method(clip, header["classnames"], config=config, **header.get("options", {}))
+        own = {name: header[name] for name in ("n_ctx", "class_specific", "position")}
+        learner = method(clip, header["classnames"], **own, **header.get("options", {}))
         copy_parameters(learner, tensors)
     except (KeyError, TypeError, ValueError) as error:  # unknown options, impossible names, other shapes, no ctx
         raise ValueError(f"the prompt in {path} does not make a {method.__name__}: {error}") from error
@@ -166,7 +165,7 @@ def layout(learner: PromptLearner) -> dict[str, Any]:
     """What must be known to use a context; the method, too, where it is not CoOp."""
     method = {}
     if type(learner) is not PromptLearner:
-        known = ("config", "max_classes_at_once")
+        known = ("n_ctx", "class_specific", "position", "max_classes_at_once")  # in every file, or in none
         own = {name: value for name, value in learner.options().items() if name not in known}
         method = {"method": type(learner).__name__, "options": own}
     return {

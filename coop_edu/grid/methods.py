@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 from coop_edu.clip import templates
 from coop_edu.clip.zero_shot import ZeroShot
@@ -80,7 +81,7 @@ class Family:
     """What is learned: the class, its options for a data set, and its recipe, where it is not the scale's."""
 
     learner: type[PromptLearner]
-    options: Callable[[Dataset], dict[str, str]] = lambda dataset: {}
+    options: Callable[[Dataset], dict[str, Any]] = lambda dataset: {}
     recipe: Callable[[Recipe], Recipe] = lambda recipe: recipe
 
 
