@@ -9,6 +9,8 @@ PIP_FLAGS ?=
 PYTEST_FLAGS ?=
 LAB_FLAGS ?=
 BENCH_FLAGS ?=
+BUILD ?= build
+CANDIDATE ?= half
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.coop_edu_installed
@@ -16,7 +18,7 @@ SITE_READY := $(VENV)/.coop_edu_site
 FROM_NPM := docs/explorer/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab check test lint bench outputs learner site wheel clean
+.PHONY: help setup lab check test lint bench outputs learner site wheel miniclip clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -67,6 +69,17 @@ site: $(SITE_READY) $(FROM_NPM)  ## site/: the executed course as static pages, 
 
 wheel: setup  ## dist/coop_edu-<version>-py3-none-any.whl, with the assets inside
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
+
+# The first stage needs a GPU, or a day: its weights are taken from the history of this project, by their content.
+FIRST_STAGE := f9dc2565d27e7827f58e6caaf1300f52bf5875a4
+ICONIFY := $(BUILD)/node_modules/@iconify/json
+
+miniclip: setup  ## MiniCLIP's text encoder again, from the npm package on: two cores, an hour; into build/text/
+	npm install --prefix $(BUILD) --no-audit --no-fund @iconify/json@2.2.535 lucide-static@1.62.0 @tabler/icons@3.52.0 emojibase-data@17.0.0
+	$(BIN)/python -m pip install $(PIP_FLAGS) resvg-py
+	test -f $(BUILD)/selection.json || $(BIN)/python scripts/build_iconnet.py --package $(ICONIFY) --work $(BUILD)
+	git cat-file blob $(FIRST_STAGE) > $(BUILD)/first_stage.safetensors
+	$(BIN)/python scripts/pretrain_text.py --package $(ICONIFY) --work $(BUILD) --candidate $(CANDIDATE)
 
 clean:  ## remove what builds and tests left behind (.venv stays)
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from scipy.stats import t as student
 from torch import nn
 from torch.nn.functional import normalize
 
@@ -210,10 +211,11 @@ def spread(x, n_less=1):
     return (sum((v - mean) ** 2 for v in x) / (len(x) - n_less)) ** 0.5
 
 
-def paired(first, second, divide=True, n_less=1, sign=1):
+def paired(first, second, divide=True, n_less=1, sign=1, errors=None):
     d = [sign * (a - b) for a, b in zip(first, second)]
     mean, error = sum(d) / len(d), spread(d, n_less) / (len(d) ** 0.5 if divide else 1)
-    return mean, error, "first" if mean > 2 * error else "second" if mean < -2 * error else "too close to call"
+    half = error * (student.ppf(0.975, len(d) - 1) if errors is None else errors)
+    return mean, error, "first" if mean > half else "second" if mean < -half else "too close to call"
 
 
 def ece(confidence, right, bins, last=True, weighted=True, signed=False):
@@ -253,7 +255,8 @@ def chosen_on_test(on_val, right, given):
     return honest(on_val, right, given, choose_by=lambda name: right[name].double().mean())
 
 
-def by_rule(d, paper, n_less=1, errors=2, divide=True):
+def by_rule(d, paper, n_less=1, errors=None, divide=True):
+    errors = student.ppf(0.975, len(d) - 1) if errors is None else errors
     mean, error = sum(d) / len(d), spread(d, n_less) / (len(d) ** 0.5 if divide else 1)
     far = abs(mean) > errors * error
     return "too close to call" if not far else "agrees" if mean * paper > 0 else "disagrees"
@@ -303,6 +306,8 @@ ZOO = {
     "report unpaired": (H, lambda v, r, g: honest(v, r, g, compare=unpaired), "unpaired"),
     "report, sign": (H, lambda v, r, g: honest(v, r, g, compare=lambda a, b: image_by_image(b, a)), "second minus"),
     "report, two things": (H, lambda v, r, g: honest(v, r, g)[:2], "three things"),
+    "two standard errors": (V, lambda d, p: by_rule(d, p, errors=2), "t is 4.3"),
+    "two errors, paired": (P, lambda a, b: paired(a, b, errors=2), "t = 4.3"),
     "one standard error": (V, lambda d, p: by_rule(d, p, errors=1), "too close to call"),
     "standard deviations": (V, lambda d, p: by_rule(d, p, divide=False), "'agrees'"),
     "rule with n": (V, lambda d, p: by_rule(d, p, n_less=0), "n - 1"),

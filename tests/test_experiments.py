@@ -672,6 +672,24 @@ def test_the_table_has_means_over_seeds_and_says_what_is_missing():
     ]
 
 
+def test_a_second_metric_is_shown_where_it_is_asked_for_and_mixed_into_nothing():
+    lines = some_results()
+    more = {cell: {**line, "figures": {**line["figures"], "macro_f1": 10.0}} for cell, line in lines.items()}
+    before, after = as_frame(lines), as_frame(more)
+    assert report.table(after) == report.table(before) and report.curves(after) == report.curves(before)
+    assert "10.0 ± 0.0" in report.table(after, "macro_f1").split("few-shot")[1]
+    assert report.curves(after, "macro_f1")["IconFood"] == {"zero-shot": {0: [10.0]}, "CoOp": {16: [10.0, 10.0]}}
+    assert not any("paper" in text.get_text() for text in report.figure(after, "macro_f1").legends[0].get_texts())
+    with pytest.raises(ValueError, match="no result to show for 'macro_f2'"):
+        report.table(after[after["protocol"] == "few-shot"], "macro_f2")
+
+
+def test_a_scale_has_its_seeds():
+    for scale, seeds in (("mini", {1, 2, 3, 4, 5}), ("paper", {1, 2, 3})):
+        cells = make_grid(scale, shots=[1], methods=["M16_end"])
+        assert {cell.seed for cell in cells} == seeds
+
+
 def test_the_papers_curves_stand_beside_ones_own():
     own = report.curves(as_frame(some_results()))
     assert own["IconFood"] == {"zero-shot": {0: [60.0]}, "CoOp": {16: [70.0, 74.0]}}

@@ -120,6 +120,33 @@ def test_curves_show_mean_and_population_std():
     assert (band.min(), band.max()) == (50, 70)
 
 
+@pytest.mark.parametrize("columns", [1, 2, 3, 4])
+def test_the_legend_of_panels_is_inside_the_figure(columns):
+    methods = [*plots.STYLES, "CoOp, M=4, name in the middle, class-specific", "KgCoOp, M=4 from words, weight=4"]
+    for names in (methods[:4], methods):
+        curves = {name: {1: 40.0, 16: 60.0} for name in names}
+        figure = plots.accuracy_panels({f"task {i}": curves for i in range(columns)})
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        box, panel = legend.get_window_extent(), figure.axes[0].get_window_extent()
+        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+        assert panel.height > 80 and panel.y1 < box.y0  # pixels: there is room for the curves
+
+
+def test_a_method_has_one_style_whatever_is_drawn_beside_it():
+    def look(figure):
+        return {line.get_label(): (line.get_color(), line.get_marker()) for line in figure.axes[0].lines}
+
+    points = {1: 40.0, 16: 60.0}
+    for label in ("CoOp, M=4", "mine, weight=4"):
+        alone = look(plots.accuracy_curves({label: points}))[label]
+        beside = look(plots.accuracy_panels({"A": {"CoOp": points, "CoOp, M=2": points, label: points}}))[label]
+        bars = plots.domain_table({"zero-shot": {"A": 1.0}, label: {"A": 2.0}}).axes[0].patches
+        assert alone == beside and bars[1].get_facecolor() == matplotlib.colors.to_rgba(alone[0])
+    both = look(plots.accuracy_curves({"CoOp": points, "CoOp (paper)": points}))
+    assert both["CoOp"] == both["CoOp (paper)"]
+
+
 def test_every_formula_is_typeset_and_no_class_name_is():
     """Text with a backslash in it is a formula of ours; one with a mere $ is somebody's class name."""
     for name, draw in FIGURES.items():

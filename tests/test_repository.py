@@ -204,7 +204,7 @@ def test_every_file_that_a_header_names_exists():
         for name in re.findall(r"[\w/]+\.py\b", path.read_text(encoding="utf-8")):
             if not any((place / name).exists() for place in (path.parent, ROOT / "coop_edu", ROOT)):
                 missing.append(f"{path.relative_to(ROOT)}: {name}")
-    assert [entry for entry in missing if not entry.endswith(" train.py")] == []  # train.py: the reader's own
+    assert [entry for entry in missing if not entry.endswith((" train.py", " my_file.py"))] == []  # the reader's own
 
 
 def test_the_public_surface_is_true():

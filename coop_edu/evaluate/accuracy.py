@@ -111,6 +111,10 @@ def predict(classifier: Classifier, image: ImageLike) -> dict[str, float]:
     return {names[i]: probabilities[i].item() for i in order}
 
 
+# The metrics that a grid computes for each classifier of protocol few-shot, by their names in its results.
+METRICS = {"accuracy": accuracy}
+
+
 @torch.no_grad()
 def _answers(
     classifier: Classifier, data: Sequence[Example] | Features, cache: str | Path | None, progress: bool

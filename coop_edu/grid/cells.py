@@ -1,4 +1,4 @@
-"""One experiment: which figures of a classifier come out (Sections 4.1 and 4.2), and the line that records them.
+"""One experiment: which metrics of a classifier are computed (Sections 4.1 and 4.2), and the line that records them.
 
 Cells that differ in their seed only are computed together.
 
@@ -17,7 +17,7 @@ from typing import Any
 from coop_edu.coop.recipe import Recipe
 from coop_edu.data.dataset import Dataset
 from coop_edu.data.few_shot import too_few
-from coop_edu.evaluate.accuracy import Classifier, accuracy
+from coop_edu.evaluate.accuracy import METRICS, Classifier, accuracy
 from coop_edu.evaluate.domains import domain_generalisation
 from coop_edu.grid.group import Group, relabel
 from coop_edu.grid.methods import find_method, recipe_of
@@ -29,7 +29,7 @@ from coop_edu.scales import SCALES
 def run_cells(cells: Sequence[Cell], workspace: Workspace) -> list[dict[str, Any]]:
     """The lines of cells that differ in their seed only.
 
-    {"cell": ..., "figures": {name: percent}, "recipe": ..., "versions": ..., "too few": ...}; the last names classes
+    {"cell": ..., "figures": {metric: percent}, "recipe": ..., "versions": ..., "too few": ...}; the last names classes
     that had fewer examples than were asked for, and gave all: {"validation": {"bone": 3}}.
     """
     classes = len(workspace.dataset(cells[0].dataset).classnames)
@@ -37,11 +37,11 @@ def run_cells(cells: Sequence[Cell], workspace: Workspace) -> list[dict[str, Any
     group = Group(cells, workspace, base)
     lines = []
     for cell, classifier in zip(cells, find_method(cells[0].method).make(group)):
-        figures = _figures(cell, classifier, group)
+        metrics = _metrics(cell, classifier, group)
         lines.append(
             {
                 "cell": cell.as_json(),
-                "figures": {name: round(percent, 4) for name, percent in figures.items()},
+                "figures": {name: round(percent, 4) for name, percent in metrics.items()},
                 "recipe": as_json(recipe_of(cell, workspace.epochs)),
                 "versions": versions(),
                 "too few": _too_few(group.dataset, cell.shots),
@@ -51,18 +51,18 @@ def run_cells(cells: Sequence[Cell], workspace: Workspace) -> list[dict[str, Any
     return lines
 
 
-def _figures(cell: Cell, classifier: Classifier, group: Group) -> dict[str, float]:
+def _metrics(cell: Cell, classifier: Classifier, group: Group) -> dict[str, float]:
     dataset, base = group.dataset, group.n_classes
     if cell.protocol == "domains":
         variants = [group.workspace.dataset(name) for name in SCALES[cell.scale].variants]
         return domain_generalisation(classifier, dataset, variants, cache=group.workspace.cache, progress=False)
     test = group.features("test", relabel(dataset.test, 0, base))
     if cell.protocol == "few-shot":
-        figures = {"accuracy": accuracy(classifier, test)}
+        found = {name: metric(classifier, test) for name, metric in METRICS.items()}
         for first, name in enumerate(HALVES[: len(test)]):
             part = replace(test, image_features=test.image_features[first::2], labels=test.labels[first::2])
-            figures[name] = accuracy(classifier, part)
-        return figures
+            found[name] = accuracy(classifier, part)
+        return found
     rest = group.features("test", relabel(dataset.test, base))
     old, new = accuracy(classifier, test), accuracy(classifier.with_classnames(dataset.classnames[base:]), rest)
     return {"base": old, "new": new, "H": 2 * old * new / max(old + new, 1e-9)}  # H: harmonic mean
@@ -74,7 +74,7 @@ def _too_few(dataset: Dataset, shots: int) -> dict[str, dict[str, int]]:
 
 
 def versions() -> dict[str, str]:
-    """What figures may depend on."""
+    """What results may depend on."""
     packages = {name: metadata.version(name) for name in ("torch", "open_clip_torch", "scikit-learn")}
     from coop_edu import __version__
 

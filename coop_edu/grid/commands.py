@@ -41,12 +41,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--protocol", default="few-shot", help="few-shot (default), domains or base-to-new")
     run.add_argument("--datasets", nargs="+", help="default: all eleven tasks; or your own: a folder, a split file")
     run.add_argument("--shots", nargs="+", type=int, default=[1, 2, 4, 8, 16])
-    run.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    run.add_argument("--seeds", nargs="+", type=int, help="default: 1 to 5, and at scale paper 1 to 3")
     run.add_argument(
         "--methods",
         nargs="+",
         default=["zero_shot", "M16_end"],
-        help="zero_shot ensemble_7 ensemble_80 linear_probe M16_end M4_mid M16_end_CSC init_end KgCoOp_init_end ...",
+        help="zero_shot ensemble_7 ensemble_80 linear_probe M16_end M4_mid M16_end_CSC init_end KgCoOp_init_end ..., "
+        "or your own: my_file.py:my_method",
     )
     run.add_argument("--epochs", type=int, help="instead of the recipe's")
     run.add_argument("--root", help="the folder of the paper's data sets (default: $COOP_EDU_DATA)")
@@ -55,6 +56,8 @@ def parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="print the table of a results file, and draw its curves")
     report.add_argument("results", type=Path, nargs="+")
     report.add_argument("--figure", type=Path, help="a file to draw into, such as curves.png")
+    report.add_argument("--metric", default="accuracy", help="of the protocol few-shot (default: accuracy)")
+    report.add_argument("--methods", nargs="+", default=[], help="your own, for label and colour: my_file.py:my_method")
     return both
 
 
@@ -100,16 +103,19 @@ def run(chosen: argparse.Namespace) -> int:
 def report(chosen: argparse.Namespace) -> int:
     """Print the table of one or more results files; with --figure, draw them too."""
     from coop_edu.grid.frame import read_results
+    from coop_edu.grid.methods import method_from
     from coop_edu.grid.report import figure, table
 
     for file in chosen.results:
         if not file.is_file():
             raise FileNotFoundError(f"no results file {file}: python -m coop_edu run --results {file} makes one")
+    for text in chosen.methods:
+        method_from(text)
     results = read_results(*chosen.results)
     if results.empty:
         raise ValueError(f"no finished cell in {', '.join(map(str, chosen.results))}")
-    print(table(results))
+    print(table(results, chosen.metric))
     if chosen.figure:
-        figure(results).savefig(chosen.figure)
+        figure(results, chosen.metric).savefig(chosen.figure)
         print(f"drawn: {chosen.figure}")
     return 0

@@ -1,4 +1,4 @@
-"""Results as a table of pandas: a row for each figure, to be grouped and averaged as one likes.
+"""Results as a table of pandas: a row for each metric of a cell, to be grouped and averaged as one likes.
 
     results = read_results("runs/mini.jsonl")
     few_shot(results).groupby(["label", "shots"])["percent"].mean()
@@ -16,15 +16,16 @@ from typing import Any
 import pandas as pd
 
 from coop_edu.files import ASSETS
-from coop_edu.grid.methods import find_method
+from coop_edu.grid.methods import METHODS
 from coop_edu.grid.results import Cell, read_lines
 
-COLUMNS = ["scale", "clip", "protocol", "dataset", "method", "shots", "seed", "label", "figure", "percent"]
+COLUMNS = ["scale", "clip", "protocol", "dataset", "method", "shots", "seed", "label", "metric", "percent"]
 
 
 def read_results(*results: str | Path) -> pd.DataFrame:
     """One file or several; the columns are COLUMNS, where label is the method's name in figures.
 
+    A method of your own has its label if it is registered, and else its name.
     Raises ValueError as `read_lines` does.
     """
     return as_frame(read_lines(*results))
@@ -33,17 +34,18 @@ def read_results(*results: str | Path) -> pd.DataFrame:
 def as_frame(lines: Mapping[Cell, Mapping[str, Any]]) -> pd.DataFrame:
     """What is not learned stands first, then methods by name."""
     order = sorted(lines, key=lambda cell: (cell.protocol, cell.shots > 0, cell.method, cell))
+    labels = {cell.method: METHODS[cell.method].label if cell.method in METHODS else cell.method for cell in lines}
     rows = [
-        {**vars(cell), "label": find_method(cell.method).label, "figure": figure, "percent": percent}
+        {**vars(cell), "label": labels[cell.method], "metric": metric, "percent": percent}
         for cell in order
-        for figure, percent in lines[cell]["figures"].items()
+        for metric, percent in lines[cell]["figures"].items()
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def few_shot(results: pd.DataFrame) -> pd.DataFrame:
-    """The accuracies of the protocol few-shot, whole test lists only."""
-    return results[(results["protocol"] == "few-shot") & (results["figure"] == "accuracy")]
+def few_shot(results: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
+    """One metric of the protocol few-shot, on whole test lists."""
+    return results[(results["protocol"] == "few-shot") & (results["metric"] == metric)]
 
 
 @lru_cache(maxsize=1)

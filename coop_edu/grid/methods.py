@@ -1,26 +1,33 @@
-"""The methods of a grid: for each its name in commands and results, its label in figures, and how it is made.
+"""The methods of a grid, as values: each carries what it learns with, and its name and label follow from that.
 
     zero_shot  ensemble_7  ensemble_80          hand-written prompts
     linear_probe                                a classifier on the image features
-    M16_end  M4_mid_CSC  init_front ...         CoOp: the context length, or `init` for the scale's words; the place of
-                                                the class name; CSC for class-specific
+    M16_end  M4_mid_CSC  init_front ...         CoOp: the context length, or `init` for the scale's words; the position
+                                                of the class name; CSC for class-specific
     KgCoOp_init_end  CoCoOp_init_end ...        the same of another method
 
-Leaves out: which figures are computed (cells.py), how a method learns (coop/).
+A method of your own stands in a file of yours.  `register_method(my_method)`, or the option
+`--methods my_file.py:my_method`, brings it into a grid:
+
+    my_method = find_method("KgCoOp_init_end").with_options(weight=4)           # a hyperparameter
+    my_method = Method(PromptConfig(4), trainer=ProGrad, colour="#882255")      # another training step
+
+Leaves out: which metrics are computed (cells.py), how a method learns (coop/).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any
+import runpy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, ClassVar
 
 from coop_edu.clip import templates
 from coop_edu.clip.zero_shot import ZeroShot
 from coop_edu.coop.cocoop import CoCoOp
 from coop_edu.coop.kgcoop import KgCoOp
-from coop_edu.coop.prompt_config import PromptConfig
+from coop_edu.coop.prompt_config import POSITIONS, PromptConfig
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.coop.recipe import Recipe
 from coop_edu.coop.together import train_together
@@ -28,37 +35,125 @@ from coop_edu.coop.trainer import Trainer
 from coop_edu.data.dataset import Dataset
 from coop_edu.evaluate.accuracy import Classifier
 from coop_edu.evaluate.linear_probe import LinearProbe
+from coop_edu.files import user_path
 from coop_edu.grid.group import Group
 from coop_edu.grid.results import Cell
 from coop_edu.scales import SCALES
 
 
+def unchanged(recipe: Recipe) -> Recipe:
+    return recipe
+
+
 @dataclass(frozen=True)
 class Method:
-    """One way to get a classifier.
+    """One way to learn a prompt.
 
-    make: one classifier for each cell of a group; recipe: what it makes of a scale's recipe, None where no prompt is
-    trained; learned: are there shots and seeds?  new_classes: can it be asked for classes that it has not seen?
+    config: what the prompt looks like; its seed is the cell's.  from_words: the context starts from the scale's words.
+    learner, trainer: the classes.  options: the learner's own arguments; a function is called with the data set.
+    recipe: what the method makes of the scale's recipe.  kind: the first part of its name, instead of that of its
+    classes.  colour: in figures.
+
+    >>> method = find_method("KgCoOp_init_end").with_options(weight=4)
+    >>> method.name, method.label
+    ('KgCoOp_init_end_weight=4', 'KgCoOp, M=4 from words, weight=4')
+    """
+
+    config: PromptConfig = field(default_factory=PromptConfig)
+    from_words: bool = False
+    learner: type[PromptLearner] = PromptLearner
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    trainer: type[Trainer] = Trainer
+    recipe: Callable[[Recipe], Recipe] = unchanged
+    kind: str = ""
+    colour: str = ""
+    learned: ClassVar[bool] = True
+
+    @property
+    def family(self) -> str:
+        pairs = (self.learner, PromptLearner), (self.trainer, Trainer)
+        return self.kind or "_".join(own.__name__ for own, plain in pairs if own is not plain) or "CoOp"
+
+    @property
+    def name(self) -> str:
+        """The name in commands and results files, where "middle" is "mid"."""
+        family = self.family if self.family != "CoOp" else ""
+        start = "init" if self.from_words else f"M{self.config.n_ctx}"
+        place = "mid" if self.config.position == "middle" else self.config.position
+        parts = family, start, place, "CSC" * self.config.class_specific
+        return "_".join(filter(None, [*parts, *self._hyperparameters()]))
+
+    @property
+    def label(self) -> str:
+        """The name in figures.  What is CoOp's own (M=16, the name at the end) is left out."""
+        length = f"M={self.config.n_ctx}" + (" from words" if self.from_words else "")
+        places = {"end": "", "middle": "name in the middle", "front": "name in front"}
+        place = places.get(self.config.position, f"position {self.config.position}")
+        parts = self.family, length if length != "M=16" else "", place, "class-specific" * self.config.class_specific
+        return ", ".join(filter(None, [*parts, *self._hyperparameters()]))
+
+    def _hyperparameters(self) -> list[str]:
+        return [f"{name}={value}" for name, value in self.options.items() if not callable(value)]
+
+    @property
+    def new_classes(self) -> bool:
+        """Can it be asked for classes that it has not seen?"""
+        return not self.config.class_specific
+
+    def with_options(self, **options: Any) -> Method:
+        """The same method with other hyperparameters."""
+        return replace(self, options={**self.options, **options})
+
+    def make(self, group: Group) -> list[Classifier]:
+        """One classifier for each cell of a group."""
+        options = {name: some(group.dataset) if callable(some) else some for name, some in self.options.items()}
+        trainers = []
+        for cell in group.cells:
+            init = group.scale.init if self.from_words else self.config.init
+            config = replace(self.config, init=init, seed=cell.seed)
+            learner = self.learner(group.clip, group.classnames, config=config, **options)
+            trainers.append(self.trainer(learner, self.recipe_of(cell, group.workspace.epochs), progress=False))
+        plain = trainers[0].recipe.views is None
+        train_together(trainers, [group.features("train", some) if plain else some for some, _ in group.drawn()])
+        return [trainer.learner for trainer in trainers]
+
+    def recipe_of(self, cell: Cell, epochs: int | None = None) -> Recipe:
+        """The recipe of the cell's scale, shots and data set, with the cell's seed."""
+        recipe = self.recipe(replace(SCALES[cell.scale].recipe(cell.shots, cell.dataset), seed=cell.seed))
+        return recipe if epochs is None else replace(recipe, epochs=epochs, min_steps=0)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A classifier without a learned prompt.
+
+    make: one for each cell of a group.  learned: are there shots and seeds?  new_classes: can it be asked for them?
     """
 
     name: str
     label: str
     make: Callable[[Group], Sequence[Classifier]]
-    recipe: Callable[[Recipe], Recipe] | None = None
     learned: bool = True
     new_classes: bool = True
+    colour: str = ""
 
 
-def hand_written(name: str, label: str, templates_of: Callable[[Dataset], list[str]]) -> Method:
-    def make(group: Group) -> list[Classifier]:
-        return [ZeroShot(group.clip, group.classnames, templates_of(group.dataset))]
-
-    return Method(name, label, make, learned=False)
+# ------------------------------------------------------------------------------------------ the library's own methods
+def _template(dataset: Dataset) -> str:
+    return dataset.template
 
 
-def seven_and_own(dataset: Dataset) -> list[str]:
+def _seven_and_own(dataset: Dataset) -> list[str]:
     """The templates of the paper's ensemble, and the data set's own, which ImageNet's is among."""
     return templates.IMAGENET_TEMPLATES_7 + ([dataset.template] if dataset.name != "ImageNet" else [])
+
+
+def _eighty(dataset: Dataset) -> list[str]:
+    return templates.OPENAI_TEMPLATES_80
+
+
+def _written(templates_of: Callable[[Dataset], str | list[str]], group: Group) -> list[Classifier]:
+    return [ZeroShot(group.clip, group.classnames, templates_of(group.dataset))]
 
 
 def _probes(group: Group) -> list[Classifier]:
@@ -68,92 +163,88 @@ def _probes(group: Group) -> list[Classifier]:
     ]
 
 
-WITHOUT_PROMPTS = (
-    hand_written("zero_shot", "zero-shot", lambda dataset: [dataset.template]),
-    hand_written("ensemble_7", "ensemble of 7", seven_and_own),
-    hand_written("ensemble_80", "ensemble of 80", lambda dataset: templates.OPENAI_TEMPLATES_80),
-    Method("linear_probe", "linear probe", _probes, new_classes=False),
+def _one_image_a_batch(recipe: Recipe) -> Recipe:
+    """The CoCoOp authors' batches, and their ten epochs."""
+    return replace(recipe, batch_size=1, epochs=10, min_steps=0)
+
+
+BASELINES = (
+    Baseline("zero_shot", "zero-shot", partial(_written, _template), learned=False),
+    Baseline("ensemble_7", "ensemble of 7", partial(_written, _seven_and_own), learned=False),
+    Baseline("ensemble_80", "ensemble of 80", partial(_written, _eighty), learned=False),
+    Baseline("linear_probe", "linear probe", _probes, new_classes=False),
+)
+LEARNED = (
+    Method(),
+    Method(learner=KgCoOp, options={"template": _template}),
+    Method(learner=CoCoOp, recipe=_one_image_a_batch),
 )
 
 
-@dataclass(frozen=True)
-class Family:
-    """What is learned: the class, its options for a data set, and its recipe, where it is not the scale's."""
-
-    learner: type[PromptLearner]
-    options: Callable[[Dataset], dict[str, Any]] = lambda dataset: {}
-    recipe: Callable[[Recipe], Recipe] = lambda recipe: recipe
-
-
-FAMILIES = {
-    "CoOp": Family(PromptLearner),
-    "KgCoOp": Family(KgCoOp, lambda dataset: {"template": dataset.template}),
-    # The authors': batches of one image, ten epochs.
-    "CoCoOp": Family(CoCoOp, recipe=lambda recipe: replace(recipe, batch_size=1, epochs=10, min_steps=0)),
-}
-POSITIONS = {"end": "end", "mid": "middle", "front": "front"}
+def standard_methods() -> dict[str, Method | Baseline]:
+    """The library's methods by name: the baselines, and each learned one with every prompt that a CLIP has room for."""
+    starts = [(4, True), *((M, False) for M in range(1, 77))]  # the scales' words are four tokens
+    learned = [
+        replace(method, config=PromptConfig(M, specific, position), from_words=words)
+        for method in LEARNED
+        for M, words in starts
+        for position in POSITIONS
+        for specific in (False, True)
+    ]
+    everything: list[Method | Baseline] = [*BASELINES, *learned]
+    return {method.name: method for method in everything}
 
 
-@lru_cache(maxsize=100)
-def find_method(name: str) -> Method:
+METHODS = standard_methods()
+OURS = frozenset(METHODS)
+
+
+# ------------------------------------------------------------------------------------------------ finding, registering
+def find_method(name: str) -> Method | Baseline:
     """The method of that name; ValueError, with what is known, for another.
 
-    >>> find_method("M16_end").label, find_method("M4_mid_CSC").label, find_method("KgCoOp_init_end").label
-    ('CoOp', 'CoOp, M=4, name in the middle, class-specific', 'KgCoOp, M=4 from words')
+    >>> find_method("M16_end").label, find_method("M4_mid_CSC").label
+    ('CoOp', 'CoOp, M=4, name in the middle, class-specific')
     """
-    for method in WITHOUT_PROMPTS:
-        if method.name == name:
-            return method
-    words = name.split("_")
-    family = words.pop(0) if words[0] in FAMILIES else "CoOp"
-    class_specific = words[-1:] == ["CSC"]
-    try:
-        start, place = words[:-1] if class_specific else words
-        n_ctx = 4 if start == "init" else int(start[1:])
-        config = PromptConfig(n_ctx, class_specific, POSITIONS[place])
-        if start not in ("init", f"M{n_ctx}"):
-            raise ValueError(start)
-    except (ValueError, KeyError) as error:
-        known = ", ".join(method.name for method in WITHOUT_PROMPTS)
+    if name not in METHODS:
+        known = ", ".join(method.name for method in BASELINES)
         raise ValueError(
             f"unknown method {name!r}: expected {known}, or a prompt such as M16_end, M4_mid, M16_end_CSC, init_end, "
-            "KgCoOp_init_end"
-        ) from error
-    return _learned(name, family, config, from_words=start == "init")
+            "KgCoOp_init_end. For one of your own: register_method(method), or my_file.py:my_method."
+        )
+    return METHODS[name]
+
+
+def register_method(method: Method | Baseline) -> Method | Baseline:
+    """Make a method of your own known by its name to grids and reports, and its colour to figures; returns it.
+
+    Raises ValueError for the name of a method of the library.
+    """
+    if method.name in OURS:
+        raise ValueError(f"{method.name!r} is a method of the library: give yours another name, Method(..., kind=...)")
+    METHODS[method.name] = method
+    if method.colour:
+        from coop_edu.plots.style import STYLES, style_of  # matplotlib, which a grid does not need
+
+        STYLES[method.label] = (method.colour, *style_of(method.label)[1:])
+    return method
+
+
+def method_from(text: str) -> Method | Baseline:
+    """The method that a name means, or the file and name of "my_file.py:my_method", which is then registered.
+
+    Raises ValueError for an unknown name, and where the file has no such method; OSError for a missing file.
+    """
+    file, _, name = text.rpartition(":")
+    if not file.endswith(".py"):
+        return find_method(text)
+    method = runpy.run_path(str(user_path(file))).get(name)
+    if not isinstance(method, Method | Baseline):
+        raise ValueError(f"{file} has no method {name!r}: write {name} = Method(...) into it")
+    return method if method.name in OURS else register_method(method)
 
 
 def recipe_of(cell: Cell, epochs: int | None = None) -> Recipe | None:
-    """The recipe of the cell's scale, shots and data set, with the cell's seed; None where no prompt is trained."""
-    change = find_method(cell.method).recipe
-    if change is None:
-        return None
-    recipe = change(replace(SCALES[cell.scale].recipe(cell.shots, cell.dataset), seed=cell.seed))
-    return recipe if epochs is None else replace(recipe, epochs=epochs, min_steps=0)
-
-
-def _learned(name: str, family: str, config: PromptConfig, *, from_words: bool) -> Method:
-    made = FAMILIES[family]
-    length = f", M={config.n_ctx}" if config.n_ctx != 16 else ""
-    place = f", name {'in the ' if config.position == 'middle' else 'in '}{config.position}"
-    label = family + length + (" from words" if from_words else "") + (place if config.position != "end" else "")
-
-    def make(group: Group) -> list[Classifier]:
-        options = made.options(group.dataset)
-        trainers = []
-        for cell in group.cells:
-            own = replace(config, init=group.scale.init if from_words else None, seed=cell.seed)
-            learner = made.learner(group.clip, group.classnames, config=own, **options)
-            recipe = recipe_of(cell, group.workspace.epochs)
-            assert recipe is not None
-            trainers.append(Trainer(learner, recipe, progress=False))
-        plain = trainers[0].recipe.views is None
-        train_together(trainers, [group.features("train", some) if plain else some for some, _ in group.drawn()])
-        return [trainer.learner for trainer in trainers]
-
-    return Method(
-        name,
-        label + (", class-specific" if config.class_specific else ""),
-        make,
-        recipe=made.recipe,
-        new_classes=not config.class_specific,
-    )
+    """The recipe of a cell; None where no prompt is trained."""
+    method = find_method(cell.method)
+    return method.recipe_of(cell, epochs) if isinstance(method, Method) else None

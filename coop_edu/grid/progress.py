@@ -5,7 +5,6 @@ Leaves out: the grid itself (run.py).
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 from tqdm import tqdm
 
 from coop_edu.bars import progress_bar
-from coop_edu.grid.methods import recipe_of
+from coop_edu.grid.methods import Method, find_method
 from coop_edu.grid.results import Cell
 from coop_edu.grid.workspace import Workspace
 
@@ -41,16 +40,15 @@ def shown(
 def work_of(group: Sequence[Cell], classes: int) -> float:
     """About how much there is to compute, for the time that is left: groups differ a hundredfold."""
     first = group[0]
-    recipe = recipe_of(first)
-    if recipe is None:  # no prompt is trained
+    method = find_method(first.method)
+    if not isinstance(method, Method):  # no prompt is trained
         return len(group) * classes * (first.shots + 1)
     images = max(1, classes * first.shots)
-    recipe = recipe.for_images(images)
-    length = re.search(r"M(\d+)", first.method)
-    context = int(length[1]) if length else 4
-    shared = not first.method.endswith("_CSC") and "_front" not in first.method
-    per_class = 4 + (0 if shared else context) + (context / 2 if shared and "_mid" in first.method else 0)  # tokens
-    return len(group) * recipe.epochs * recipe.steps_per_epoch(images) * (classes * per_class + context)
+    recipe = method.recipe_of(first).for_images(images)
+    # The context before the name is computed once for all classes, unless each has its own.
+    shared = 0 if method.config.class_specific else method.config.before_and_after()[0]
+    tokens = shared + classes * (4 + method.config.n_ctx - shared)  # of the name and what encloses it: about 4
+    return len(group) * recipe.epochs * recipe.steps_per_epoch(images) * tokens
 
 
 @contextmanager

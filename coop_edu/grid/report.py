@@ -13,26 +13,29 @@ import pandas as pd
 from coop_edu.files import read_asset
 from coop_edu.grid.frame import few_shot
 from coop_edu.grid.methods import find_method
-from coop_edu.grid.results import HALVES
+from coop_edu.grid.results import METRICS_OF
+from coop_edu.scales import SCALES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Curves = dict[str, dict[str, dict[int, list[float]]]]  # data set -> method -> shots -> one figure per seed
+Curves = dict[str, dict[str, dict[int, list[float]]]]  # data set -> method -> shots -> one number per seed
 
 # in assets/paper_results.json
 PUBLISHED_NAMES = {"OxfordFlowers": "Flowers102", "DescribableTextures": "DTD"}
 
 
-def tables(results: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+def tables(results: pd.DataFrame, metric: str = "accuracy") -> Iterator[tuple[str, pd.DataFrame]]:
     """For each protocol and CLIP a title, and mean ± standard deviation over seeds, in percent.
 
-    Few-shot: a column for each data set, and the average over data sets where none is missing.
+    Few-shot: the metric, with a column for each data set, and the average over data sets where none is missing.
     """
-    whole = results[~results["figure"].isin(HALVES)]
-    for (protocol, clip), group in whole.groupby(["protocol", "clip"]):
-        columns = {"few-shot": group["dataset"], "base-to-new": group["dataset"] + ": " + group["figure"]}
-        by = [group["label"], group["shots"], columns.get(protocol, group["figure"]).rename(None)]
+    for (protocol, clip), group in results.groupby(["protocol", "clip"]):
+        group = group[group["metric"].isin(_printed(protocol, group, metric))]
+        if group.empty:
+            continue
+        columns = {"few-shot": group["dataset"], "base-to-new": group["dataset"] + ": " + group["metric"]}
+        by = [group["label"], group["shots"], columns.get(protocol, group["metric"]).rename(None)]
         percent = group["percent"].groupby(by, sort=False)
         mean, deviation = percent.mean().unstack(), percent.std(ddof=0).unstack()
         text = mean.map("{:.1f}".format) + " ± " + deviation.map("{:.1f}".format)
@@ -43,18 +46,28 @@ def tables(results: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield f"{protocol}, CLIP {clip}", text
 
 
-def table(results: pd.DataFrame) -> str:
+def _printed(protocol: str, group: pd.DataFrame, metric: str) -> Iterable[str]:
+    """The metrics that a table has.  Others, such as those of half the test images, are not mixed into it."""
+    if protocol == "few-shot":
+        return [metric]
+    if protocol == "domains":  # a metric for each data set: the accuracy on it
+        return [name for scale in group["scale"].unique() for name in (SCALES[scale].source, *SCALES[scale].variants)]
+    return METRICS_OF[protocol]
+
+
+def table(results: pd.DataFrame, metric: str = "accuracy") -> str:
     """The tables as text.  Raises ValueError where there are no results."""
-    if results.empty:
-        raise ValueError("there is no result to show: run a grid first")
-    return "\n\n".join(f"{title}\n{some.to_string()}" for title, some in tables(results))
+    found = [f"{title}\n{some.to_string()}" for title, some in tables(results, metric)]
+    if not found:
+        raise ValueError(f"there is no result to show for {metric!r}: run a grid first")
+    return "\n\n".join(found)
 
 
-def curves(results: pd.DataFrame) -> Curves:
-    """Few-shot accuracies as `plots.accuracy_panels` draws them; other protocols are left out."""
+def curves(results: pd.DataFrame, metric: str = "accuracy") -> Curves:
+    """Few-shot results as `plots.accuracy_panels` draws them; other protocols are left out."""
     found: Curves = {}
     by = ["dataset", "label", "shots"]
-    for (dataset, label, shots), some in few_shot(results).groupby(by, sort=False)["percent"]:
+    for (dataset, label, shots), some in few_shot(results, metric).groupby(by, sort=False)["percent"]:
         found.setdefault(dataset, {}).setdefault(label, {})[shots] = some.tolist()
     return found
 
@@ -64,22 +77,24 @@ def published(dataset: str, methods: Iterable[str]) -> dict[str, dict[int, list[
 
     Methods are called "zero-shot (paper)" and so on; those that the paper does not have are left out.
     """
+    from coop_edu.plots.style import PAPER  # matplotlib, which a table does not need
+
     name = read_asset("iconnet.json").get(dataset, {}).get("models", dataset)
     name = PUBLISHED_NAMES.get(name, name)
     few_shot = read_asset("paper_results.json")["few_shot"]
     found = {}
-    for method in methods:
-        label = f"{find_method(method).label} (paper)"
+    for method in filter(few_shot.__contains__, methods):
+        label = f"{find_method(method).label}{PAPER}"
         if method == "zero_shot" and name in few_shot["zero_shot"]:
             found[label] = {0: [few_shot["zero_shot"][name]]}
-        elif method in few_shot and method != "zero_shot":
+        elif method != "zero_shot":
             points = {int(k): [row[name]] for k, row in few_shot[method].items() if k.isdigit() and name in row}
             found |= {label: points} if points else {}
     return found
 
 
 def average(panels: Curves) -> dict[str, dict[int, list[float]]]:
-    """Mean over data sets, one figure per seed, of the methods and numbers of shots that every data set has.
+    """Mean over data sets, one number per seed, of the methods and numbers of shots that every data set has.
 
     >>> average({"A": {"CoOp": {1: [50.0, 52.0], 2: [60.0, 60.0]}}, "B": {"CoOp": {1: [70.0, 70.0]}}})
     {'CoOp': {1: [60.0, 61.0]}}
@@ -95,7 +110,7 @@ def average(panels: Curves) -> dict[str, dict[int, list[float]]]:
     return found
 
 
-def figure(results: pd.DataFrame) -> Figure:
+def figure(results: pd.DataFrame, metric: str = "accuracy") -> Figure:
     """The paper's eleven-panel figure from the few-shot results, the published curves (RN50) drawn beside one's own.
 
     The average stands first, over what all the data sets have; the published one is over the same data sets.
@@ -103,9 +118,10 @@ def figure(results: pd.DataFrame) -> Figure:
     """
     from coop_edu.plots import accuracy_panels
 
-    own, methods = curves(results), few_shot(results)["method"].unique()
+    own = curves(results, metric)
     if not own:
         raise ValueError("there is no few-shot result to draw: run the protocol 'few-shot' first")
+    methods = few_shot(results)["method"].unique() if metric == "accuracy" else []  # the paper has no other metric
     panels = {name: {**ours, **published(name, methods)} for name, ours in own.items()}
     if len(panels) > 1 and (mean := average(panels)):
         panels = {f"Average of {len(panels)}": mean, **panels}

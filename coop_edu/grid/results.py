@@ -23,18 +23,14 @@ from filelock import FileLock
 from coop_edu.files import atomically, check_replaceable, user_path
 from coop_edu.records import fits, parse_json, record
 
-PARTS = {  # of a line, with their types
+PARTS = {  # of a line, with their types; its metrics are called "figures"
     "cell": dict[str, Any],
     "figures": dict[str, float],
     "recipe": dict[str, Any] | None,
     "versions": dict[str, Any],
     "too few": dict[str, dict[str, int]],
 }
-# what tables and curves are made of
-FIGURES = {
-    "few-shot": ("accuracy",),
-    "base-to-new": ("base", "new", "H"),
-}
+METRICS_OF = {"few-shot": ("accuracy",), "base-to-new": ("base", "new", "H")}  # what every line of a protocol has
 HALVES = ("even", "odd")  # test images by their place: two accuracies without common noise (agreement.py)
 BEGINNING = b'{"cell": {'  # of every line
 
@@ -43,7 +39,7 @@ BEGINNING = b'{"cell": {'  # of every line
 class Cell:
     """One experiment.  shots and seed are 0 where nothing is trained.
 
-    method: "zero_shot", "ensemble_7", "ensemble_80", "linear_probe", or a prompt: "M16_end", "M4_mid_CSC", "init_end".
+    method: its name, such as "zero_shot", "M16_end" or "M4_mid_CSC" (methods.py).
     """
 
     scale: str
@@ -73,7 +69,7 @@ def read_lines(*results: str | Path) -> dict[Cell, dict]:
 
     Keys that are not known here are kept.
     Raises ValueError, and leaves the file alone, for any other line that is not one result, and where two lines of one
-    file differ on a cell, or two files on its figures or its recipe.
+    file differ on a cell, or two files on its metrics or its recipe.
     """
     found: dict[Cell, dict] = {}
     origin: dict[Cell, tuple[Path, int]] = {}
@@ -127,7 +123,7 @@ def _result(text: bytes) -> dict:
     for part, kind in PARTS.items():
         if not fits(line[part], kind):
             raise ValueError(f"{part!r} has values of another type than is expected: {line[part]!r:.80}")
-    lacking = [name for name in FIGURES.get(cell.protocol, ()) if name not in line["figures"]]
+    lacking = [name for name in METRICS_OF.get(cell.protocol, ()) if name not in line["figures"]]
     if lacking or not line["figures"]:
         raise ValueError(f"its figures have no {', '.join(lacking) or 'number'}")
     return line

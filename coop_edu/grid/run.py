@@ -1,7 +1,7 @@
 """A grid of experiments (Section 4.1): data sets x shots x seeds x methods, resumed where it was left.
 
 A cell is one number of the paper's figures before averaging over seeds.  Each finished cell is one JSON line: what it
-is, its figures, the recipe, the versions, and which classes had too few examples.  How long it took is written beside,
+is, its metrics, the recipe, the versions, and which classes had too few examples.  How long it took is written beside,
 in a file of its own, because it differs from run to run and nothing else does: a grid that was killed and resumed has
 the bytes of one that was not.
 
@@ -25,7 +25,7 @@ from pathlib import Path
 
 from coop_edu.files import check_replaceable, user_path
 from coop_edu.grid.cells import as_json, run_cells
-from coop_edu.grid.methods import find_method, recipe_of
+from coop_edu.grid.methods import METHODS, Baseline, Method, find_method, method_from, recipe_of
 from coop_edu.grid.parallel import as_finished
 from coop_edu.grid.progress import Outcome, shown
 from coop_edu.grid.results import Cell, add, append, read_lines, settle
@@ -34,6 +34,7 @@ from coop_edu.records import whole_number
 from coop_edu.scales import SCALES
 
 PROTOCOLS = ("few-shot", "domains", "base-to-new")
+SEEDS = {"mini": (1, 2, 3, 4, 5), "paper": (1, 2, 3)}  # by scale: three are the paper's, five carry a verdict
 
 
 def make_grid(
@@ -41,13 +42,14 @@ def make_grid(
     *,
     datasets: Sequence[str] | None = None,
     shots: Sequence[int] = (1, 2, 4, 8, 16),
-    seeds: Sequence[int] = (1, 2, 3),
+    seeds: Sequence[int] | None = None,
     methods: Sequence[str] = ("zero_shot", "M16_end"),
     protocol: str = "few-shot",
     clip: str | None = None,
 ) -> list[Cell]:
     """All cells of a grid, sorted.  datasets=None: the eleven tasks, or, for protocol "domains", the source.
 
+    seeds=None: SEEDS of the scale.  methods: names, or "my_file.py:my_method".
     Raises ValueError for a scale, protocol or method that there is not, and for a method that the protocol cannot
     have.
 
@@ -62,11 +64,11 @@ def make_grid(
         if isinstance(value, str):
             raise ValueError(f"expected {option} as a list, got the text {value!r}: for one, [{value!r}]")
     shots = [whole_number(k, "shots", at_least=1) for k in shots]
-    seeds = [whole_number(seed, "seeds", at_least=1) for seed in seeds]
+    seeds = [whole_number(seed, "seeds", at_least=1) for seed in (SEEDS[scale] if seeds is None else seeds)]
     if not (shots and seeds and methods) or (datasets is not None and not len(datasets)):
         raise ValueError("expected at least one of each of datasets, shots, seeds and methods")
     dial = SCALES[scale]
-    found = [find_method(name) for name in methods]
+    found = [method_from(name) for name in methods]
     stuck = [method.name for method in found if not method.new_classes]
     if protocol == "base-to-new" and stuck:
         raise ValueError(f"{stuck[0]!r} cannot be tested on new classes: it has no weights, or no context, for them")
@@ -116,7 +118,7 @@ def run_grid(
         check_replaceable(file).parent.mkdir(parents=True, exist_ok=True)  # what cannot work fails now
     if results.is_file():
         done = settle(results)  # without a line that a crash has cut
-    # A group of which a line is missing is computed whole: then each figure is rounded as in an undisturbed run.
+    # A group of which a line is missing is computed whole: then each number is rounded as in an undisturbed run.
     todo = [group for group in groups_of(cells) if not done.keys() >= set(group)]
     _load(todo, workspace)
     failed = []
@@ -187,7 +189,7 @@ def _run_all(groups: list[list[Cell]], workspace: Workspace, jobs: int | None) -
     from joblib import Parallel, delayed, effective_n_jobs
 
     shared = workspace.root, workspace.epochs, workspace.pretrained
-    work = [delayed(_in_worker)(group, *shared, os.getpid()) for group in groups]
+    work = [delayed(_in_worker)(group, find_method(group[0].method), *shared, os.getpid()) for group in groups]
     try:
         pool = Parallel(n_jobs=jobs, return_as="generator_unordered")
     except ValueError:  # this backend does not hand out results one by one: in rounds, then
@@ -199,8 +201,14 @@ def _run_all(groups: list[list[Cell]], workspace: Workspace, jobs: int | None) -
 
 
 def _in_worker(
-    group: list[Cell], root: str | Path | None, epochs: int | None, pretrained: Path | None, parent: int
+    group: list[Cell],
+    method: Method | Baseline,
+    root: str | Path | None,
+    epochs: int | None,
+    pretrained: Path | None,
+    parent: int,
 ) -> Outcome:
+    METHODS[method.name] = method  # it may be one that its user registered in the parent
     end_with(parent)
     return _timed(group, _workspace_of_worker(root, epochs, pretrained))
 

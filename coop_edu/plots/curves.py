@@ -12,14 +12,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from coop_edu.evaluate.seeds import mean_and_std
 from coop_edu.plots.style import (
     BAR,
     BLACK,
     GREY,
     MARKED,
+    PAPER,
     caption,
     draw_bars,
-    mean_and_std,
     new_figure,
     some,
     style_of,
@@ -58,8 +59,12 @@ def accuracy_panels(
     some(tasks, "data set")
     columns = min(columns, len(tasks))
     rows = -(-len(tasks) // columns)
-    size = min(9.3, 2.9 * columns), 2.1 * rows + 0.9
-    figure, axes = new_figure(*size, rows, columns, squeeze=False, sharey=True)
+    methods = {method for curves in tasks.values() for method in curves}
+    entry = 0.5 + 0.085 * max(map(len, methods), default=0)  # about the inches of the longest one in the legend
+    width = max(min(9.3, 2.9 * columns), entry + 0.2)
+    across = max(1, min(4, int(width / entry)))
+    height = 2.1 * rows + 0.6 + 0.22 * -(-len(methods) // across)
+    figure, axes = new_figure(width, height, rows, columns, squeeze=False, sharey=True)
     for axis in axes.flat[len(tasks) :]:
         axis.axis("off")
     for axis, (name, curves) in zip(axes.flat, tasks.items(), strict=False):
@@ -68,7 +73,7 @@ def accuracy_panels(
     entries = {label: handle for axis in axes.flat for handle, label in zip(*axis.get_legend_handles_labels())}
     figure.supxlabel("labelled images per class (shots)", fontsize=10)
     figure.supylabel("accuracy, %", fontsize=10)
-    figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=4, frameon=False)
+    figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=across, frameon=False)
     return caption(figure, message)
 
 
@@ -90,7 +95,7 @@ def domain_table(
     width = 0.84 / len(rows)
     figure, axis = new_figure(min(9.3, max(6.0, 1.0 + 0.45 * len(rows) * len(datasets))), 3.5)
     for number, (method, row) in enumerate(rows.items()):
-        colour, _, hatch = style_of(method, number)
+        colour, _, hatch = style_of(method)
         places = np.arange(len(datasets)) + (number - (len(rows) - 1) / 2) * width
         numbers = [mean_and_std(value) for value in row.values()]
         bars = axis.bar(places, [mean for mean, _ in numbers], 0.94 * width, color=colour, hatch=hatch, label=method)
@@ -188,12 +193,13 @@ def _draw_curves(axis: Axes, curves: Mapping[str, Mapping[int, Any]], *, label_l
             some(np.atleast_1d(seeds), "accuracy")
     shots = sorted({k for points in curves.values() for k in points})
     place = {k: i for i, k in enumerate(shots)}
-    for number, (method, points) in enumerate(curves.items()):
-        colour, marker, _ = style_of(method, number)
+    for method, points in curves.items():
+        colour, marker, _ = style_of(method)
+        look: dict[str, Any] = {"linestyle": "--", "markerfacecolor": "white"} if method.endswith(PAPER) else {}
         xs = [place[k] for k in sorted(points)]
         mean, std = np.array([mean_and_std(points[k]) for k in sorted(points)]).T
         size = 11 if marker == "*" else 6
-        axis.plot(xs, mean, color=colour, marker=marker, markersize=size, label=method)
+        axis.plot(xs, mean, color=colour, marker=marker, markersize=size, label=method, **look)
         axis.fill_between(xs, mean - std, mean + std, color=colour, alpha=0.18, linewidth=0)
         if list(points) == [0]:
             axis.plot([0, len(shots) - 1], [mean[0]] * 2, color=colour, linestyle="--", linewidth=1)

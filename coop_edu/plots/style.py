@@ -3,9 +3,9 @@
 A figure of the package shows itself as a sharp image, and its message under it as text, not as pixels: it can be
 searched, enlarged and read aloud, and it is the image's description for programs that look for one.
 
-Colours are Okabe and Ito's, which colour-blind readers can tell apart, and never stand alone: markers, hatches or
-direct labels say the same. One colour means one thing in every figure: a method has its own (STYLES), a bar that is no
-method is light blue, and purple is what a figure is about: the learned vectors, the marked bar.
+Colours are Okabe and Ito's, or Tol's, which colour-blind readers can tell apart. They never stand alone: markers,
+hatches or direct labels say the same. One colour means one thing in every figure: a method has its own (STYLES), a bar
+that is no method is light blue, and purple is what a figure is about: the learned vectors, the marked bar.
 
 Leaves out: the figures (predictions.py, curves.py, diagrams.py).
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import io
 import re
+import zlib
 from collections.abc import Callable, Sequence, Sized
 from typing import Any, Literal
 
@@ -25,21 +26,27 @@ from matplotlib.text import Text
 from PIL import Image
 
 from coop_edu.data.images import load_image
+from coop_edu.evaluate.seeds import mean_and_std
 
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = OKABE_ITO = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
 )  # fmt: skip
+TEAL, WINE, OLIVE, INDIGO, ROSE = OTHERS = "#44AA99", "#882255", "#999933", "#332288", "#CC6677"  # Tol's
 GREY = "#767676"
 FORMULA = "formula"  # the gid of a text that matplotlib is to typeset, as no other is
 SCREEN = 96  # pixels an inch, as a browser counts them
 ENOUGH = 1400  # pixels across: up to here an image has twice as many as it is shown with, for a fine screen
-STYLES = {  # method: (colour, marker, hatch), the same in every figure
+PAPER = " (paper)"  # ends the label of the published curve of a method
+STYLES = {  # label of a method: (colour, marker, hatch), the same in every figure
     "zero-shot": (BLACK, "*", ""),
     "linear probe": (GREY, "s", "//"),
     "CoOp": (BLUE, "o", ".."),
     "CoOp, class-specific": (VERMILION, "^", "xx"),
     "KgCoOp": (GREEN, "D", "\\\\"),
     "CoCoOp": (ORANGE, "v", "--"),
+    "CoOp, M=4": (TEAL, "P", "++"),
+    "CoOp, name in the middle": (WINE, "X", "||"),
+    "CoOp, M=4 from words": (OLIVE, "h", "oo"),
 }
 BAR, MARKED = SKY, PURPLE
 
@@ -131,16 +138,6 @@ def draw_bars(
     tidy(axis, grid="x")
 
 
-def mean_and_std(values: float | Sequence[float]) -> tuple[float, float]:
-    """Of one number per seed, with the population's std, as the bands of the curves; of a single number, itself and 0.
-
-    >>> mean_and_std([50, 60]), mean_and_std(70)
-    ((55.0, 5.0), (70.0, 0.0))
-    """
-    seeds = np.atleast_1d(values)
-    return float(seeds.mean()), float(seeds.std())
-
-
 def whole_percent(value: float) -> str:
     """A probability as people say it.
 
@@ -150,10 +147,16 @@ def whole_percent(value: float) -> str:
     return f"{value:.0f} %" if value >= 1 else "< 1 %"
 
 
-def style_of(method: str, number: int) -> tuple[str, str, str]:
-    """The fixed style of a known method, or the next free one."""
-    free = ((PURPLE, "P", "++"), (SKY, "X", "||"), (YELLOW, "h", "oo"))
-    return STYLES.get(method, free[number % len(free)])
+def style_of(label: str) -> tuple[str, str, str]:
+    """The style of a method: from the table, or else from its label alone, whatever is drawn beside it.
+
+    The published curve of a method has the method's own style; it is drawn dashed.
+    """
+    label = label.removesuffix(PAPER)
+    number = zlib.crc32(label.encode())
+    markers, hatches = ("p", "H", "<", ">", "d", "8"), ("///", "...", "**", "\\\\\\", "xxx", "OO")
+    pick = number // len(OTHERS) % len(markers)
+    return STYLES.get(label, (OTHERS[number % len(OTHERS)], markers[pick], hatches[pick]))
 
 
 def tidy(axis: Axes, grid: Literal["x", "y", "both"] = "both") -> None:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
+from scipy.stats import t as student
 
 from coop_edu.clip.probability import normalize
 from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare
@@ -21,6 +22,7 @@ def check_paired_verdict(solution: Callable) -> str:
         ([61.0, 58.0, 63.0, 60.0], [57.0, 53.5, 59.5, 56.0], "first"),
         ([40.0, 47.0, 52.0], [46.5, 52.5, 59.0], "second"),
         ([70.0, 75.0, 80.0], [71.0, 73.5, 80.5], "too close to call"),
+        ([62.9, 58.2, 60.7], [60.0, 57.0, 60.0], "too close to call"),  # two standard errors would call it
     )
     for first, second, word in cases:
         given = answer_of(solution, list(first), list(second))
@@ -43,7 +45,11 @@ def check_paired_verdict(solution: Callable) -> str:
         }
         compare(list(given[:2]), torch.tensor([mean, error]), {why: torch.tensor(pair) for why, pair in wrong.items()})
         if given[2] != word:
-            raise Wrong(f"with {mean:+.2f} ± {error:.2f} the verdict should be {word!r}, and it is {given[2]!r}")
+            t = student.ppf(0.975, n - 1)
+            raise Wrong(
+                f"the mean is {mean:+.2f}, and t = {t:.1f} standard errors are {t * error:.2f}: the verdict should be "
+                f"{word!r}, and it is {given[2]!r}"
+            )
     return "paired, with its error, and no verdict where there is none."
 
 

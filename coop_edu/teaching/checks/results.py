@@ -64,17 +64,17 @@ def check_verdict(solution: Callable) -> str:
     """The rule of notebook 07: `solution(differences, paper) -> verdict`.
 
     `differences`: points, one per seed; `paper`: the paper's difference.  "agrees" if the mean has the paper's sign and
-    is more than two standard errors from 0, "disagrees" if it has the other sign and is as far, else "too close to
-    call".  The standard error is the standard deviation (divided by n - 1) over the root of n.
+    0 is outside the 95 % interval around it, "disagrees" if it has the other sign and 0 is outside, else "too close to
+    call".  The interval reaches t standard errors to each side, t = scipy.stats.t.ppf(0.975, n - 1).
     """
     cases = (
         ([3.0, 4.0, 5.0], 2.0, "agrees", "three seeds, all well above 0, and the paper is above"),
         ([-3.0, -4.0, -5.0], 2.0, "disagrees", "the sign is the other one"),
         ([-3.0, -4.0, -5.0], -0.5, "agrees", "both are below 0: the sign counts, not whether it is above"),
         ([3.0, -4.0, 5.0], 2.0, "too close to call", "the seeds differ by more than their mean"),
-        ([3.0, 1.2, 0.4], 2.0, "too close to call", "2 SE is 1.54, with n - 1, and the mean is 1.53"),
-        ([2.9, 1.2, 0.7], 2.0, "agrees", "2 SE is 1.33 and the mean 1.60; one std would be 1.15, two of them 2.31"),
-        ([1.0, 2.2, 0.4, 0.4], 9.0, "agrees", "more than two standard errors from 0, though far from the paper's 9"),
+        ([2.9, 1.2, 0.7], 2.0, "too close to call", "the mean is 1.60, 2 SE are 1.33, but t is 4.3 and t SE are 2.87"),
+        ([-0.13, 0.87, 1.87, 2.87, 3.87], 2.0, "too close to call", "t SE is 1.96, with n - 1, and the mean is 1.87"),
+        ([1.3, 2.2, 0.9, 0.8, 1.1], 9.0, "agrees", "t SE is 0.69, the mean 1.26, though far from the paper's 9"),
     )
     for differences, paper, right, why in cases:
         given = answer_of(solution, list(differences), paper)
