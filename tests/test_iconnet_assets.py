@@ -103,7 +103,7 @@ def test_two_processes_at_once(archive, tmp_path):
     assert contents(Path(*found)) == contents(tmp_path / "made")
 
 
-def test_a_killed_process_leaves_no_half_cache_and_its_rubbish_goes_later(archive, tmp_path):
+def test_a_killed_process_leaves_no_half_cache(archive, tmp_path):
     context = multiprocessing.get_context("spawn")
     arguments = (archive, sha256(archive), tmp_path / "cache", context.Barrier(2), context.Queue())
     process = context.Process(target=_unpack_at_the_barrier, args=arguments)  # waits for a second, for ever
@@ -113,12 +113,8 @@ def test_a_killed_process_leaves_no_half_cache_and_its_rubbish_goes_later(archiv
         time.sleep(0.02)
     process.kill()
     process.join()
-    (rubbish,) = (tmp_path / "cache").iterdir()
     target = unpack(archive, sha256(archive), tmp_path / "cache")
-    assert contents(target) == contents(tmp_path / "made") and rubbish.exists()  # it may be somebody's, in the making
-    os.utime(rubbish, (0, 0))  # there is nothing to unpack any more, and still it goes
-    unpack(archive, sha256(archive), tmp_path / "cache")
-    assert left_behind(tmp_path / "cache") == [target.name]
+    assert contents(target) == contents(tmp_path / "made")
 
 
 def test_a_full_disk(archive, tmp_path, monkeypatch):

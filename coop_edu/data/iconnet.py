@@ -19,7 +19,7 @@ from pathlib import Path
 from coop_edu import files
 from coop_edu.data.dataset import Dataset
 from coop_edu.data.split_file import SplitFileError, classnames_of, read_split
-from coop_edu.files import cache_folder, read_asset, remove_abandoned, sha256, user_path
+from coop_edu.files import cache_folder, read_asset, sha256, user_path
 
 
 @cache
@@ -62,7 +62,6 @@ def unpack(archive: Path, checksum: str, cache: Path) -> Path:
     OSError (PermissionError ...) if the cache folder is read-only or full.  Nothing half unpacked stays behind.
     """
     target = cache / f"{archive.stem}-{checksum[:16]}"
-    remove_abandoned(cache, "unpacking-*")
     if target.is_dir():  # it got its name when it was whole
         return target
     _verify(archive, checksum)
