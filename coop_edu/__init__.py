@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 # with other work on the machine a small step took eight times its processor time.  torch reads it when imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 PUBLIC = {
     "clip.probability": ("normalize", "class_logits", "class_probabilities"),  # Eq. 1

@@ -41,6 +41,9 @@ class Web:
     lr: float = 8e-4
     batch_size: int = 256
     temperature: bool = True  # is it learned on?
+    views: int = 2  # of each drawing: 1 is the plain one only
+    styles: int = 2  # of a thing of a designer, at most, in an epoch
+    by_name: bool = False  # are two drawings of one name right answers for each other, or only those of one caption?
 
 
 # The levers, compared on validation images alone (judge_text.py); assets/MINICLIP.md has the table.
@@ -51,6 +54,8 @@ CANDIDATES = {
     "other": Web(other=2.0),
     "filled": Web(filled=True),
     "filled_most": Web(share=0.7, filled=True),
+    "plain": Web(filled=True, views=1),
+    "named": Web(views=1, styles=1, by_name=True),
 }
 
 
