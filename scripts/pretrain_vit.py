@@ -4,7 +4,7 @@
 
 The text encoder stays frozen, so that a caption has the same features for both image encoders, and only the image
 encoder has to be shipped. Drawings, captions, augmentation and validation are those of pretrain_miniclip.py; the loss
-is CLIP's own. Under an hour on two cores with bf16 products. Resumable: kill it, start it again.
+is CLIP's own. Half an hour on two cores with bf16 products. Resumable: kill it, start it again.
 Leaves out: all that the two have in common (pretrain_miniclip.py).
 """
 
@@ -34,13 +34,16 @@ VISION = {"image_size": 64, "layers": 4, "width": 128, "head_width": 64, "patch_
 BETWEEN = 20  # steps between two lines of the log
 
 
-def start_model(seed: int) -> open_clip.CLIP:
-    """MiniCLIP's text encoder, frozen, and a vision transformer that knows nothing yet."""
+def start_model(seed: int, start: Path | None) -> open_clip.CLIP:
+    """MiniCLIP's text encoder, frozen, and a vision transformer: the one of the file `start`, or one at random."""
     torch.manual_seed(seed)
     config = json.loads((ASSETS / "miniclip.json").read_text()) | {"vision_cfg": VISION}
     model = open_clip.CLIP(**{key: dict(value) if isinstance(value, dict) else value for key, value in config.items()})
     weights = {name: w.float() for name, w in load_file(ASSETS / "miniclip.safetensors").items()}
-    model.load_state_dict({name: w for name, w in weights.items() if not name.startswith("visual.")}, strict=False)
+    weights = {name: w for name, w in weights.items() if not name.startswith("visual.")}
+    if start is not None:
+        weights |= {name: w.float() for name, w in load_file(start).items()}
+    model.load_state_dict(weights, strict=False)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith("visual.") or name == "logit_scale")
     return model
@@ -51,7 +54,8 @@ def main() -> None:
     parser.add_argument("--package", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True, help="where build_iconnet.py left its lists")
     parser.add_argument("--run", type=Path, required=True, help="where the log and the weights of this run go")
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--start", type=Path, help="weights of an earlier run, to train them on")
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--batch-size", type=int, default=512)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -64,7 +68,7 @@ def main() -> None:
     total = arguments.epochs * per_epoch
     print(f"{len(texts.facts)} drawings, {per_epoch} steps an epoch", flush=True)
 
-    model = start_model(arguments.seed)
+    model = start_model(arguments.seed, arguments.start)
     learned = [p for p in model.parameters() if p.requires_grad]
     groups_of = [{"params": [p for p in learned if p.ndim >= 2], "weight_decay": 0.1},
                  {"params": [p for p in learned if p.ndim < 2], "weight_decay": 0}]  # fmt: skip
