@@ -1,9 +1,7 @@
-"""Where the paper's data sets are below one root, what must be there, and the facts of their cards.
+"""Where the paper's datasets are below one root, which files they need, and the facts of their cards.
 
-The folder tree is that of the CoOp repository's DATASETS.md: every data set is a folder below one root, with the
-authors' `split_zhou_<name>.json` in it, which fixes the same images for everybody.
-
-Leaves out: reading them (paper.py), ImageNet and its variants (imagenet.py).
+The folder tree is that of the CoOp repository's DATASETS.md.  Every dataset's folder has the authors'
+`split_zhou_<name>.json`, which fixes the same images for everybody.
 """
 
 from __future__ import annotations
@@ -11,19 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 GUIDE = "https://github.com/KaiyangZhou/CoOp/blob/main/DATASETS.md"
-SEE_PAGE = "see the data set's page"
+SEE_PAGE = "see the dataset's page"
 AIRCRAFT_LISTS = ("variants.txt", *(f"images_variant_{split}.txt" for split in ("train", "val", "test")))
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a data set is below the root, what must be there, and the facts of its card.
+    """Where a dataset is below the root, which files it needs, and the facts of its card.
 
-    published: sizes, counted in the authors' split file, or "as usually given" where there was none to count in;
-    licence: what was read and where, for nobody here has asked the owners: the source's page decides.
-    images: the folder that a split file's paths start from; needs: what there must be besides the split file;
-    builds_from: what a split is made of where that is missing; torchvision: the class that can download it, and what
-    goes where (from torchvision's folders to the authors').
+    published: sizes, counted in the authors' split file; "as usually given" if we did not have that file.
+    licence: what we read, and where.  We did not ask the owners: the source's page decides.
+    images: the folder that a split file's paths start from.  needs: the files it needs besides the split file.
+    builds_from: the files that a split is made from if the split file is missing.
+    torchvision: the class that can download it.  moves: {torchvision's folder: the authors' folder}.
     """
 
     folder: str
