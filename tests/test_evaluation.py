@@ -148,7 +148,7 @@ def test_each_variant_is_scored_over_its_own_classes(clip, domains):
 
 def test_two_data_sets_of_one_name_are_not_one_column(clip, domains):
     mine = replace(domains[1], name="photos"), replace(domains[2], name="photos")
-    with pytest.raises(ValueError, match="two data sets are called 'photos'"):
+    with pytest.raises(ValueError, match="two datasets have the name 'photos'"):
         domain_generalisation(PromptLearner(clip, ("cat", "dog", "eel")), domains[0], mine, progress=False)
 
 

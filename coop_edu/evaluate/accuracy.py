@@ -1,9 +1,7 @@
-"""How good is a classifier?  Top-1 accuracy, per class, and the answer to one image (Section 4.1).
+"""Metrics of a classifier: top-1 accuracy, per class, macro F1, and the prediction for one image (Section 4.1).
 
 A classifier is anything with `.clip`, `.classnames`, `.logits(image_features)` and `.with_classnames(names)`:
-ZeroShot, PromptLearner and LinearProbe.  The text features are computed once for all images.
-
-Leaves out: other domains (domains.py), means over seeds (seeds.py), figures (plots/).
+ZeroShot, PromptLearner and LinearProbe.  Its text features are computed once for all images.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ class Classifier(Protocol):
     classnames: tuple[str, ...]
 
     def logits(self, image_features: Float[Tensor, "B E"]) -> Float[Tensor, "B K"]:
-        """Of features normalised or not."""
+        """Cosine similarities, scaled; the features need not be normalised."""
 
     def with_classnames(self, classnames: Sequence[str]) -> Classifier:
         """The same classifier for other names, or for some of its own."""
@@ -46,7 +44,7 @@ def accuracy(
 ) -> float:
     """Top-1 accuracy in percent: the share of images whose most probable class is the right one.
 
-    data: examples (their features are computed, or taken from the folder `cache`), or features of plain images.
+    data: features of plain images, or examples, whose features are computed or read from the folder `cache`.
     Raises ValueError if data and classifier disagree on the classes, or if the features are of augmented views.
     """
     answers, labels = _answers(classifier, data, cache, progress)
@@ -60,9 +58,9 @@ def macro_f1(
     cache: str | Path | None = None,
     progress: bool = True,
 ) -> float:
-    """The mean over classes of F1 = 2 TP / (2 TP + FP + FN), in percent, as the authors' tool prints beside accuracy.
+    """The mean over classes of F1 = 2 TP / (2 TP + FP + FN), in percent, which the authors' tool prints too.
 
-    Over the classes that have images.  Takes and raises what `accuracy` does.
+    Only classes that have images count.  Arguments and errors are those of `accuracy`.
     """
     answers, labels = _answers(classifier, data, cache, progress)
     K = len(classifier.classnames)
@@ -86,13 +84,9 @@ def per_class_accuracy(
     answers, labels = _answers(classifier, data, cache, progress)
     correct = answers == labels
     K = len(classifier.classnames)
-    # (K,) each
-    right, total = (torch.bincount(labels[correct], minlength=K), torch.bincount(labels, minlength=K))
-    return {
-        name: 100 * r / n
-        for name, r, n in zip(distinct_names(classifier.classnames), right.tolist(), total.tolist())
-        if n
-    }
+    right, total = torch.bincount(labels[correct], minlength=K), torch.bincount(labels, minlength=K)  # (K,) each
+    names = distinct_names(classifier.classnames)
+    return {name: 100 * r / n for name, r, n in zip(names, right.tolist(), total.tolist()) if n}
 
 
 @torch.no_grad()
@@ -100,8 +94,7 @@ def predict(classifier: Classifier, image: ImageLike) -> dict[str, float]:
     """p(y | x) of one image, Eq. 1: {class name: probability}, the most probable first.
 
     Classes of one name are told apart by their labels: "crane (class 134)" and "crane (class 517)".
-    image: a path, the bytes of a file, a PIL image or an array.  Raises ValueError, naming it, if it cannot be
-    read.
+    image: a path, the bytes of a file, a PIL image or an array.  Raises ValueError, which names it, if it is damaged.
     """
     clip = classifier.clip
     pixels = clip.preprocess(load_image(image))[None]  # (1, 3, H, W)
@@ -111,7 +104,7 @@ def predict(classifier: Classifier, image: ImageLike) -> dict[str, float]:
     return {names[i]: probabilities[i].item() for i in order}
 
 
-# The metrics that a grid computes for each classifier of protocol few-shot, by their names in its results.
+# The metrics that a grid computes for each classifier of protocol few-shot.  The keys are the names in its results.
 METRICS = {"accuracy": accuracy}
 
 
@@ -126,8 +119,8 @@ def _answers(
     check_same_classes(features.classnames, classifier.classnames)
     if features.image_features.ndim != 2:
         raise ValueError(
-            f"expected features (N, E) of plain images, got {tuple(features.image_features.shape)}: augmented "
-            "views are for training; evaluate on extract_features(clip, examples, views=None)"
+            f"expected features (N, E) of plain images, got {tuple(features.image_features.shape)}. Augmented views "
+            "are for training: evaluate on extract_features(clip, examples, views=None)."
         )
     logits = classifier.logits(features.image_features.to(classifier.clip.device))  # (N, K)
     return logits.argmax(dim=1).cpu(), features.labels
