@@ -1,7 +1,4 @@
-"""Checkers of notebooks 00 to 03: sentences, Eq. 1, ensembles, and the assembly of a prompt.
-
-Leaves out: how a verdict comes about (teaching/verdicts.py), and the solutions, which stand in the notebooks.
-"""
+"""Checkers of notebooks 00 to 03: sentences, Eq. 1, ensembles, and the assembly of a prompt."""
 
 from __future__ import annotations
 
@@ -72,14 +69,12 @@ def check_class_probabilities(solution: Callable) -> str:
             "these are logarithms of probabilities; use softmax, not log_softmax": scaled.log_softmax(-1),
             "rows and columns are swapped: images go down, classes across": scaled.softmax(-1).T,
             "normalised along the wrong axis: each feature is a row, so use dim=-1": wrong_axis[0].softmax(-1),
-            "the text features are normalised along the wrong axis: each is a row, so use dim=-1": wrong_axis[
-                1
-            ].softmax(-1),
-            "two wrong axes: each feature is a row, and the classes compete, so it is dim=-1 in both": wrong_axis[
-                1
-            ].softmax(0),
+            "the text features are normalised along the wrong axis: each is a row, so use dim=-1":
+                wrong_axis[1].softmax(-1),
+            "two wrong axes: each feature is a row, and the classes compete, so it is dim=-1 in both":
+                wrong_axis[1].softmax(0),
         },
-    )
+    )  # fmt: skip
     return "rows add up to one, and every number is Eq. 1's."
 
 
@@ -156,10 +151,8 @@ def check_prompt_assembly(solution: Callable) -> str:
                 torch.cat([sos, ctx[:1], name[:1], eot], dim=1),
         },
     )  # fmt: skip
-    longer = [torch.randn(n, 6, generator=torch.Generator().manual_seed(n)) for n in (1, 5, 3, 1)]
+    longer = [random_numbers(n, n, 6) for n in (1, 5, 3, 1)]
     other = answer_of(solution, *longer)
     if not isinstance(other, torch.Tensor) or other.shape != (10, 6) or not torch.equal(other, torch.cat(longer)):
-        raise Wrong(
-            "it is right for 3 context vectors and a name of 2 tokens, and wrong for 5 and 3: is a size typed in?"
-        )
+        raise Wrong("it is right for 3 context vectors and a name of 2 tokens, but not for 5 and 3: is it typed in?")
     return "SOS, context, name, EOT: Eq. 2."

@@ -1,7 +1,4 @@
-"""Checkers of notebook 04: the sampler and the learning rate.
-
-Leaves out: the training loop (building.py), and the solutions, which stand in the notebooks.
-"""
+"""Checkers of notebook 04: the sampler and the learning rate."""
 
 from __future__ import annotations
 
@@ -35,7 +32,7 @@ def check_sampler(solution: Callable) -> str:
     if any(not 0 <= i < len(labels) for i in drawn):
         raise Wrong(f"positions must lie between 0 and {len(labels) - 1}, and it returned {drawn}")
     if len(set(drawn)) < len(drawn):
-        raise Wrong("an image is drawn twice; draw without putting back (random.sample, not random.choices)")
+        raise Wrong("an image is drawn twice; draw without replacement (random.sample, not random.choices)")
     count = Counter(labels[i] for i in drawn)
     if count[3] != 2:
         raise Wrong(f"class 3 has only 2 images, and both should be taken; it took {count[3]}")
@@ -51,13 +48,11 @@ def check_sampler(solution: Callable) -> str:
         raise Wrong("the same seed gives other images the second time: make a generator, random.Random(seed)")
     within = [[sorted(n % 12 for n in draw if labels[n] == label) for label in (0, 1, 2)] for draw in again]
     if all(first == second == third for first, second, third in within):
-        raise Wrong(
-            "every class gives the images at the same places: make one generator, before the classes, not one for each"
-        )
+        raise Wrong("every class gives the images at the same places: make one generator for all classes")
     if all(places[-1] - places[0] == 3 for draw in within for places in draw):
-        raise Wrong("it takes neighbours, a block of each class; draw each image on its own, with generator.sample")
+        raise Wrong("it takes neighbours, a block of each class; draw each image independently, with generator.sample")
     if random.getstate() != state[0] or not torch.equal(torch.get_rng_state(), state[1]):
-        raise Wrong("it draws from, or seeds, the global generator, and so disturbs everyone; use random.Random(seed)")
+        raise Wrong("it draws from, or seeds, the global generator, which other code uses too; use random.Random(seed)")
     return "k of each class, none twice, and the same seed gives the same images."
 
 
