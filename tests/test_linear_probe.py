@@ -109,9 +109,7 @@ def test_features_are_not_normalised(clip):
     scaled = [Features(f.image_features * 0.01, f.labels, f.classnames) for f in (train, val)]
     assert LinearProbe(clip, NAMES, *scaled).log10_C != probe.log10_C
     assert not torch.allclose(
-        probe.logits(2 * val.image_features).softmax(1),
-        probe.logits(val.image_features).softmax(1),
-        atol=1e-3,
+        probe.logits(2 * val.image_features).softmax(1), probe.logits(val.image_features).softmax(1), atol=1e-3
     )
 
 

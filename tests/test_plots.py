@@ -27,10 +27,7 @@ PATH = torch.tensor(RNG.normal(size=(6, 4, 8)))
 FIGURES = {
     "show_probabilities": lambda m: plots.show_probabilities(IMAGES[0], {"cat": 0.9, "dog": 0.1}, message=m),
     "compare_wordings": lambda m: plots.compare_wordings(
-        IMAGES[0],
-        {"{}": {"cat": 0.9, "dog": 0.1}, "a {}.": {"dog": 0.6, "cat": 0.4}},
-        truth="cat",
-        message=m,
+        IMAGES[0], {"{}": {"cat": 0.9, "dog": 0.1}, "a {}.": {"dog": 0.6, "cat": 0.4}}, truth="cat", message=m
     ),
     "show_images": lambda m: plots.show_images(IMAGES, list("abcde"), columns=3, message=m),
     "similarity_matrix": lambda m: plots.similarity_matrix(torch.rand(5, 3), IMAGES, list("abc"), message=m),

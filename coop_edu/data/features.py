@@ -93,7 +93,16 @@ def extract_features(
     if features is None:
         crops = [None] if views is None else range(views)
         wanted = [(position, view) for position in range(len(examples)) for view in crops]
-        features = _encode(clip, examples, wanted, seed, batch_size, workers, progress)  # (N, E) or (N * V, E)
+        batches = [wanted[i : i + batch_size] for i in range(0, len(wanted), batch_size)]
+        parts = []
+        with (
+            torch.autocast(clip.device.type, enabled=False),  # in full precision, even if the caller uses autocast
+            progress_bar(total=len(wanted), desc="encoding images", show=progress, delay=2, leave=False) as bar,
+        ):
+            for images in read_batches(clip, examples, batches, seed=seed, workers=workers):
+                parts.append(clip.encode_image(images))  # (B, E); stays on the device: no batch waits for a copy
+                bar.update(len(images))
+        features = torch.cat(parts).float().cpu()  # (N, E) or (N * V, E)
         if views is not None:
             features = features.unflatten(0, (len(examples), views)).transpose(0, 1).contiguous()  # (V, N, E)
         if file is not None:
@@ -121,25 +130,3 @@ class FeatureBank:
         rows = [self.row[image_key(example.image)] for example in examples]
         labels = torch.tensor([example.label for example in examples])
         return Features(self.image_features[rows], labels, label_names(examples))
-
-
-def _encode(
-    clip: Clip,
-    examples: Sequence[Example],
-    wanted: Sequence[tuple[int, int | None]],
-    seed: int,
-    batch_size: int,
-    workers: int | None,
-    progress: bool,
-) -> Float[Tensor, "W E"]:
-    """Features of the (position, view) pairs `wanted`, in float32, even if the caller has turned autocast on."""
-    batches = [wanted[i : i + batch_size] for i in range(0, len(wanted), batch_size)]
-    parts = []
-    with (
-        torch.autocast(clip.device.type, enabled=False),
-        progress_bar(total=len(wanted), desc="encoding images", show=progress, delay=2, leave=False) as bar,
-    ):
-        for images in read_batches(clip, examples, batches, seed=seed, workers=workers):
-            parts.append(clip.encode_image(images))  # (B, E); stays on the device, so that no batch waits for a copy
-            bar.update(len(images))
-    return torch.cat(parts).float().cpu()

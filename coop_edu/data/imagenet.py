@@ -28,7 +28,6 @@ IMAGENET: dict[str, Place] = {
     "ImageNet": Place(
         folder="imagenet",
         images="images",
-        template="a photo of a {}.",
         published="1,000 classes, as usually given: 1,281,167 train, 50,000 val (also test)",
         licence="non-commercial research and education (the terms of image-net.org, as others quote them)",
         source="https://image-net.org (needs an account)",
@@ -37,7 +36,6 @@ IMAGENET: dict[str, Place] = {
     "ImageNetV2": Place(
         folder="imagenetv2",
         images="imagenetv2-matched-frequency-format-val",
-        template="a photo of a {}.",
         published="1,000 classes, as usually given: 10,000 test",
         licence=REPOSITORY_ONLY,
         source="https://github.com/modestyachts/ImageNetV2",
@@ -45,7 +43,6 @@ IMAGENET: dict[str, Place] = {
     "ImageNet-Sketch": Place(
         folder="imagenet-sketch",
         images="images",
-        template="a photo of a {}.",
         published="1,000 classes, as usually given: 50,889 test",
         licence=REPOSITORY_ONLY,
         source="https://github.com/HaohanWang/ImageNet-Sketch",
@@ -53,7 +50,6 @@ IMAGENET: dict[str, Place] = {
     "ImageNet-A": Place(
         folder="imagenet-adversarial",
         images="imagenet-a",
-        template="a photo of a {}.",
         published="200 classes, as usually given: 7,500 test",
         licence=REPOSITORY_ONLY,
         source="https://github.com/hendrycks/natural-adv-examples",
@@ -61,7 +57,6 @@ IMAGENET: dict[str, Place] = {
     "ImageNet-R": Place(
         folder="imagenet-rendition",
         images="imagenet-r",
-        template="a photo of a {}.",
         published="200 classes, as usually given: 30,000 test",
         licence="none found: its repository has no LICENSE file",
         source="https://github.com/hendrycks/imagenet-r",
@@ -77,24 +72,26 @@ def load_imagenet(name: str, root: str | Path | None = None) -> Dataset:
     class folders that are unknown, empty, or different in train/ and val/.
     """
     place = IMAGENET[name]
-    folder = find(name, place, data_root(root))
+    train: tuple[Example, ...] = ()
+    val: tuple[Example, ...] = ()
+    folder, card = find(name, place, data_root(root)), card_of(place)
     names = read_classnames(folder, folder.parent)
     if name == "ImageNetV2":
-        test = _by_number(folder / place.images, names)
-        return _dataset(name, tuple(names.values()), test=test)
-    if name != "ImageNet":
-        classes = _class_folders(folder / place.images, names)
-        return _dataset(name, _names(classes, names), test=_examples(classes, names))
-    val = _class_folders(folder / "images" / "val", names)
-    train = _class_folders(folder / "images" / "train", names) if (folder / "images" / "train").is_dir() else {}
-    if train and set(train) != set(val):
-        differ = sorted(set(train) ^ set(val))
-        raise ValueError(
-            f"train/ and val/ in {folder / 'images'} have different classes: {len(differ)} are in one only, such as "
-            f"{differ[:5]}. A label is the rank of a class folder, so both need the same folders."
-        )
-    test = _examples(val, names)
-    return _dataset(name, _names(val, names), train=_examples(train, names), val=test, test=test)
+        classnames, test = tuple(names.values()), _by_number(folder / place.images, names)
+    else:
+        classes = _class_folders(folder / place.images / ("val" if name == "ImageNet" else ""), names)
+        classnames, test = tuple(names[wnid] for wnid in classes), _examples(classes, names)
+    if name == "ImageNet":
+        val = test
+        if (images := folder / "images" / "train").is_dir():
+            train_classes = _class_folders(images, names)
+            if differ := sorted(set(train_classes) ^ set(classes)):
+                raise ValueError(
+                    f"train/ and val/ in {images.parent} have different classes: {len(differ)} are in one only, as "
+                    f"{differ[:5]}. A label is the rank of a class folder, so both need the same folders."
+                )
+            train, card["samples"] = _examples(train_classes, names), SAME_ORDER
+    return Dataset(name, classnames, train, val, test, template=place.template, card=card)
 
 
 def read_classnames(folder: Path, root: Path) -> dict[str, str]:
@@ -183,25 +180,7 @@ def _images_in(folder: Path) -> list[Path]:
     return [folder / name for name in names if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES]
 
 
-def _names(classes: dict[str, list[Path]], names: dict[str, str]) -> tuple[str, ...]:
-    return tuple(names[wnid] for wnid in classes)
-
-
 def _examples(classes: dict[str, list[Path]], names: dict[str, str]) -> tuple[Example, ...]:
     return tuple(
         Example(image, label, names[wnid]) for label, (wnid, images) in enumerate(classes.items()) for image in images
     )
-
-
-def _dataset(
-    name: str,
-    classnames: tuple[str, ...],
-    train: tuple[Example, ...] = (),
-    val: tuple[Example, ...] = (),
-    test: tuple[Example, ...] = (),
-) -> Dataset:
-    place = IMAGENET[name]
-    card = card_of(place)
-    if train:
-        card["samples"] = SAME_ORDER
-    return Dataset(name, classnames, train, val, test, template=place.template, card=card)

@@ -19,11 +19,7 @@ COLUMNS = ("image", "class", "split")
 
 
 def from_folder(
-    path: str | Path,
-    *,
-    template: str = "a photo of a {}.",
-    seed: int = 1,
-    names: Mapping[str, str] | None = None,
+    path: str | Path, *, template: str = "a photo of a {}.", seed: int = 1, names: Mapping[str, str] | None = None
 ) -> Dataset:
     """Your own images: `path/<class name>/<any name>.png` (or jpg ...) becomes a dataset named after the folder.
 

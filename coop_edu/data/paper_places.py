@@ -26,10 +26,10 @@ class Place:
 
     folder: str
     images: str
-    template: str
     published: str
     licence: str
     source: str
+    template: str = "a photo of a {}."
     needs: tuple[str, ...] = ()
     builds_from: tuple[str, ...] = ()
     torchvision: str | None = None
@@ -40,7 +40,6 @@ PAPER_DATASETS: dict[str, Place] = {
     "Caltech101": Place(
         folder="caltech-101",
         images="101_ObjectCategories",
-        template="a photo of a {}.",
         published="100 classes: 4,128 train, 1,649 val, 2,465 test",
         licence=f"{SEE_PAGE}; copies on the Hugging Face hub say CC BY 4.0",
         source="https://data.caltech.edu/records/mzrjq-6wc02",
@@ -61,16 +60,11 @@ PAPER_DATASETS: dict[str, Place] = {
     "StanfordCars": Place(
         folder="stanford_cars",
         images="",
-        template="a photo of a {}.",
         published="196 classes: 6,509 train, 1,635 val, 8,041 test",
         licence="none found: its page is no longer online",
         source="https://ai.stanford.edu/~jkrause/cars/car_dataset.html (no longer online)",
         needs=("cars_train", "cars_test"),
-        builds_from=(
-            "devkit/cars_meta.mat",
-            "devkit/cars_train_annos.mat",
-            "cars_test_annos_withlabels.mat",
-        ),
+        builds_from=("devkit/cars_meta.mat", "devkit/cars_train_annos.mat", "cars_test_annos_withlabels.mat"),
     ),
     "OxfordFlowers": Place(
         folder="oxford_flowers",
@@ -107,7 +101,6 @@ PAPER_DATASETS: dict[str, Place] = {
     "SUN397": Place(
         folder="sun397",
         images="SUN397",
-        template="a photo of a {}.",
         published="397 classes, as usually given: 15,880 train, 3,970 val, 19,850 test",
         licence=SEE_PAGE,
         source="https://vision.princeton.edu/projects/2010/SUN/",

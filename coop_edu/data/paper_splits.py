@@ -88,23 +88,13 @@ def _check_size(name: str, found: int, at_least: int) -> None:
 # ------------------------------------------------------------------------------------- nothing official: by class
 def class_folders(images: Path, names: dict[str, str] | None = None, ignored: Iterable[str] = ()) -> Classes:
     """One folder per class, in ASCII order ("Faces" before "accordion").  names: {folder: class name}, if different."""
-    folders = sorted(
-        entry.name
-        for entry in images.iterdir()
-        if entry.is_dir() and not entry.name.startswith(".") and entry.name not in ignored
-    )
-    return [
-        (
-            label,
-            (names or {}).get(folder, folder),
-            sorted(
-                f"{folder}/{file.name}"
-                for file in (images / folder).iterdir()
-                if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
-            ),
-        )
-        for label, folder in enumerate(folders)
-    ]
+    folders = sorted(entry.name for entry in images.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    classes: Classes = []
+    for folder in (name for name in folders if name not in ignored):
+        found = [file for file in (images / folder).iterdir() if not file.name.startswith(".")]
+        paths = sorted(f"{folder}/{file.name}" for file in found if file.suffix.lower() in IMAGE_SUFFIXES)
+        classes.append((len(classes), (names or {}).get(folder, folder), paths))
+    return classes
 
 
 def flowers(folder: Path) -> Classes:

@@ -20,6 +20,8 @@ from coop_edu.data.features import Features, extract_features
 from coop_edu.data.images import ImageLike, load_image
 from coop_edu.data.labels import check_same_classes, distinct_names
 
+Data = Sequence[Example] | Features
+
 
 @runtime_checkable
 class Classifier(Protocol):
@@ -35,13 +37,7 @@ class Classifier(Protocol):
         """The same classifier for other names, or for some of its own."""
 
 
-def accuracy(
-    classifier: Classifier,
-    data: Sequence[Example] | Features,
-    *,
-    cache: str | Path | None = None,
-    progress: bool = True,
-) -> float:
+def accuracy(classifier: Classifier, data: Data, *, cache: str | Path | None = None, progress: bool = True) -> float:
     """Top-1 accuracy in percent: the share of images whose most probable class is the right one.
 
     data: features of plain images, or examples, whose features are computed or read from the folder `cache`.
@@ -51,13 +47,7 @@ def accuracy(
     return 100 * (answers == labels).double().mean().item()
 
 
-def macro_f1(
-    classifier: Classifier,
-    data: Sequence[Example] | Features,
-    *,
-    cache: str | Path | None = None,
-    progress: bool = True,
-) -> float:
+def macro_f1(classifier: Classifier, data: Data, *, cache: str | Path | None = None, progress: bool = True) -> float:
     """The mean over classes of F1 = 2 TP / (2 TP + FP + FN), in percent, which the authors' tool prints too.
 
     Only classes that have images count.  Arguments and errors are those of `accuracy`.
@@ -71,11 +61,7 @@ def macro_f1(
 
 
 def per_class_accuracy(
-    classifier: Classifier,
-    data: Sequence[Example] | Features,
-    *,
-    cache: str | Path | None = None,
-    progress: bool = True,
+    classifier: Classifier, data: Data, *, cache: str | Path | None = None, progress: bool = True
 ) -> dict[str, float]:
     """Accuracy in percent of each class that has images: {class name: percent}, in the order of the classes.
 
@@ -98,10 +84,17 @@ def predict(classifier: Classifier, image: ImageLike) -> dict[str, float]:
     """
     clip = classifier.clip
     pixels = clip.preprocess(load_image(image))[None]  # (1, 3, H, W)
-    probabilities = classifier.logits(clip.encode_image(pixels.to(clip.device))).softmax(dim=1)[0]  # (K,)
-    order = probabilities.argsort(descending=True, stable=True).tolist()
-    names = distinct_names(classifier.classnames)
-    return {names[i]: probabilities[i].item() for i in order}
+    p = classifier.logits(clip.encode_image(pixels.to(clip.device))).softmax(dim=1)[0]  # (K,)
+    return by_probability(classifier.classnames, p)
+
+
+def by_probability(classnames: Sequence[str], p: Float[Tensor, " K"]) -> dict[str, float]:
+    """{class name: probability}, the most probable first.
+
+    >>> by_probability(["cat", "dog"], torch.tensor([0.25, 0.75]))
+    {'dog': 0.75, 'cat': 0.25}
+    """
+    return dict(sorted(zip(distinct_names(classnames), p.tolist(), strict=True), key=lambda item: -item[1]))
 
 
 # The metrics that a grid computes for each classifier of protocol few-shot.  The keys are the names in its results.
@@ -110,12 +103,12 @@ METRICS = {"accuracy": accuracy}
 
 @torch.no_grad()
 def _answers(
-    classifier: Classifier, data: Sequence[Example] | Features, cache: str | Path | None, progress: bool
+    classifier: Classifier, data: Data, cache: str | Path | None, progress: bool
 ) -> tuple[Int[Tensor, " N"], Int[Tensor, " N"]]:
     """The most probable class of each image, and its label."""
-    features = (
-        data if isinstance(data, Features) else extract_features(classifier.clip, data, cache=cache, progress=progress)
-    )
+    features = data
+    if not isinstance(features, Features):
+        features = extract_features(classifier.clip, features, cache=cache, progress=progress)
     check_same_classes(features.classnames, classifier.classnames)
     if features.image_features.ndim != 2:
         raise ValueError(

@@ -70,24 +70,13 @@ def gradient_path(classname: str = "cat", *, n_ctx: int = 3, message: str = "") 
     _box(axis, end + 4.25, 0.75, 0.75, 0.7, SKY)
     _write(axis, end + 4.62, 1.1, "loss", 10)
     forward = (
-        ((end, 1.9), (end + 0.33, 1.9)),
-        ((end + 1.82, 1.9), (end + 2.13, 1.9)),
-        ((end - 0.1, 0.35), (end + 0.33, 0.35)),
-        ((end + 1.82, 0.35), (end + 2.15, 0.35)),
-        ((end + 2.5, 0.45), (end + 2.88, 0.85)),
-        ((end + 2.57, 1.75), (end + 2.88, 1.4)),
-        ((end + 3.92, 1.17), (end + 4.23, 1.17)),
-    )
-    backward = (
-        ((end + 4.23, 0.98), (end + 3.92, 0.98)),
-        ((end + 2.82, 1.23), (end + 2.5, 1.58)),
-        ((end + 2.13, 1.65), (end + 1.82, 1.65)),
-        ((end + 0.33, 1.65), (end, 1.65)),
-    )
-    for start, stop in forward:
-        _arrow(axis, start, stop)
-    for start, stop in backward:
-        _arrow(axis, start, stop, MARKED)
+        (0, 1.9, 0.33, 1.9), (1.82, 1.9, 2.13, 1.9), (-0.1, 0.35, 0.33, 0.35), (1.82, 0.35, 2.15, 0.35),
+        (2.5, 0.45, 2.88, 0.85), (2.57, 1.75, 2.88, 1.4), (3.92, 1.17, 4.23, 1.17),
+    )  # fmt: skip
+    backward = (4.23, 0.98, 3.92, 0.98), (2.82, 1.23, 2.5, 1.58), (2.13, 1.65, 1.82, 1.65), (0.33, 1.65, 0, 1.65)
+    for arrows, colour in ((forward, GREY), (backward, MARKED)):
+        for x, y, to_x, to_y in arrows:
+            _arrow(axis, (end + x, y), (end + to_x, to_y), colour)
     middle = 0.62 * (1 + n_ctx / 2)
     axis.annotate(
         "", (middle, 1.45), (end + 0.02, 1.52), arrowprops={"arrowstyle": "->", "color": MARKED, "linewidth": 2,

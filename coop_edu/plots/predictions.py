@@ -43,12 +43,7 @@ def show_probabilities(
 
 
 def compare_wordings(
-    image: Any,
-    answers: Mapping[str, Mapping[str, float]],
-    *,
-    truth: str = "",
-    top: int = 4,
-    message: str = "",
+    image: Any, answers: Mapping[str, Mapping[str, float]], *, truth: str = "", top: int = 4, message: str = ""
 ) -> Figure:
     """One image, and CLIP's answer for each wording beside it: the `top` classes of each, as bars (Eq. 1).
 

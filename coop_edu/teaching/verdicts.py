@@ -72,13 +72,13 @@ def compare(got: Any, right: Any, mistakes: Mapping[str, Any], relative: float =
     """
     right = torch.as_tensor(right)
     try:
-        got = torch.as_tensor(got).detach().to(right.dtype)
+        got = _tensor(got, right.dtype)
     except (TypeError, ValueError, RuntimeError):
         raise Wrong(f"a tensor was expected, and it returned {type(got).__name__}") from None
     if _same(got, right, relative):
         return
     for reason, mistake in mistakes.items():
-        answer = torch.as_tensor(mistake).to(right.dtype)
+        answer = _tensor(mistake, right.dtype)
         if _same(got, answer, relative) and not _same(answer, right, relative):
             raise Wrong(reason)
     if got.shape != right.shape:
@@ -99,6 +99,10 @@ def relative_difference(a: torch.Tensor, b: torch.Tensor) -> float:
 def random_numbers(seed: int, *shape: int) -> torch.Tensor:
     """Numbers from N(0, 1), the same for everybody."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _tensor(value: Any, dtype: torch.dtype) -> torch.Tensor:
+    return (value if isinstance(value, torch.Tensor) else torch.tensor(value, dtype=dtype)).detach().to(dtype)
 
 
 def _same(a: torch.Tensor, b: torch.Tensor, relative: float) -> bool:

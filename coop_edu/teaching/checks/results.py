@@ -95,23 +95,20 @@ def check_subset_accuracy(solution: Callable) -> str:
     over_all, in_order = logits.argmax(-1), logits[:, sorted(classes)].argmax(-1)
     chosen = logits[:, columns].argmax(-1)
     right = _percent(chosen == labels)
-    compare(
-        float(answer_of(solution, logits, labels, classes)),
-        right,
-        {
-            "the largest of all K logits is taken; keep only the variant's columns, logits[:, classes]":
-                _percent(over_all == columns[labels]),
-            "the labels count within `classes`, and are compared with columns of all K": _percent(over_all == labels),
-            "a column of all K is compared with a label of the subset": _percent(columns[chosen] == labels),
-            "the columns are taken in sorted order; keep the order of `classes`": _percent(in_order == labels),
-            "that is the mean over the classes; every image counts alike":
-                100 * torch.stack([(chosen == labels)[labels == y].float().mean() for y in range(4)]).mean(),
-            "that is a fraction; give percent": right / 100,
-            "that is the share of wrong answers": 100 - right,
-            "that is the number of right answers; give percent": right * len(labels) / 100,
-            "the smallest logit is taken for the answer": _percent(logits[:, columns].argmin(-1) == labels),
-        },
-    )  # fmt: skip
+    mistakes = {
+        "the largest of all K logits is taken; keep only the variant's columns, logits[:, classes]":
+            _percent(over_all == columns[labels]),
+        "the labels count within `classes`, and are compared with columns of all K": _percent(over_all == labels),
+        "a column of all K is compared with a label of the subset": _percent(columns[chosen] == labels),
+        "the columns are taken in sorted order; keep the order of `classes`": _percent(in_order == labels),
+        "that is the mean over the classes; every image counts alike":
+            100 * torch.stack([(chosen == labels)[labels == y].float().mean() for y in range(4)]).mean(),
+        "that is a fraction; give percent": right / 100,
+        "that is the share of wrong answers": 100 - right,
+        "that is the number of right answers; give percent": right * len(labels) / 100,
+        "the smallest logit is taken for the answer": _percent(logits[:, columns].argmin(-1) == labels),
+    }  # fmt: skip
+    compare(float(answer_of(solution, logits, labels, classes)), right, mistakes)
     return "only the variant's own classes compete."
 
 

@@ -74,23 +74,19 @@ def _compare_schedules(solution: Callable, total: int) -> None:
     def schedule(first: float, after: Callable[[int], float]) -> torch.Tensor:
         return torch.tensor([first, *(after(epoch) for epoch in range(1, total))], dtype=torch.float64)
 
-    given = [answer_of(solution, epoch, total) for epoch in range(total)]
-    compare(
-        torch.tensor([float(value) for value in given], dtype=torch.float64),
-        schedule(1e-5, lambda e: cosine(e - 1)),
-        {
-            "the warm-up is missing: epoch 0 learns at 1e-5": schedule(0.002, cosine),
-            "epoch 0 starts at 0.002; the warm-up is missing there": schedule(0.002, lambda e: cosine(e - 1)),
-            "the cosine starts one epoch too early; it is 0.002 in epoch 1": schedule(1e-5, cosine),
-            "the cosine is stretched to reach 0; the authors' divides by all epochs and never does":
-                schedule(1e-5, lambda e: cosine(e - 1, total - 1)),
-            "the learning rate stays at 0.002; the cosine is missing": schedule(1e-5, lambda e: 0.002),
-            "the cosine is not halved and shifted, so it becomes negative; use (1 + cos) / 2":
-                schedule(1e-5, lambda e: 0.002 * math.cos(math.pi * (e - 1) / total)),
-            "the factor 1/2 is missing: epoch 1 should learn at 0.002": schedule(1e-5, lambda e: 2 * cosine(e - 1)),
-            "it falls along a line, not along a cosine": schedule(1e-5, lambda e: 0.002 * (1 - (e - 1) / total)),
-            "the cosine rises; it must fall": schedule(1e-5, lambda e: 0.002 - cosine(e - 1)),
-            "right for 50 epochs only: is a number typed in?": schedule(1e-5, lambda e: cosine(e - 1, 50)),
-        },
-        relative=1e-6,
-    )  # fmt: skip
+    given = [float(answer_of(solution, epoch, total)) for epoch in range(total)]
+    mistakes = {
+        "the warm-up is missing: epoch 0 learns at 1e-5": schedule(0.002, cosine),
+        "epoch 0 starts at 0.002; the warm-up is missing there": schedule(0.002, lambda e: cosine(e - 1)),
+        "the cosine starts one epoch too early; it is 0.002 in epoch 1": schedule(1e-5, cosine),
+        "the cosine is stretched to reach 0; the authors' divides by all epochs and never does":
+            schedule(1e-5, lambda e: cosine(e - 1, total - 1)),
+        "the learning rate stays at 0.002; the cosine is missing": schedule(1e-5, lambda e: 0.002),
+        "the cosine is not halved and shifted, so it becomes negative; use (1 + cos) / 2":
+            schedule(1e-5, lambda e: 0.002 * math.cos(math.pi * (e - 1) / total)),
+        "the factor 1/2 is missing: epoch 1 should learn at 0.002": schedule(1e-5, lambda e: 2 * cosine(e - 1)),
+        "it falls along a line, not along a cosine": schedule(1e-5, lambda e: 0.002 * (1 - (e - 1) / total)),
+        "the cosine rises; it must fall": schedule(1e-5, lambda e: 0.002 - cosine(e - 1)),
+        "right for 50 epochs only: is a number typed in?": schedule(1e-5, lambda e: cosine(e - 1, 50)),
+    }  # fmt: skip
+    compare(given, schedule(1e-5, lambda e: cosine(e - 1)), mistakes, relative=1e-6)

@@ -19,12 +19,6 @@ from coop_edu.teaching.widgets.temperature import TemperatureExplorer
 from coop_edu.teaching.widgets.weights import KgCoOpExplorer
 
 __all__ = [
-    "DomainExplorer",
-    "DrawingExplorer",
-    "KgCoOpExplorer",
-    "LiveTraining",
-    "PromptExplorer",
-    "SeedExplorer",
-    "TemperatureExplorer",
-    "bars_html",
-]
+    "DomainExplorer", "DrawingExplorer", "KgCoOpExplorer", "LiveTraining", "PromptExplorer", "SeedExplorer",
+    "TemperatureExplorer", "bars_html",
+]  # fmt: skip

@@ -32,10 +32,7 @@ class DomainExplorer(Explorer):
     """
 
     def __init__(
-        self,
-        classifiers: Mapping[str, Classifier],
-        datasets: Mapping[str, Dataset],
-        features: Mapping[str, Features],
+        self, classifiers: Mapping[str, Classifier], datasets: Mapping[str, Dataset], features: Mapping[str, Features]
     ) -> None:
         self.classifiers, self.datasets, self.features = dict(classifiers), dict(datasets), dict(features)
         self.domain = widgets.ToggleButtons(options=list(datasets), description="dataset")

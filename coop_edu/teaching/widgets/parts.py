@@ -13,10 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ipywidgets as widgets
-import torch
 from PIL import Image, ImageDraw
 
-from coop_edu.data.labels import distinct_names
 from coop_edu.plots.style import BAR, GREY, MARKED
 
 NEXT_TO = widgets.Layout(flex_flow="row wrap", align_items="flex-start")  # one below the other on a narrow page
@@ -90,12 +88,6 @@ class ImageButtons(widgets.ToggleButtons):
             url = "data:image/png;base64," + base64.b64encode(png_of(image)).decode()
             rules.append(f".{own} button:nth-of-type({number}) {{background-image:url({url}) !important}}")
         self.view = widgets.VBox([widgets.HTML(f"<style>{''.join(rules)}</style>", layout={"display": "none"}), self])
-
-
-def by_probability(classnames: Sequence[str], p: torch.Tensor) -> dict[str, float]:
-    """p (K,) as class -> probability, most probable first."""
-    names = distinct_names(classnames)
-    return dict(sorted(zip(names, p.tolist(), strict=True), key=lambda item: -item[1]))
 
 
 def png_of(image: Image.Image) -> bytes:

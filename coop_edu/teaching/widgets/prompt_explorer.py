@@ -15,14 +15,13 @@ from coop_edu.clip.templates import fill, several_names
 from coop_edu.clip.zero_shot import ZeroShot
 from coop_edu.data.images import load_image
 from coop_edu.data.labels import distinct_names
-from coop_edu.evaluate.accuracy import accuracy
+from coop_edu.evaluate.accuracy import accuracy, by_probability
 from coop_edu.teaching.widgets.parts import (
     NEXT_TO,
     WIDE,
     Explorer,
     ImageButtons,
     bar_cell,
-    by_probability,
     png_of,
     temperature_slider,
 )
@@ -38,6 +37,7 @@ FIXED_WORDINGS = (
     "a bad photo of a {}.", "this is a {}",
 )  # fmt: skip
 ROWS = 7  # classes with a bar of their own
+PLACEHOLDER = "Put {} once into each sentence, where the class name goes, as in “a photo of a {}.”"
 
 
 class PromptExplorer(Explorer):
@@ -112,8 +112,8 @@ class PromptExplorer(Explorer):
             answers = [self.compute(text, self.temperature.value, self.image.value) for text in wordings]
             self.problem = ""
         except ValueError as error:  # an unfinished template: explain it where the reader looks
-            answers = [{}]
-            self.problem = _explain(wordings, error)
+            answers, filled = [{}], all(text.count("{}") == 1 for text in wordings)
+            self.problem = str(error) if filled else PLACEHOLDER
         self.result, self.other_result = answers[0], answers[1] if len(answers) > 1 else {}
         self.rank = None if self.problem or self.validation is None else self.place(wordings[0])[0]
         inside = html.escape(self.problem) or self._table(wordings, answers)
@@ -173,10 +173,3 @@ class PromptExplorer(Explorer):
         verdict = "" if self.image.value not in self.classnames else "✓ " if first == self.image.value else "✗ "
         cut = "max-width:14em;overflow:hidden;text-overflow:ellipsis;text-align:left"
         return f'<td style="{cut}" title="{html.escape(sentence)}">{verdict}<b>“{html.escape(sentence)}”</b></td>'
-
-
-def _explain(wordings: Sequence[str], error: ValueError) -> str:
-    """What is wrong with the first wording that cannot be filled."""
-    if any(wording.count("{}") != 1 for wording in wordings):
-        return "Put {} once into each sentence, where the class name goes, as in “a photo of a {}.”"
-    return str(error)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import ipywidgets as widgets
 import torch
 
-from coop_edu.teaching.widgets.parts import Explorer, bars_html, by_probability, temperature_slider
+from coop_edu.evaluate.accuracy import by_probability
+from coop_edu.teaching.widgets.parts import Explorer, bars_html, temperature_slider
 
 
 class TemperatureExplorer(Explorer):
