@@ -2,27 +2,21 @@
 
 Idea: write beside the target, then rename.  A rename is atomic, so a reader (or a killed process) sees the old file
 or the new one, never a piece of one.
-
-Leaves out: what is written (see data/iconnet.py, data/features.py, coop/checkpoints.py).
 """
 
 from __future__ import annotations
 
 import errno
-import glob
 import hashlib
 import json
 import os
-import shutil
-import stat
-import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-ONE_HOUR = 3600  # seconds
+UNSUPPORTED = (errno.EPERM, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 ASSETS = Path(__file__).parent / "assets"
 
 
@@ -135,8 +129,8 @@ def check_replaceable(target: str | Path) -> Path:
 def atomically(target: str | Path) -> Iterator[Path]:
     """Write to the path given; it becomes `target` in one step when the block ends, or vanishes when the block fails.
 
-    What is written is on the disk before the step.  A file that is replaced keeps its mode and owner, a symbolic link
-    goes on leading to it.  Raises OSError, before the block, where `check_replaceable` does.
+    What is written is on the disk before the step.  A symbolic link goes on leading to the file.
+    Raises OSError, before the block, where `check_replaceable` does.
 
     >>> import tempfile; folder = tempfile.TemporaryDirectory(); target = Path(folder.name) / "result.txt"
     >>> with atomically(target) as scratch: _ = scratch.write_text("whole")
@@ -145,39 +139,43 @@ def atomically(target: str | Path) -> Iterator[Path]:
     """
     target = check_replaceable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(target.parent, f".{glob.escape(target.name)}.{'[0-9a-f]' * 32}.part")
     # In the same folder, so on the same disk, where a rename will do.
     scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
-    old = target.stat() if target.exists() else None
     try:
-        scratch.touch(0o666 if old is None else stat.S_IMODE(old.st_mode) | stat.S_IWUSR)
-        # The block may put a file of another mode in the place of this one, as safetensors does.
-        mode = scratch.stat().st_mode if old is None else old.st_mode
         yield scratch
-        with open(scratch, "rb+") as file:
+        with open(scratch, "rb+") as file, where_supported():
             os.fsync(file.fileno())  # else a power failure could leave an empty file under the final name
-        if old is not None and hasattr(os, "chown"):
-            with suppress(OSError):  # to give a file away is for root
-                os.chown(scratch, old.st_uid, old.st_gid)
-        os.chmod(scratch, stat.S_IMODE(mode))
         os.replace(scratch, target)
     except OSError as error:
-        if error.errno is None or error.filename not in (None, str(scratch)):
-            raise
-        raise OSError(error.errno, error.strerror, str(target)) from error  # a full disk names no file of its own
+        if error.errno:  # the system's own; a full disk does not name the file
+            error.filename = error.filename or str(target)
+        raise
     finally:
         scratch.unlink(missing_ok=True)
 
 
-def remove_abandoned(folder: Path, pattern: str) -> None:
-    """Remove what a killed process left in the midst of its work, if nobody has touched it for an hour."""
-    for path in folder.glob(pattern):
-        try:
-            if time.time() - path.stat().st_mtime <= ONE_HOUR:
-                continue
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink()
-        except OSError:  # its owner finished just now, or it is not ours to remove
-            pass
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time; others wait for a minute, then get a TimeoutError.
+
+    The lock is a file of its own beside `path`, because `path` is replaced.  On a disk without locks nobody waits.
+    """
+    from filelock import FileLock
+
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=60)
+    with where_supported():
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def where_supported() -> Iterator[None]:
+    """Go on where the file system does not have what the block asks for: network and bucket mounts lack much."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise

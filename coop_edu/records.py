@@ -2,25 +2,22 @@
 
 A file may hold anything: other types than expected, entries twice, nesting without end.  What comes out of here is what
 was asked for, or a ValueError that names the place and the entry.
-
-Leaves out: what the records mean (coop/prompt_file.py, grid/results.py, data/split_file.py).
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import operator
+import reprlib
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 Record = TypeVar("Record")
-NAMES = {dict: "an object in braces", list: "a list", str: "a text", bool: "true or false", int: "a whole number",
-         float: "a number", type(None): "null"}  # fmt: skip
+_hints = lru_cache(typing.get_type_hints)
 
 
 def parse_json(text: str | bytes, where: str) -> Any:
@@ -61,7 +58,8 @@ def record(kind: Callable[..., Record], value: Any, where: str, *, more: bool = 
     Fields with a default may be absent; more: entries of other names are left aside.  Raises ValueError, naming `where`
     and the field.
 
-    >>> @dataclasses.dataclass
+    >>> from dataclasses import dataclass
+    >>> @dataclass
     ... class Point:
     ...     x: float
     ...     name: str | None = None
@@ -70,27 +68,20 @@ def record(kind: Callable[..., Record], value: Any, where: str, *, more: bool = 
     >>> record(Point, {"x": "1"}, "points.json")
     Traceback (most recent call last):
     ...
-    ValueError: points.json: expected 'x' to be a number, got '1'
+    ValueError: points.json: expected 'x' to be float, got '1'
     """
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{where}: expected an object in braces, got {value!r:.80}")
-    fields = {field.name: field for field in dataclasses.fields(cast(Any, kind))}
-    needed = [name for name, field in fields.items() if _has_no_default(field)]
-    if missing := [name for name in needed if name not in value]:
-        raise ValueError(f"{where}: it has no {', '.join(map(repr, missing))}")
-    if not more and (other := sorted(set(value) - set(fields))):
-        raise ValueError(f"{where}: it has entries that are not known here: {', '.join(map(repr, other[:5]))}")
+    if not isinstance(value, dict):
+        raise ValueError(f"{where}: expected an object in braces, got {reprlib.repr(value)}")
     hints = _hints(kind)
-    known = {name: value[name] for name in fields if name in value}
-    for name, item in known.items():
-        if not fits(item, hints[name]):
-            raise ValueError(f"{where}: expected {name!r} to be {_words(hints[name])}, got {_short(item)}")
-    return kind(**known)
-
-
-@lru_cache
-def _hints(kind: Callable[..., Any]) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+    known = {name: item for name, item in value.items() if name in hints or not more}
+    for name in hints.keys() & known:
+        if not fits(known[name], hints[name]):
+            hint = hints[name].__name__ if isinstance(hints[name], type) else hints[name]
+            raise ValueError(f"{where}: expected {name!r} to be {hint}, got {reprlib.repr(known[name])}")
+    try:
+        return kind(**known)
+    except TypeError as error:  # it names the entry that is missing, or that is not known
+        raise ValueError(f"{where}: {error}") from error
 
 
 def fits(value: Any, hint: Any) -> bool:
@@ -134,22 +125,3 @@ def real_number(value: Any, name: str, *, at_least: float) -> float:
     if not (math.isfinite(float(value)) and float(value) >= at_least):
         raise ValueError(f"expected {name} as a finite number of at least {at_least:g}, got {value!r:.80}")
     return float(value)
-
-
-def _has_no_default(field: dataclasses.Field) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
-def _words(hint: Any) -> str:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        return " or ".join(map(_words, arguments))
-    inner = "" if not arguments or arguments[-1] is Any else f" of which each is {_words(arguments[-1])}"
-    return NAMES.get(origin or hint, str(hint)) + inner
-
-
-def _short(value: Any) -> str:
-    try:
-        return f"{value!r:.80}"
-    except (RecursionError, ValueError):  # nested without end, or a number of too many digits
-        return f"a {type(value).__name__}"

@@ -23,11 +23,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from measure import WORDINGS
-from web_captions import CANDIDATES
 
 from coop_edu import FeatureBank, PromptLearner, Trainer, ZeroShot, accuracy, load_clip, load_dataset, sample_few_shot
 from coop_edu.coop.together import train_together
 from coop_edu.scales import SCALES
+
+from web_captions import CANDIDATES
 
 SEEDS, SHOTS = (1, 2, 3), (1, 2, 16)
 FIVE = ("{}", "a photo of a {}.", "an icon of a {}.", "a cheerful drawing of a {}.", "a bad photo of the {}.")

@@ -23,7 +23,6 @@ from collections import defaultdict
 from pathlib import Path
 
 import build_iconnet
-import captions
 import iconnet_classes
 import numpy as np
 import open_clip
@@ -31,6 +30,8 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+import captions
 
 CONFIG = {
     "embed_dim": 256,

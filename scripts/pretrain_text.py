@@ -19,7 +19,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import build_iconnet
-import captions
 import numpy as np
 import open_clip
 import torch
@@ -38,6 +37,8 @@ from pretrain_miniclip import (
 from safetensors.torch import load_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+import captions
 from web_captions import CANDIDATES, Foreign, Web
 
 VIEWS = 2  # of each drawing: the plain one, and one turned, stretched and shifted
@@ -105,15 +106,17 @@ class Batches:
         self.material, self.web, self.seed = material, web, seed
         self.tokenizer = open_clip.SimpleTokenizer(context_length=CONFIG["text_cfg"]["context_length"])
         self.foreign = Foreign(self.tokenizer, web)
-        self.per_epoch = len(epoch_order(material.groups, 0)) // web.batch_size
+        # With one style of each thing, it is the same one in every epoch.
+        self.groups = [group[: web.styles] if web.styles == 1 else group for group in material.groups]
+        self.per_epoch = len(epoch_order(self.groups, 0)) // web.batch_size
         self.order: tuple[int, list[int]] = (-1, [])  # of the epoch that is under way
 
     def __call__(self, step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Image features (B, E), captions (B, L) with foreign tokens, and (B, L) without."""
+        """Image features (B, E), captions (B, L) with foreign tokens, and rows that are equal for right answers."""
         size = self.web.batch_size
         epoch, place = divmod(step, self.per_epoch)
         if epoch != self.order[0]:
-            self.order = epoch, epoch_order(self.material.groups, 1000 + epoch)
+            self.order = epoch, epoch_order(self.groups, 1000 + epoch)
         drawings = self.order[1][place * size : (place + 1) * size]
         draw = random.Random(f"{self.seed}/{step}")
         room, long = draw.choice(self.web.rooms), draw.random() < 0.2
@@ -121,8 +124,13 @@ class Batches:
             self.tokenizer.encode(captions.caption(self.material.facts[i], long=long, draw=draw)) for i in drawings
         ]
         surrounded = [self.foreign.around(caption, room, plain, draw) for caption in plain]
-        view = [draw.randrange(len(self.material.features)) for _ in drawings]
-        return self.material.features[view, drawings].float(), self.ids(surrounded, room), self.ids(plain, room)
+        view = [draw.randrange(self.web.views) for _ in drawings]
+        if self.web.by_name:
+            names = [self.material.facts[i].words for i in drawings]
+            same = torch.tensor([[names.index(name)] for name in names])
+        else:
+            same = self.ids(plain, room)
+        return self.material.features[view, drawings].float(), self.ids(surrounded, room), same
 
     def ids(self, texts: list[list[int]], room: int) -> torch.Tensor:
         """(B, room + 2): start, text, end, zeros."""
@@ -159,12 +167,12 @@ def train(material: Material, web: Web, work: Path, run: Path, seed: int) -> Non
     for step in range(first, web.steps):
         for group in optimizer.param_groups:
             group["lr"] = web.lr * min(1.0, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * step / web.steps))
-        features, ids, plain = batches(step)
+        features, ids, same = batches(step)
         # For texts this short, the plain attention is twice as fast as the fused one, whose backward pass is slow.
         with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             texts = encode_text(model, ids)
-        # Two drawings with the same caption are both right answers, whatever foreign tokens stand around it.
-        loss = contrastive_loss(features, texts.float(), model.logit_scale.exp(), plain)
+        # Two drawings of one caption are both right answers, whatever foreign tokens stand around it.
+        loss = contrastive_loss(features, texts.float(), model.logit_scale.exp(), same)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(learned, 1.0)

@@ -36,10 +36,14 @@ class Web:
     other: float = 0.0
     random: float = 1.0
     rooms: tuple[int, ...] = ROOMS
+    filled: bool = False  # do the foreign tokens fill the room, or are there one to as many?
     steps: int = 800
     lr: float = 8e-4
     batch_size: int = 256
     temperature: bool = True  # is it learned on?
+    views: int = 2  # of each drawing: 1 is the plain one only
+    styles: int = 2  # of a thing of a designer, at most, in an epoch
+    by_name: bool = False  # are two drawings of one name right answers for each other, or only those of one caption?
 
 
 # The levers, compared on validation images alone (judge_text.py); assets/MINICLIP.md has the table.
@@ -48,6 +52,10 @@ CANDIDATES = {
     "third": Web(share=0.3),
     "most": Web(share=0.7),
     "other": Web(other=2.0),
+    "filled": Web(filled=True),
+    "filled_most": Web(share=0.7, filled=True),
+    "plain": Web(filled=True, views=1),
+    "named": Web(views=1, styles=1, by_name=True),
 }
 
 
@@ -75,6 +83,6 @@ class Foreign:
         caption = caption[:room]
         if len(caption) == room or draw.random() >= self.web.share:
             return caption
-        n = draw.randint(1, room - len(caption))
+        n = room - len(caption) if self.web.filled else draw.randint(1, room - len(caption))
         before = draw.choice((n, n, 0, draw.randint(0, n)))
         return self.tokens(before, others, draw) + caption + self.tokens(n - before, others, draw)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
-from coop_edu.clip import safe_pickle
+from coop_edu.clip import tensor_file
 from coop_edu.clip.text_towers import text_tower
 from coop_edu.coop.authors_files import export_authors, import_authors, read_authors_file
 from coop_edu.coop.cocoop import CoCoOp
@@ -104,7 +104,7 @@ def test_a_class_specific_file_and_other_classes(clip, tmp_path):
         import_authors(path, clip, NAMES[:2])
     with pytest.raises(
         ValueError,
-        match=r"in the place of 'kite \(bird of prey\)' are others(.|\n)*one context for each class",
+        match=r"in the place of 'kite \(bird of prey\)' are others",
     ):
         import_authors(path, clip, NAMES[::-1])
 
@@ -115,7 +115,7 @@ def test_another_clip_or_another_position(clip, tmp_path):
         import_authors(path, tiny_clip(seed=1), NAMES)  # the same width: only the start token tells
     with pytest.raises(ValueError, match="context width 32, here 64"):
         import_authors(path, tiny_clip(width=64), NAMES)
-    with pytest.raises(ValueError, match=r"position='end' \(its folder name says so\), and position='front'"):
+    with pytest.raises(ValueError, match=r"position='end', not 'front'"):
         import_authors(path, clip, NAMES, position="front")
 
 
@@ -183,9 +183,7 @@ def test_a_hostile_pickle_is_refused(clip, tmp_path, kind, protocol):
         {"state_dict": {}, "scheduler": {"successor": [HOSTILE[kind](flag)]}},
     ):
         path = archive(tmp_path / "model.pth.tar-50", pickle.dumps(content, protocol))
-        with pytest.raises(
-            ValueError, match=r"was refused, and nothing in it was run: it (asks for|has the instruction)"
-        ):
+        with pytest.raises(ValueError, match=r"was refused, and nothing in it was run \(UnpicklingError: it asks for"):
             import_authors(path, clip, NAMES)
     assert not flag.exists()
 
@@ -204,22 +202,30 @@ def assemble(*parts):
     return out
 
 
-NAMED = [*safe_pickle.CONTAINERS, safe_pickle.TENSOR, safe_pickle.PARAMETER]
+NAMES_ALLOWED = [
+    *(("collections", name) for name in ("OrderedDict", "Counter", "defaultdict")),
+    *(("torch._utils", name) for name in ("_rebuild_tensor_v2", "_rebuild_parameter")),
+    *(("builtins", name) for name in ("dict", "set")),
+    *(("torch", name) for name in ("Size", "HalfStorage")),
+    ("torch.optim.sgd", "SGD"),
+    ("__torch__", "Module"),
+]
 
 
-@pytest.mark.parametrize("module, name", [*NAMED, ("torch.optim.sgd", "SGD"), ("torch", "HalfStorage")])
+@pytest.mark.parametrize("module, name", NAMES_ALLOWED)
 def test_a_pickle_cannot_change_the_reader(tmp_path, module, name):
+    """Neither a name that it may use nor what that makes: BUILD sets attributes, also of classes and functions."""
     target = f"c{module}\n{name}\n".encode()
-    kinds = [dict, list, tuple, Counter, OrderedDict, torch.Size]
-    kinds += [kind for kind in vars(safe_pickle).values() if isinstance(kind, type)]
-    before = [dict(vars(kind)) for kind in kinds]
-    attributes = assemble("EMPTY_DICT", "MARK", "update", "NONE", "SETITEMS")
+    things = [dict, list, tuple, Counter, OrderedDict, torch.Size, torch.optim.SGD, torch._utils._rebuild_tensor_v2]
+    things += [tensor_file.Unpickler, tensor_file.LeftOut, tensor_file.Saved]
+    before = [dict(vars(thing)) for thing in things]
+    attributes = assemble("EMPTY_DICT", "MARK", "update", "NONE", "__defaults__", "NONE", "SETITEMS")
     for state in (attributes, assemble("NONE", attributes, "TUPLE2")):  # __dict__.update, and setattr
-        for thing in (target, target + assemble("EMPTY_TUPLE", "REDUCE")):  # the class itself, and one of it
+        for thing in (target, target + assemble("EMPTY_TUPLE", "REDUCE"), target + assemble("EMPTY_TUPLE", "NEWOBJ")):
             data = assemble(b"\x80\x04", thing, state, "BUILD", "STOP")
-            with pytest.raises(ValueError, match=r"refused|damaged"):
+            with pytest.raises(ValueError, match="was refused"):
                 read_authors_file(archive(tmp_path / "m", data))
-    assert [dict(vars(kind)) for kind in kinds] == before
+    assert [dict(vars(thing)) for thing in things] == before
 
 
 def test_unwanted_objects_and_functions_of_the_files_choice_leave_nothing(clip, tmp_path):
@@ -257,7 +263,6 @@ def tensor_pickle(stored):
     [
         Storage((2, 400), (400, 1)),
         Storage((10**9, 10**9), (0, 0)),
-        Storage((2, 4), (4, 1), count=10**12),
         Storage((2, 4), (4, 1), offset=1000),
         Storage((2, 4), (-4, 1)),
         Storage((-2, -4), (4, 1)),
@@ -271,7 +276,7 @@ def test_a_tensor_that_reaches_beyond_its_numbers_is_refused(tmp_path, stored):
     path = archive(tmp_path / "good", good, {"0": numbers.numpy().tobytes()})
     assert torch.equal(read_authors_file(path)["state_dict"]["ctx"], numbers.reshape(2, 4))
     path = archive(tmp_path / "bad", tensor_pickle(stored), {"0": numbers.numpy().tobytes()})
-    with pytest.raises(ValueError, match=r"bad (was refused|cannot be read)"):
+    with pytest.raises(ValueError, match="bad was refused"):
         read_authors_file(path)
 
 
@@ -285,15 +290,15 @@ def test_damaged_and_foreign_files(clip, tmp_path):
         read_authors_file(tmp_path / "nothing")
     for content in (whole[:-100], whole[:500], b"", pickle.dumps({"state_dict": 1})):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"no whole file of torch\.save"):
+        with pytest.raises(ValueError, match="was refused"):
             read_authors_file(path)
     torch.save({"state_dict": {}}, path, _use_new_zipfile_serialization=False)
-    with pytest.raises(ValueError, match=r"torch before 1\.6"):
+    with pytest.raises(ValueError, match=r"since 1\.6"):
         read_authors_file(path)
     data = pickle.dumps({"state_dict": {}})
     with pytest.raises(ValueError, match="compressed"):
         read_authors_file(archive(path, data + bytes(10_000), compression=zipfile.ZIP_DEFLATED))
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(ValueError, match="truncated"):
         read_authors_file(archive(path, data[:-8]))
     with pytest.raises(ValueError, match=r"expected one data\.pkl in it, found 0"):
         with zipfile.ZipFile(path, "w") as file:
@@ -310,10 +315,10 @@ def test_damaged_and_foreign_files(clip, tmp_path):
         ({"state_dict": {"ctx": torch.zeros(3)}}, r"\(3,\)"),
         ({"state_dict": {"ctx": torch.zeros(3, 4, dtype=torch.int64)}}, "holds no prompt"),
         ({"state_dict": {"ctx": torch.full((3, 32), torch.nan)}}, "diverged"),
-        ({"state_dict": {"ctx": torch.full((3, 32), 1e300, dtype=torch.float64)}}, "too large for float32"),
+        ({"state_dict": {"ctx": torch.full((3, 32), 1e300, dtype=torch.float64)}}, r"too large for torch\.float32"),
         (
             {"state_dict": {"ctx": torch.ones(3, 32)}, "coop_edu": {"format": "of the future"}},
-            "of the future",
+            "its header",
         ),
     ],
 )
@@ -324,11 +329,16 @@ def test_a_file_that_is_no_prompt(clip, tmp_path, content, why):
 
 
 # -------------------------------------------------------------------------------------------------- relatives of CoOp
+def start_of(clip):
+    """The start token's embedding, for three classes."""
+    return text_tower(clip.model).token_embedding.weight[clip.tokenizer.sot_token_id].detach().expand(3, 1, 32).clone()
+
+
 def relatives(clip):
     """What other methods' code saves under the name of prompt_learner, or of the whole model."""
     ctx, words = (
         context(4, 32),
-        {"token_prefix": torch.zeros(3, 1, 32), "token_suffix": torch.zeros(3, 72, 32)},
+        {"token_prefix": start_of(clip), "token_suffix": torch.zeros(3, 72, 32)},
     )
     linear = {"weight": torch.ones(32, 16), "bias": torch.zeros(32)}
     deep = {f"compound_prompts_text.{i}": context(2, 32) for i in range(3)}
@@ -362,8 +372,7 @@ def test_cocoops_file_goes_to_cocoop(clip, tmp_path):
     for name, value in made.named_parameters():
         module, _, kind = name.rpartition(".")
         state[f"{theirs[module]}.{kind}" if module else name] = value.detach()
-    embedding = text_tower(clip.model).token_embedding.weight
-    state["token_prefix"] = embedding[clip.tokenizer.sot_token_id].expand(3, 1, 32).clone()
+    state["token_prefix"] = start_of(clip)
     torch.save({"state_dict": state, "epoch": 10}, tmp_path / "model.pth.tar-10")
     back = import_authors(tmp_path / "model.pth.tar-10", clip, NAMES, position="end", method=CoCoOp)
     images = torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
@@ -379,7 +388,7 @@ def test_what_is_no_tensor_and_words_of_another_number_of_classes(clip, tmp_path
     content = torch.load(path, weights_only=False)
     content["state_dict"]["scale"] = 2.0  # dropped without a word, once
     torch.save(content, path)
-    with pytest.raises(ValueError, match=r"\['scale'\] are no tensors"):
+    with pytest.raises(ValueError, match=r"\['scale'\] are not tensors"):
         import_authors(path, clip, NAMES)
     del content["state_dict"]["scale"]
     content["state_dict"]["token_suffix"] = content["state_dict"]["token_suffix"][:2]

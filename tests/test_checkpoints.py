@@ -1,6 +1,7 @@
 """A learned prompt comes back as it was, or an error says why not."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -63,11 +64,11 @@ def test_another_model_or_other_weights(clip, tmp_path):
     from dataclasses import replace
 
     save_prompt(learner(clip), tmp_path / "p.safetensors")
-    with pytest.raises(ValueError, match="learned on 'tiny', this is 'RN50'"):
+    with pytest.raises(ValueError, match=r"learned on 'tiny'.*this CLIP is 'RN50'"):
         load_prompt(tmp_path / "p.safetensors", replace(clip, name="RN50"))
     with pytest.raises(ValueError, match="other weights"):
         load_prompt(tmp_path / "p.safetensors", tiny_clip(seed=1))
-    with pytest.raises(ValueError, match="context width 32, here 64"):
+    with pytest.raises(ValueError, match=r"context width 32\), and this CLIP has other weights \(width 64"):
         load_prompt(tmp_path / "p.safetensors", tiny_clip(width=64))
 
 
@@ -92,7 +93,7 @@ def change(path, header=None, tensors=None):
 def test_shape_or_class_count_that_contradicts_the_header(clip, tmp_path, class_specific, header, shape):
     save_prompt(learner(clip, class_specific=class_specific), tmp_path / "p.safetensors")
     change(tmp_path / "p.safetensors", header, {"ctx": torch.zeros(shape)} if shape else None)
-    with pytest.raises(ValueError, match="contradicts itself"):
+    with pytest.raises(ValueError, match="expected ctx of shape"):
         load_prompt(tmp_path / "p.safetensors", clip)
 
 
@@ -174,10 +175,9 @@ def test_values_that_are_no_numbers_are_neither_saved_nor_loaded(clip, tmp_path,
         save_prompt(learner(clip), path, tensors={"momentum": bad.ctx})
     assert path.read_bytes() == whole
     header = {"format": prompt_file.FORMAT, **checkpoints.layout(bad), "facts": {}}
-    for ctx in (bad.ctx.detach(), torch.ones(4, 32, dtype=torch.long)):  # an older file
-        save_file({"ctx": ctx}, path, {"coop_edu": json.dumps(header)})
-        with pytest.raises(ValueError, match="not a whole prompt file"):
-            load_prompt(path, clip)
+    save_file({"ctx": bad.ctx.detach()}, path, {"coop_edu": json.dumps(header)})  # an older file
+    with pytest.raises(ValueError, match="expected finite values in ctx"):
+        load_prompt(path, clip)
 
 
 def test_values_that_only_a_wider_type_can_hold_are_refused(clip, tmp_path):
@@ -195,11 +195,12 @@ def test_a_failed_save_keeps_the_old_file(clip, tmp_path, monkeypatch):
     save_prompt(learner(clip), path)
     whole = path.read_bytes()
 
-    def full(tensors, scratch, metadata):
-        scratch.write_bytes(b"half")
+    def full(path, data):
+        with open(path, "wb") as file:
+            file.write(data[:99])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(prompt_file, "save_file", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError):
         save_prompt(learner(clip, seed=4), path)
     monkeypatch.undo()

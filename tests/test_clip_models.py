@@ -107,7 +107,7 @@ def test_a_file_is_never_run(assets, tmp_path):
     marker = tmp_path / "it-ran"
     torch.save({"state_dict": Hostile(marker)}, tmp_path / "hostile.pt")
     for name in ("mini", "RN50"):
-        with pytest.raises(ValueError, match="was refused, and nothing in it was run: it asks for"):
+        with pytest.raises(ValueError, match=r"was refused, and nothing in it was run \(UnpicklingError: it asks for"):
             load_clip(name, pretrained=tmp_path / "hostile.pt")
     assert not marker.exists()
 
@@ -118,7 +118,7 @@ def test_damaged_and_missing_local_files(tmp_path, suffix):
     with pytest.raises(FileNotFoundError, match="no weights at"):
         load_clip("RN50", pretrained=path)
     path.write_bytes(b"not weights at all")
-    with pytest.raises(ValueError, match=r"damaged|no whole file"):
+    with pytest.raises(ValueError, match=r"damaged|was refused"):
         load_clip("RN50", pretrained=path)
 
 
@@ -166,9 +166,7 @@ def test_the_papers_models_have_quick_gelu_and_are_frozen(small_open_clip, weigh
 
 def test_quick_gelu_mismatch_is_an_error(small_open_clip, weights, monkeypatch):
     monkeypatch.setattr("open_clip.factory.download_pretrained", lambda *args, **options: str(weights))
-    with pytest.raises(
-        ValueError, match=r"wrong features in silence.*load_clip\('ViT-B-32-quickgelu', pretrained='openai'"
-    ):
+    with pytest.raises(ValueError, match=r"wrong features with.*load_clip\('ViT-B-32-quickgelu', pretrained='openai'"):
         load_clip("ViT-B-32", pretrained="openai")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -11,6 +11,7 @@ from coop_edu import (
     CoCoOp,
     Features,
     KgCoOp,
+    PromptConfig,
     PromptLearner,
     Recipe,
     Trainer,
@@ -178,6 +179,55 @@ def test_different_methods_do_not_go_into_one_pass(clip):
         train_together(trainers, [features(), features()])
 
 
+class Scaled(PromptLearner):
+    """A hyperparameter, and nothing else that a subclass must remember."""
+
+    def __init__(self, clip, classnames, *, strength=0.1, **options):
+        super().__init__(clip, classnames, **options)
+        self.strength = strength
+
+
+class Forgetful(PromptLearner):
+    def __init__(self, clip, classnames, strength=0.1, **options):
+        super().__init__(clip, classnames, **options)
+        self._strength = strength
+
+
+class Deeper(Scaled):
+    def __init__(self, clip, classnames, *, depth, **options):
+        super().__init__(clip, classnames, **options)
+        self.depth = depth
+
+
+class Fixed(PromptLearner):
+    """One that has another default for an option of CoOp, and hands it on."""
+
+    def __init__(self, clip, classnames, *, n_ctx=3, seed=7, **options):
+        super().__init__(clip, classnames, n_ctx=n_ctx, seed=seed, **options)
+
+
+def test_a_subclass_with_other_defaults_keeps_what_it_was_given(clip, tmp_path):
+    learner = Fixed(clip, NAMES, n_ctx=2, position="front")
+    save_prompt(learner, tmp_path / "p")
+    for other in (load_prompt(tmp_path / "p", clip, method=Fixed), learner.with_classnames(NAMES)):
+        assert torch.equal(other.ctx, learner.ctx) and other.prompts() == learner.prompts()
+    with pytest.raises(TypeError, match="either config or its fields"):
+        PromptLearner(clip, NAMES, PromptConfig(n_ctx=2), position="front")
+
+
+def test_a_hyperparameter_comes_back_or_saving_says_why_not(clip, tmp_path):
+    learner = Deeper(clip, NAMES, n_ctx=2, strength=0.5, depth=3)
+    learner.depth = 4  # the value of now counts
+    save_prompt(learner, tmp_path / "p")
+    back = load_prompt(tmp_path / "p", clip, method=Deeper)
+    assert (back.strength, back.depth) == (0.5, 4) and back.with_classnames(["eel"]).strength == 0.5
+    forgetful = Forgetful(clip, NAMES, 0.5, n_ctx=2)
+    for use in (lambda: save_prompt(forgetful, tmp_path / "f"), lambda: forgetful.with_classnames(["eel"])):
+        with pytest.raises(TypeError, match=r"write self\.strength = strength"):
+            use()
+    assert not (tmp_path / "f").exists()
+
+
 class OwnForward(PromptLearner):
     def forward(self, ctx=None):
         return super().forward(ctx) * torch.tensor([1.0, 2.0]).repeat(8)
@@ -279,7 +329,7 @@ def test_what_is_checked_of_a_context_is_checked_of_a_meta_net_too(clip, tmp_pat
     bias.fill_(torch.nan)
     with pytest.raises(FloatingPointError, match=r"meta_net\.2\.bias is not finite"):
         check_finite(EpochSums(trainer.device), 0, dict(learner.named_parameters()), trainer.recipe)
-    with pytest.raises(ValueError, match=r"meta_net\.2\.bias of this prompt has values that are no numbers"):
+    with pytest.raises(ValueError, match=r"meta_net\.2\.bias is NaN or infinite"):
         save_prompt(learner, path)
     assert path.read_bytes() == whole
     before = learned(other)

@@ -15,10 +15,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from coop_edu.coop import prompt_file
 from coop_edu.coop.checkpoints import load_prompt, save_prompt
 from coop_edu.coop.history import StopTraining
-from coop_edu.coop.prompt_file import read_prompt
+from coop_edu.coop.prompt_file import read_prompt, write_prompt_file
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.coop.recipe import Recipe
 from coop_edu.coop.together import train_together
@@ -483,13 +482,12 @@ def test_a_full_disk_leaves_the_last_checkpoint(clip, tmp_path, monkeypatch):
     path = tmp_path / "c.safetensors"
 
     def full_from_now_on(state):
-        def full(tensors, scratch, metadata):
-            scratch.write_bytes(b"half")
+        def full(number):  # the file is written, and not yet in its place
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(prompt_file, "save_file", full)
+        monkeypatch.setattr(os, "fsync", full)
 
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match=r"No space(.|\n)*c\.safetensors"):
         Trainer(make_learner(clip), make_recipe(), progress=False, checkpoint=path, callback=full_from_now_on).fit(
             make_features()
         )
@@ -522,13 +520,7 @@ def test_resume_refuses_another_training(clip, tmp_path):
     cases = [
         (make_learner(clip), make_recipe(lr=0.1), make_features(), "recipe"),
         (make_learner(clip), make_recipe(), make_features(12), "labels"),
-        # labels are those of every seed
-        (
-            make_learner(clip),
-            make_recipe(),
-            make_features(seed=2),
-            "pictures",
-        ),
+        (make_learner(clip), make_recipe(), make_features(seed=2), "images"),  # labels are those of every seed
         (make_learner(clip, seed=2), make_recipe(), make_features(), "start"),
         (make_learner(clip, init="a photo"), make_recipe(), make_features(), "start"),
         (make_learner(clip, n_ctx=4), make_recipe(), make_features(), "n_ctx"),
@@ -558,8 +550,19 @@ def test_resume_knows_the_images_wherever_they_lie(clip, tmp_path):
     Trainer(two, recipe, progress=False, checkpoint=path).fit(moved, resume=True)  # the same files elsewhere
     assert torch.equal(one.ctx, two.ctx)
     Path(moved[4].image).write_bytes(Path(moved[0].image).read_bytes())
-    with pytest.raises(ValueError, match=r"another training \(pictures"):
+    with pytest.raises(ValueError, match=r"another training \(images"):
         Trainer(make_learner(clip), recipe, progress=False, checkpoint=path).fit(moved, resume=True)
+
+
+def test_resume_compares_the_images_of_a_file_of_version_0_2(clip, tmp_path):
+    path = tmp_path / "c.safetensors"
+    Trainer(make_learner(clip), make_recipe(), progress=False, checkpoint=path).fit(make_features())
+    header, tensors = read_prompt(path)
+    header["facts"]["training"]["pictures"] = header["facts"]["training"].pop("images")
+    write_prompt_file(path, header, tensors)
+    assert len(Trainer(make_learner(clip), make_recipe(), checkpoint=path).fit(make_features(), resume=True)) == 5
+    with pytest.raises(ValueError, match=r"another training \(images"):
+        Trainer(make_learner(clip), make_recipe(), checkpoint=path).fit(make_features(seed=2), resume=True)
 
 
 def test_resume_goes_on_from_the_prompt_of_the_file_and_from_a_learner_that_was_stopped(clip, tmp_path):

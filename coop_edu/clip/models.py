@@ -143,7 +143,12 @@ open_clip name; did you mean 'RN50'?
     if name in PAPER_MODELS and pretrained is None:
         pretrained = "openai"
     model = model_from_open_clip(name, model_name, pretrained)
-    return frozen_clip(name, model.to(device), open_clip.get_tokenizer(model_name))
+    # Of a folder or the hub always CLIP's own: get_tokenizer might take one of Transformers, which can run code.
+    if of_hub:
+        tokenizer = open_clip.SimpleTokenizer(context_length=model.context_length)
+    else:
+        tokenizer = open_clip.get_tokenizer(model_name)
+    return frozen_clip(name, model.to(device), tokenizer)
 
 
 def frozen_clip(name: str, model: Any, tokenizer: Any) -> Clip:

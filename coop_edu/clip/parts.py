@@ -8,7 +8,7 @@ Leaves out: questions about a text tower whose answers differ (text_towers.py).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -26,6 +26,10 @@ class Model(Protocol):
     def encode_text(self, text: torch.Tensor) -> torch.Tensor: ...
 
     def to(self, device: str | torch.device) -> Any: ...
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...  # whatever else a torch module has
 
 
 @runtime_checkable

@@ -1,4 +1,4 @@
-"""CLIP's text encoder, exactly, without computing any position twice or in vain.
+"""CLIP's text encoder, exactly: each token is computed once, and only the tokens that something depends on.
 
 The paper's g(.) of Eq. 3 turns K prompts into K features.  Its transformer is causal, a token sees only itself and
 those before it, and the answer is read at the last token of the prompt, the EOT.  From this follows, exactly:
@@ -13,11 +13,9 @@ EOT, 0 for padding, and a dash is a position that is not computed:
     S v v hot   air   balloon . E 0 ... 0         - - - hot   air   balloon . E - ... -
     S v v hen   .     E       0 0 0 ... 0         - - - hen   .     E       - - - ... -
 
-The 18 stand end to end in one list, without padding.  In the last block only the E's are asked, as nobody reads the
-other answers.  Which tokens are shared is read off the prompts, so a class-specific context, or a name in the middle
-or in front, needs no other code.
-
-Leaves out: where prompts come from, and memory that does not grow with K (both in coop/prompt_learner.py).
+The 18 stand end to end in one list, without padding.  In the last block only the E's are asked, because nothing reads
+the other answers.  Which tokens are shared is read off the prompts, so a class-specific context, or a name in the
+middle or in front, needs no other code.
 """
 
 from __future__ import annotations
@@ -41,13 +39,14 @@ class PromptEncoder(nn.Module):
     8
     """
 
-    slots: Tensor  # (P + T,) the list of tokens, each as its row of the table
-    positions: Tensor  # (P + T,)
-    token: Tensor  # (K x S,) cell of the grid -> own token; empty cells: any, never read
-    cell: Tensor  # (T,) own token -> its cell of the grid
+    # P: tokens at the start that all prompts share; T: own tokens of all prompts together; S: own tokens of the longest
+    rows: Tensor  # (P + T,) the list of tokens: which row of the table each one is
+    positions: Tensor  # (P + T,) where in its prompt each one stands
+    cell_of_token: Tensor  # (T,) own token -> its place in a K x S grid, flattened
+    token_of_cell: Tensor  # (K x S,) the way back; empty cells lead to token 0, and are masked
     eot: Tensor  # (K,) where each prompt's E is in the list
-    hidden: Tensor  # (S, S) the future
-    hidden_from_eot: Tensor  # (K, 1, S) empty cells
+    causal_mask: Tensor  # (S, S) True where an own token would look at a later one
+    empty_cells: Tensor  # (K, 1, S) True where a prompt is shorter than the longest
 
     def __init__(self, tower: TextTower, slots: Int[Tensor, "K L"], lengths: Int[Tensor, " K"]) -> None:
         super().__init__()
@@ -56,22 +55,28 @@ class PromptEncoder(nn.Module):
         self.tokens_reference = slots.numel()  # what the authors' code computes: K x 77
         stop = int(lengths.min()) - 1  # the EOT is never shared
         same = (slots[:, :stop] == slots[0, :stop]).all(dim=0)  # is this position the same in every prompt?
-        P = self.P = int(same.long().cumprod(0).sum())  # length of the shared prefix
+        # cumprod turns to 0 at the first difference and stays 0: its sum is the length of the common start.
+        P = self.P = int(same.long().cumprod(0).sum())
         own = lengths - P  # (K,) tokens that each prompt has for itself
         K, S = self.grid_shape = len(slots), int(own.max())
-        # (K, S) a grid, one row per prompt: which cells hold a token?
-        inside = torch.arange(S) < own[:, None]
+        # A grid with one row per prompt, for attention only: there, and nowhere else, short prompts are padded.
+        inside = torch.arange(S) < own[:, None]  # (K, S) which cells hold a token?
         cell = inside.flatten().nonzero()[:, 0]
         token = torch.zeros(K, S, dtype=torch.long)
         token[inside] = torch.arange(len(cell))
-        tokens = torch.cat([slots[0, :P], slots[:, P : P + S][inside]])
-        self.register_buffer("slots", tokens, persistent=False)
-        self.register_buffer("positions", torch.cat([torch.arange(P), P + cell % S]), persistent=False)
-        self.register_buffer("token", token.flatten(), persistent=False)
-        self.register_buffer("cell", cell, persistent=False)
-        self.register_buffer("eot", P + own.cumsum(0) - 1, persistent=False)
-        self.register_buffer("hidden", ~torch.ones(S, S, dtype=torch.bool).tril(), persistent=False)
-        self.register_buffer("hidden_from_eot", ~inside[:, None], persistent=False)
+        # The shared tokens once, from any prompt, then each prompt's own.
+        rows = torch.cat([slots[0, :P], slots[:, P : P + S][inside]])
+        buffers = {
+            "rows": rows,
+            "positions": torch.cat([torch.arange(P), P + cell % S]),  # a cell's column counts from the common start
+            "cell_of_token": cell,
+            "token_of_cell": token.flatten(),
+            "eot": P + own.cumsum(0) - 1,  # the last token of each prompt
+            "causal_mask": ~torch.ones(S, S, dtype=torch.bool).tril(),
+            "empty_cells": ~inside[:, None],
+        }
+        for name, tensor in buffers.items():
+            self.register_buffer(name, tensor, persistent=False)
 
     @property
     def tower(self) -> TextTower:
@@ -80,7 +85,7 @@ class PromptEncoder(nn.Module):
     @property
     def tokens_computed(self) -> int:
         """Length of the list: what stands for `tokens_reference` = K x 77 tokens of the authors' code."""
-        return len(self.slots)
+        return len(self.rows)
 
     def forward(self, table: Float[Tensor, "... rows D"]) -> Float[Tensor, "... K E"]:
         """Context vectors and word embeddings -> text features, not normalised.
@@ -88,11 +93,13 @@ class PromptEncoder(nn.Module):
         Leading dimensions are several contexts at once, each with its own rows.
         """
         tower = self.tower
-        x = table.index_select(-2, self.slots) + tower.positional_embedding[self.positions]  # (..., P + T, D)
+        x = table.index_select(-2, self.rows) + tower.positional_embedding[self.positions]  # (..., P + T, D)
+        # Only attention looks at other tokens.  All else works token by token, so the list needs no padding.
         *blocks, last = tower.transformer.resblocks
         for block in blocks:
             x = x + block.ls_1(self.attention(block.attn, block.ln_1(x)))
             x = x + block.ls_2(block.mlp(block.ln_2(x)))
+        # The last block: all tokens are looked at, only the E's look.  The answer is read there.
         at_eot = self.attention(last.attn, last.ln_1(x), only_eot=True)
         x = x.index_select(-2, self.eot) + last.ls_1(at_eot)  # (..., K, D)
         x = x + last.ls_2(last.mlp(last.ln_2(x)))
@@ -101,24 +108,28 @@ class PromptEncoder(nn.Module):
     def attention(self, attn: nn.MultiheadAttention, x: Tensor, only_eot: bool = False) -> Tensor:
         """x (..., P + T, D) -> (..., P + T, D), or (..., K, D) if only the EOTs ask.
 
-        An own token looks at all shared tokens and at the earlier ones of its own prompt.  This is the only step where
-        tokens meet; layer norms, projections and the MLP work token by token.
+        An own token looks at all shared tokens and at the earlier ones of its own prompt.
         """
+        # nn.MultiheadAttention keeps the matrices of q, k and v as one.
         qkv = F.linear(x, attn.in_proj_weight, attn.in_proj_bias).unflatten(-1, (3, attn.num_heads, -1))
         qkv = qkv.movedim(-3, 0).transpose(-2, -3)  # (3, ..., heads, P + T, d)
-        (q_shared, k_shared, v_shared), own = qkv.split([self.P, len(self.cell)], dim=-2)
-        # (..., heads, K, S, d) each
-        q, k, v = own.index_select(-2, self.token).unflatten(-2, self.grid_shape)
-        hidden = self.hidden
-        if only_eot:  # one question a prompt: (..., heads, K, 1, d)
-            q, hidden = qkv[0].index_select(-2, self.eot).unsqueeze(-2), self.hidden_from_eot
+        (q_shared, k_shared, v_shared), own = qkv.split([self.P, len(self.cell_of_token)], dim=-2)
+        # From the list into the grid, where row k is prompt k: (..., heads, K, S, d) each.
+        q, k, v = own.index_select(-2, self.token_of_cell).unflatten(-2, self.grid_shape)
+        mask = self.causal_mask
+        if only_eot:  # one question a prompt, (..., heads, K, 1, d); no own token comes after the E, so none is hidden
+            q, mask = qkv[0].index_select(-2, self.eot).unsqueeze(-2), self.empty_cells
         q = q * q.shape[-1] ** -0.5
+        # All prompts look at the same shared keys: K x q questions in one product, and no copy of the keys.
         to_shared = (q.flatten(-3, -2) @ k_shared.mT).unflatten(-2, q.shape[-3:-1])  # (..., heads, K, q, P)
-        to_own = (q @ k.mT).masked_fill(hidden, -torch.inf)  # (..., heads, K, q, S)
-        weights = torch.cat([to_shared, to_own], dim=-1).softmax(dim=-1)  # one softmax over both
+        to_own = (q @ k.mT).masked_fill(mask, -torch.inf)  # (..., heads, K, q, S)
+        # One softmax over both, or the shared and the own part would each sum to 1.
+        weights = torch.cat([to_shared, to_own], dim=-1).softmax(dim=-1)
         on_shared, on_own = weights.split([self.P, k.shape[-2]], dim=-1)
         out = on_shared.flatten(-3, -2) @ v_shared + (on_own @ v).flatten(-3, -2)  # (..., heads, K x q, d)
-        if not only_eot:  # back onto the list; the shared tokens have ordinary attention among themselves
+        if not only_eot:
+            # The shared tokens see only each other, whatever follows: ordinary causal attention.
             shared = F.scaled_dot_product_attention(q_shared, k_shared, v_shared, is_causal=True)
-            out = torch.cat([shared, out.index_select(-2, self.cell)], dim=-2)  # (..., heads, P + T, d)
+            # Back from the grid onto the list, without the empty cells: (..., heads, P + T, d).
+            out = torch.cat([shared, out.index_select(-2, self.cell_of_token)], dim=-2)
         return attn.out_proj(out.transpose(-2, -3).flatten(-2))

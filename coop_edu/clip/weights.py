@@ -1,9 +1,7 @@
 """Weights from a file or from open_clip into a model: nothing in a file is run, and what does not fit is an error.
 
-OpenAI's own files (RN50.pt, ViT-B-32.pt) are compiled models, programs with the tensors beside them; the tensors are
-taken, the program is not looked at.
-
-Leaves out: which weights belong to which name (models.py), how a file of torch is read (tensor_file.py).
+OpenAI's own files (RN50.pt, ViT-B-32.pt) are compiled models, programs with the tensors beside them; tensor_file.py
+takes the tensors and does not look at the program.
 """
 
 from __future__ import annotations
@@ -22,6 +20,9 @@ from coop_edu.clip.tensor_file import read_tensor_file
 
 OF_TORCH = (".pt", ".pth", ".bin")
 NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # in OpenAI's own files, and in no others
+# With one of these in a configuration, open_clip hands the text encoder or the tokenizer to Transformers, with
+# `trust_remote_code` if the configuration says so: code from the folder or the hub would run.
+OF_TRANSFORMERS = ("hf_model_name", "hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode")
 SCHEMES = ("hf-hub:", "local-dir:")  # names of open_clip that lead to a configuration and its weights
 
 
@@ -87,15 +88,15 @@ def model_from_open_clip(name: str, model_name: str, pretrained: str | Path | No
         known = open_clip.get_pretrained_cfg(model_name, str(pretrained))
         source = f"https://huggingface.co/{known['hf_hub'].strip('/')}" if known.get("hf_hub") else known.get("url")
         raise FileNotFoundError(
-            f"no weights for {name!r}: they are not in this machine's cache and could not be downloaded. On a machine "
-            f"with a network, get open_clip_model.safetensors from {source}, copy it here and call "
-            f'load_clip({name!r}, pretrained="path/to/open_clip_model.safetensors"). The reason given was: {error}'
+            f"no weights for {name!r}, neither in this machine's cache nor by download ({error}). Elsewhere, get "
+            f'open_clip_model.safetensors from {source}, and call load_clip({name!r}, pretrained="path/to/the/file").'
         ) from error
 
 
 def _create(model_name: str, pretrained: str | None) -> torch.nn.Module:
-    with torch.random.fork_rng(devices=[]):  # leave the global generator as it was
-        return open_clip.create_model(model_name, pretrained=pretrained, weights_only=True)
+    # Leaves the global generator as it was.  weights_only: torch then refuses a pickle that would run anything.
+    with torch.random.fork_rng(devices=[]):
+        return open_clip.create_model(model_name, pretrained=pretrained, weights_only=True, require_pretrained=True)
 
 
 def _from_file(name: str, model_name: str, path: Path) -> torch.nn.Module:
@@ -116,27 +117,23 @@ def _from_file(name: str, model_name: str, path: Path) -> torch.nn.Module:
 
 def _from_scheme(name: str, pretrained: str | Path | None) -> torch.nn.Module:
     """A folder as the Hugging Face hub has them, on this disk ("local-dir:/path") or there ("hf-hub:owner/name")."""
-    scheme, _, place = name.partition(":")
     if pretrained is not None:
         raise ValueError(f"{name!r} brings its own weights: leave pretrained out")
-    if scheme == "local-dir":
-        folder = Path(place)
-        if not (folder / "open_clip_config.json").is_file():
-            raise FileNotFoundError(f"no open_clip_config.json in {folder}: expected it beside the weights")
-        files = [file for file in sorted(folder.iterdir()) if file.suffix in (".safetensors", *OF_TORCH)]
-        if not files:
-            raise FileNotFoundError(f"no weights in {folder}: expected open_clip_model.safetensors")
-        for file in files:
-            read_weights(file)  # for its clear errors, and because open_clip trusts a file more
     try:
-        return _create(name, None)
+        asks_for = [key for key in OF_TRANSFORMERS if open_clip.get_model_config(name).get("text_cfg", {}).get(key)]
+        if not asks_for:
+            return _create(name, None)
     except Exception as error:  # whatever the configuration, the network or the weights fail in
         raise ValueError(f"{name!r} cannot be loaded ({type(error).__name__}): {error}") from error
+    raise ValueError(
+        f"{name!r} is not loaded: its configuration has {', '.join(asks_for)}, and Hugging Face Transformers can run "
+        "code that comes with such a model. Take a CLIP with open_clip's own text encoder and tokenizer."
+    )
 
 
 def _wrong_activation(name: str, model_name: str, pretrained: str | Path) -> str:
     other = model_name.removesuffix("-quickgelu") if model_name.endswith("-quickgelu") else f"{model_name}-quickgelu"
     return (
-        f"{name!r} with the weights {str(pretrained)!r} would compute wrong features in silence: they were trained "
-        f"with the other activation function. Use load_clip({other!r}, pretrained={str(pretrained)!r})."
+        f"{name!r} would compute wrong features with the weights {str(pretrained)!r}: they were trained with the other "
+        f"activation function. Use load_clip({other!r}, pretrained={str(pretrained)!r})."
     )

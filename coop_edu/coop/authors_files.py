@@ -1,9 +1,7 @@
 """Prompts of the authors' code, in and out: `prompt_learner/model.pth.tar-<epoch>`.
 
 Theirs holds a learning-rate scheduler beside the tensors, so torch.load(weights_only=True) refuses it, and
-weights_only=False would run whatever the file says.  Here it is read as data, optimizer and scheduler left out.
-
-Leaves out: how a file of torch is read without running it (clip/tensor_file.py); the native format (checkpoints.py).
+weights_only=False would run whatever the file says.  clip/tensor_file.py reads it as data.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ from coop_edu.clip.tensor_file import read_tensor_file
 from coop_edu.clip.text_towers import text_tower
 from coop_edu.coop.checkpoints import layout, weights_digest
 from coop_edu.coop.parameters import copy_parameters
-from coop_edu.coop.prompt_config import POSITIONS, PromptConfig
+from coop_edu.coop.prompt_config import POSITIONS
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.files import atomically, user_path
 from coop_edu.records import record, whole_number
@@ -52,9 +50,7 @@ class Header:
 def read_authors_file(path: str | Path) -> dict[str, Any]:
     """The part of a file of the authors' code that is a prompt: {"state_dict": {"ctx": ..., ...}, "epoch": 50, ...}.
 
-    Nothing in the file is run; optimizer and scheduler are left out.
-    Raises FileNotFoundError without the file; ValueError for one that is damaged, that is no file of torch, or that
-    names anything else than tensors, plain containers, optimizers and schedulers.
+    Raises FileNotFoundError without the file; ValueError for one that `read_tensor_file` refuses, or without a ctx.
     """
     path = user_path(path)
     if not path.is_file():
@@ -63,20 +59,11 @@ def read_authors_file(path: str | Path) -> dict[str, Any]:
             f"no prompt file at {path}: expected <output folder>/prompt_learner/model.pth.tar-<epoch>"
             + (f". That is a folder, which has {inside}" if path.is_dir() else "")
         )
-    state, facts = read_tensor_file(path)
-    content = {"state_dict": state, **facts}
-    ctx = content["state_dict"].get("ctx")
-    if ctx is None or ctx.ndim not in (2, 3) or not ctx.is_floating_point() or 0 in ctx.shape:
-        raise ValueError(
-            f"{path} holds no prompt of CoOp: expected a state_dict with ctx of shape (M, D) or (K, M, D), got "
-            f"{ {name: tuple(tensor.shape) for name, tensor in content['state_dict'].items()} }. Other trainers save "
-            "other things."
-        )
-    if not ctx.float().isfinite().all():  # a float64 of 1e300 is finite until it is a float32
-        raise ValueError(
-            f"the ctx in {path} has values that are no numbers, or too large for float32: that training had diverged"
-        )
-    return content
+    state, beside = read_tensor_file(path)
+    if "ctx" not in state or state["ctx"].ndim not in (2, 3) or not state["ctx"].is_floating_point():
+        shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+        raise ValueError(f"{path} holds no prompt of CoOp: expected ctx of shape (M, D) or (K, M, D), got {shapes}")
+    return {"state_dict": state, **{key: beside[key] for key in ("epoch", "val_result", "coop_edu") if key in beside}}
 
 
 def import_authors(
@@ -101,18 +88,23 @@ def import_authors(
     content = read_authors_file(path)
     state, header = content["state_dict"], None
     if "coop_edu" in content:
-        header = _header(path, content["coop_edu"])
+        header = record(Header, content["coop_edu"], f"{path}, its header", more=True)
+        if header.format != FORMAT:
+            raise ValueError(f"{path}: expected the format {FORMAT!r}, got {header.format!r:.80}")
     learned = {OUR_NAMES.get(name, name): tensor.float() for name, tensor in state.items() if name not in FIXED}
-    _check_method(path, learned, method)
-    position = _position(path, header, position)
     ctx = learned["ctx"]
-    class_specific = ctx.ndim == 3
     _check_clip(path, ctx, state, header, clip)
-    if class_specific:
+    if ctx.ndim == 3:
         _check_classes(path, ctx, state, header, clip, classnames)
-    config = PromptConfig(ctx.shape[-2], class_specific, position)
-    learner = method(clip, classnames, config=config)
-    copy_parameters(learner, learned)
+    position = _position(path, header, position)
+    try:
+        learner = method(clip, classnames, n_ctx=ctx.shape[-2], class_specific=ctx.ndim == 3, position=position)
+        copy_parameters(learner, learned)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the prompt in {path} does not make a {method.__name__}: {error}") from error
+    if more := sorted(set(learned) - {name for name, _ in learner.named_parameters()}):
+        advice = "It is CoCoOp's: import_authors(..., method=CoCoOp)" if {*OUR_NAMES.values()} >= {*more} else ""
+        raise ValueError(f"{path} holds more than {method.__name__} has learned: {more[:10]}. {advice}")
     return learner
 
 
@@ -141,43 +133,17 @@ def export_authors(learner: PromptLearner, folder: str | Path, epoch: int) -> Pa
     return path
 
 
-# ------------------------------------------------------------------------------------------------- does it fit?
-def _header(path: Path, said: Any) -> Header:
-    if isinstance(said, dict) and said.get("format") != FORMAT:
-        raise ValueError(f"{path}: expected the format {FORMAT!r}, got {said.get('format')!r:.80}")
-    header = record(Header, said, f"{path}, its header", more=True)
-    if header.position not in POSITIONS:
-        raise ValueError(f"{path}: expected a position of {POSITIONS}, got {header.position!r:.80}")
-    return header
-
-
-def _check_method(path: Path, learned: dict, method: type[PromptLearner]) -> None:
-    """A relative's file has a ctx too, and means nothing without the rest of what it learned."""
-    of_cocoop = set(OUR_NAMES.values())
-    known = {"ctx"} | (of_cocoop if method.__name__ == "CoCoOp" else set())
-    more = sorted(set(learned) - known)
-    if more:
-        advice = (
-            "It is CoCoOp's: import_authors(..., method=CoCoOp)"
-            if of_cocoop >= set(more)
-            else "Another method has learned it, which cannot be imported"
-        )
-        raise ValueError(f"{path} holds more than {method.__name__} has learned: {more[:10]}. {advice}.")
-
-
+# does it fit? -----------------------------------------------------------------------------------------------------
 def _position(path: Path, header: Header | None, position: str | None) -> str:
     """The position of the class name: as asked for, if nothing says otherwise."""
     folder = re.search(r"_ctp(\w+?)(?:[/\\_]|$)", str(path.parent))
     known = header.position if header else folder[1] if folder and folder[1] in POSITIONS else None
     if known and position and known != position:
-        raise ValueError(
-            f"the prompt in {path} was learned with position={known!r} (its "
-            f"{'header' if header else 'folder name'} says so), and position={position!r} was asked for"
-        )
+        raise ValueError(f"the prompt in {path} was learned with position={known!r}, not {position!r}")
     if not position and not known:
         warnings.warn(
             f"neither {path} nor its folder says where the class name stood: 'end' is assumed. For another place, give "
-            "import_authors(..., position=...), or leave the file in its folder (nctx16_cscFalse_ctpend)",
+            "import_authors(..., position=...)",
             stacklevel=3,
         )
     return position or known or "end"
@@ -197,8 +163,7 @@ def _check_clip(path: Path, ctx: torch.Tensor, state: dict, header: Header | Non
         learned = f"on {header.model!r}" if header else "on another one"
         raise ValueError(
             f"the prompt in {path} does not fit {clip.name!r}: it was learned {learned} (context width "
-            f"{ctx.shape[-1]}, here {embedding.shape[1]}). Context vectors live in one model's own word embedding "
-            "space. The authors' folder names say which: rn50, rn101, vit_b32, vit_b16."
+            f"{ctx.shape[-1]}, here {embedding.shape[1]}). The authors' folders name it: rn50, vit_b16, ..."
         )
 
 
@@ -224,9 +189,8 @@ def _check_classes(
                 break
     if wrong:
         raise ValueError(
-            f"the prompt in {path} is class-specific, and of other classes: {wrong}. Such a prompt has one context for "
-            "each class that it was trained on, and none for others; give their names, in their order. Only a unified "
-            "prompt goes with any classes."
+            f"the prompt in {path} is class-specific, and of other classes: {wrong}. Give the names of its classes, in "
+            "their order; only a unified prompt goes with any classes."
         )
 
 

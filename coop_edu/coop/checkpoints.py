@@ -1,9 +1,7 @@
 """Learned prompts and interrupted trainings, saved and loaded.
 
 A learned prompt is M vectors (or K x M), a few kilobytes; it only means something to the CLIP that it was learned on,
-so its file names model, class names, M, position and kind, and loading checks every one of them.
-
-Leaves out: the file itself (prompt_file.py), when a training saves (trainer.py).
+so its file (prompt_file.py) names model, class names, M, position and kind, and loading checks every one of them.
 """
 
 from __future__ import annotations
@@ -16,17 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from coop_edu.clip.models import Clip
 from coop_edu.clip.text_towers import text_tower
 from coop_edu.coop.parameters import copy_parameters, holds
-from coop_edu.coop.prompt_config import PromptConfig
 from coop_edu.coop.prompt_file import FORMAT, FORMAT_OF_METHODS, read_prompt, write_prompt_file
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.records import record
-
-HISTORY = ("loss", "accuracy", "lr", "seconds")
 
 
 @dataclass(frozen=True)
@@ -37,7 +31,7 @@ class Training:
     labels: list[int]
     scaler: dict[str, Any]
     history: dict[str, list[float]]
-    images: str | None = None  # the word of the files; older ones have neither
+    images: str | None = None
     start: str | None = None
 
 
@@ -50,9 +44,8 @@ def save_prompt(
 ) -> None:
     """Save what a learner has learned, with anything that JSON can hold as facts (accuracy=..., recipe=...).
 
-    tensors: more to keep in the file (a training's momentum).  The file appears in one step, whole.
-    Raises TypeError for a fact that JSON cannot hold, ValueError for values that are no numbers, and keeps a file that
-    is there.
+    tensors: more to keep in the file (a training's momentum).
+    Raises TypeError for a fact that JSON cannot hold, ValueError for NaN or infinite values; an older file then stays.
     """
     kind = FORMAT if type(learner) is PromptLearner else FORMAT_OF_METHODS
     header = {"format": kind, **layout(learner), "facts": facts}
@@ -79,23 +72,17 @@ def load_prompt(
             f"method={learned_by})"
         )
     if (header["model"], header["weights"]) != (clip.name, weights_digest(clip)):
-        why = (
-            f"it was learned on {header['model']!r}, this is {clip.name!r}"
-            if header["model"] != clip.name
-            else f"this {clip.name!r} has other weights than the one it was learned on"
-        )
+        other = "has other weights" if header["model"] == clip.name else f"is {clip.name!r}"
         raise ValueError(
-            f"the prompt in {path} does not fit this CLIP: {why} (context width {header['width']}, here "
-            f"{text_tower(clip.model).token_embedding.weight.shape[1]}). Context vectors live in one model's "
-            f"own word embedding space and mean nothing in another's: load_clip({header['model']!r}), or "
-            "learn them again."
+            f"the prompt in {path} was learned on {header['model']!r} (context width {header['width']}), and this CLIP "
+            f"{other} (width {text_tower(clip.model).token_embedding.weight.shape[1]}). Context vectors live in one "
+            "model's word embedding space: load that model, or learn them again."
         )
-    # Options that there are not, names that cannot stand, other shapes.
     try:
-        config = PromptConfig(header["n_ctx"], header["class_specific"], header["position"])
-        learner = method(clip, header["classnames"], config=config, **header.get("options", {}))
+        own = {name: header[name] for name in ("n_ctx", "class_specific", "position")}
+        learner = method(clip, header["classnames"], **own, **header.get("options", {}))
         copy_parameters(learner, tensors)
-    except (TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:  # unknown options, impossible names, other shapes, no ctx
         raise ValueError(f"the prompt in {path} does not make a {method.__name__}: {error}") from error
     return learner if classnames is None else learner.with_classnames(classnames)
 
@@ -138,60 +125,29 @@ def resume_training(
     saved = header["facts"].get("training")
     if saved is None:
         raise ValueError(f"{path} holds a prompt but no training to resume: save_prompt wrote it, not a Trainer")
+    if "pictures" in saved:  # the word of version 0.2
+        saved["images"] = saved.pop("pictures")
     state = record(Training, saved, f"{path}, its training", more=True)
-    lengths = {name: len(values) for name, values in state.history.items()}
-    if set(lengths) != set(HISTORY) or len(set(lengths.values())) > 1:
-        raise ValueError(f"{path}: expected a history of {HISTORY}, each with one number an epoch, got {lengths}")
     here = {**layout(learner), **training}
     if holds(learner, tensors):
         here.pop("start", None)
-    _check_same(here, {**header, **saved}, path)
-    momenta = _momenta(learner, tensors, path)
+    plain = {"method": PromptLearner.__name__, "options": {}}  # what a file of CoOp does not say
+    here, there = {**plain, **json.loads(json.dumps(here))}, {**plain, **header, **saved}
+    differing = [key for key in here if key in there and there[key] != here[key]]
+    if differing:
+        pairs = "; ".join(f"{key}: {there[key]!r:.200} there, {here[key]!r:.200} here" for key in differing)
+        raise ValueError(
+            f"{path} is of another training ({pairs}). Give this training a checkpoint file of its own; to train a "
+            "finished prompt for more epochs, start from it: Trainer(load_prompt(path, clip), recipe).fit(data)."
+        )
     if state.scaler:
-        try:
-            scaler.load_state_dict(state.scaler)
-        except (KeyError, TypeError, RuntimeError) as error:
-            raise ValueError(f"{path}: its scaler of gradients is none ({type(error).__name__}: {error})") from error
+        scaler.load_state_dict(state.scaler)
     copy_parameters(learner, tensors)
     learner.start = learner.start if state.start is None else state.start
-    for parameter, momentum in momenta.items():
-        optimizer.state[parameter]["momentum_buffer"] = momentum
+    for name, parameter in learner.named_parameters():
+        if _momentum_of(name) in tensors:
+            optimizer.state[parameter]["momentum_buffer"] = tensors[_momentum_of(name)].to(parameter.device)
     return state.history
-
-
-def _check_same(here: Mapping[str, Any], there: Mapping[str, Any], path: str | Path) -> None:
-    """Raises ValueError naming what differs between this training and that of the file."""
-    plain = {"method": PromptLearner.__name__, "options": {}}  # what an older file does not say
-    here, there = {**plain, **json.loads(json.dumps(here))}, {**plain, **there}
-    differing = [
-        f"{key}: {there[key]!r:.200} there, {here[key]!r:.200} here"
-        for key in here
-        if key in there and there[key] != here[key]
-    ]
-    if differing:
-        raise ValueError(
-            f"{path} is of another training ({'; '.join(differing)}). To resume, everything must be as it was. To "
-            "train anew, give this training a checkpoint file of its own: without resume it would replace that one. To "
-            "train a finished prompt for more epochs, start from it: Trainer(load_prompt(path, clip), "
-            "recipe).fit(data)."
-        )
-
-
-def _momenta(
-    learner: PromptLearner, tensors: Mapping[str, Tensor], path: str | Path
-) -> dict[torch.nn.Parameter, Tensor]:
-    """The optimizer's momentum of each learned parameter.  Raises ValueError for one of another shape."""
-    momenta = {
-        parameter: tensors[_momentum_of(name)].to(parameter.device)
-        for name, parameter in learner.named_parameters()
-        if _momentum_of(name) in tensors
-    }
-    for parameter, momentum in momenta.items():
-        if momentum.shape != parameter.shape:
-            raise ValueError(
-                f"{path}: expected a momentum of shape {tuple(parameter.shape)}, got {tuple(momentum.shape)}"
-            )
-    return momenta
 
 
 def _momentum_of(name: str) -> str:
@@ -209,7 +165,7 @@ def layout(learner: PromptLearner) -> dict[str, Any]:
     """What must be known to use a context; the method, too, where it is not CoOp."""
     method = {}
     if type(learner) is not PromptLearner:
-        known = ("config", "max_classes_at_once")
+        known = ("n_ctx", "class_specific", "position", "max_classes_at_once")  # in every file, or in none
         own = {name: value for name, value in learner.options().items() if name not in known}
         method = {"method": type(learner).__name__, "options": own}
     return {

@@ -52,6 +52,3 @@ class KgCoOp(PromptLearner):
         loss, logits = super().objective(image_features, text_features, labels)
         cosine = (normalize(text_features) * self.hand_written).sum(dim=-1)  # (K,)
         return loss + self.weight * (1 - cosine.mean()), logits
-
-    def options(self) -> dict[str, Any]:
-        return {**super().options(), "template": self.template, "weight": self.weight}

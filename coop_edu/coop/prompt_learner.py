@@ -10,14 +10,15 @@ numbers of `ctx` are all that is ever trained.
 
 A method of your own is a subclass, and there are two things to override: `objective`, what training minimises, and
 `context`, where the context depends on the image.  Every way of training calls both: the Trainer at once or in groups
-of classes, several trainings in one pass, several processes.
+of classes, and several trainings in one pass.  Keep each hyperparameter as the attribute of its name: files hold it.
 
-Leaves out: other places of the class name (prompt_tokens.py), the start (context.py), how g is computed fast
-(clip/prompt_encoder.py), the training loop (trainer.py), files (checkpoints.py).
+plain.py is the same in 60 lines, with torch.cat and CLIP's own text encoder.  Here the prompts are an index into one
+table of vectors (prompt_tokens.py), so that g computes each token once (clip/prompt_encoder.py).
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -37,14 +38,17 @@ from coop_edu.coop.prompt_config import PromptConfig
 from coop_edu.coop.prompt_tokens import slots_of, token_layout, words_of
 from coop_edu.records import whole_number
 
+NOT_KEPT = ("clip", "classnames", "config", "init", "seed")  # given anew, or only the start of ctx
+
 
 class PromptLearner(nn.Module):
     """A classifier with a learned context (paper's Section 3.2).
 
-    clip: from load_clip, stays frozen; classnames: K names; config: a PromptConfig, or its fields as keywords (n_ctx,
-    class_specific, position, init, seed); max_classes_at_once: encode in groups, so that backward_in_chunks needs
-    memory for one group only; None is all at once, "auto" is None if that fits into half of the free memory, else as
-    many as do.
+    clip: from load_clip, stays frozen; classnames: K names; n_ctx: the context length M; class_specific: a context for
+    each class; position: of the class name, "end", "middle" or "front"; init: words to start from, such as
+    "a photo of a", else random vectors drawn with `seed`; config: these five as a PromptConfig.  max_classes_at_once:
+    encode in groups, so that backward_in_chunks needs memory for one group only; None is all at once, "auto" is None if
+    that fits into half of the free memory, else as many as do.
 
     ctx: (M, D), or (K, M, D) if class-specific, the only parameter.
     Raises ValueError for an unknown position, empty or repeated names, a single text for names, an init that is a
@@ -67,11 +71,18 @@ class PromptLearner(nn.Module):
         classnames: Sequence[str],
         config: PromptConfig | None = None,
         *,
+        n_ctx: int = 16,
+        class_specific: bool = False,
+        position: str = "end",
+        init: str | None = None,
+        seed: int = 0,
         max_classes_at_once: int | str | None = "auto",
-        **fields: Any,
     ) -> None:
         super().__init__()
-        config = replace(config or PromptConfig(), **fields)
+        fields = PromptConfig(n_ctx, class_specific, position, init, seed)
+        if config is not None and fields != PromptConfig():
+            raise TypeError(f"give either config or its fields, not both: got {config} and {fields}")
+        config = config or fields
         if max_classes_at_once not in ("auto", None):
             name = 'max_classes_at_once as None for all, "auto", or'
             max_classes_at_once = whole_number(max_classes_at_once, name, at_least=1)
@@ -203,9 +214,8 @@ class PromptLearner(nn.Module):
         """TypeError where a subclass has a forward of its own: groups of classes are encoded without it."""
         if type(self).forward is not PromptLearner.forward:
             raise TypeError(
-                f"{type(self).__name__} overrides forward, which training in groups of classes (max_classes_at_once) "
-                "and in several processes cannot honour: they call the text encoder group by group. Override context "
-                "or objective instead, or train at once, in one process, with max_classes_at_once=None."
+                f"{type(self).__name__} overrides forward, and training in groups of classes calls the text encoder "
+                "without it. Override context or objective instead, or train with max_classes_at_once=None."
             )
 
     # ---------------------------------------------------------------------------------------------- what was learned
@@ -238,8 +248,24 @@ class PromptLearner(nn.Module):
         self.start = digest_of_all(list(self.parameters()))
 
     def options(self) -> dict[str, Any]:
-        """The keyword arguments that make another learner like this one.  A subclass adds its own."""
-        return {"config": self.config.without_start(), "max_classes_at_once": self.max_classes_at_once}
+        """The keyword arguments that make another learner like this one.
+
+        Of a subclass, every parameter of its `__init__` is read from the attribute of that name: self.weight = weight.
+        Raises TypeError if there is no such attribute, because a file without it would load with the default.
+        """
+        own = {name: getattr(self, name) for name in ("n_ctx", "class_specific", "position", "max_classes_at_once")}
+        below = type(self).__mro__[: type(self).__mro__.index(PromptLearner)]
+        for kind in (kind for kind in below if "__init__" in vars(kind)):
+            for name, parameter in inspect.signature(kind).parameters.items():
+                if name in NOT_KEPT or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                    continue
+                if not hasattr(self, name):
+                    raise TypeError(
+                        f"{kind.__name__}.__init__ takes {name!r}, and the learner has no attribute of that name: "
+                        f"write self.{name} = {name} there, so that files and copies keep its value."
+                    )
+                own[name] = getattr(self, name)
+        return own
 
     def nearest_words(self, k: int = 1) -> list:
         """The k words whose embeddings are nearest to each context vector (the paper's Section 4.3, Table 4).

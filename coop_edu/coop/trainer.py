@@ -138,7 +138,7 @@ class Trainer:
         return {
             "recipe": asdict(self.recipe),
             "labels": labels_of(data).tolist(),
-            "pictures": digest_of(data),  # the word of the files that are there already
+            "images": digest_of(data),
             "start": self.learner.start,
         }
 

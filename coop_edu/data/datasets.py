@@ -11,6 +11,8 @@ from coop_edu.data.imagenet import IMAGENET, load_imagenet
 from coop_edu.data.paper import load_paper
 from coop_edu.data.paper_places import PAPER_DATASETS
 
+DATASETS: tuple[str, ...]  # for type checkers; its value comes from __getattr__
+
 
 def __getattr__(name: str) -> tuple[str, ...]:
     """`DATASETS`: the names that `load_dataset` knows, the shipped ones first. Collected on first use (PEP 562)."""

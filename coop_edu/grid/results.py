@@ -18,9 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from coop_edu.files import atomically, check_replaceable, user_path
+from coop_edu.files import atomically, check_replaceable, locked, user_path
 from coop_edu.records import fits, parse_json, record
 
 PARTS = {  # of a line, with their types; its metrics are called "figures"
@@ -190,8 +188,7 @@ def _locked(results: str | Path) -> Iterator[Path]:
     """The file that results leads to, while no other process writes it."""
     path = check_replaceable(user_path(results))
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The lock is a file of its own: the results are replaced by others of their name.
-    with FileLock(path.with_name(f".{path.name}.lock"), timeout=60):
+    with locked(path):
         yield path
 
 
