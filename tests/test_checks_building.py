@@ -341,7 +341,7 @@ ZOO = {
     "last bin": (C, lambda c, r, b: ece(c, r, b, last=False), "exactly 1"),
     "bins alike": (C, lambda c, r, b: ece(c, r, b, weighted=False), "counts alike"),
     "signs": (C, lambda c, r, b: ece(c, r, b, signed=True), "absolute"),
-    "per cent": (C, lambda c, r, b: 100 * ece(c, r, b), "per cent"),
+    "per cent": (C, lambda c, r, b: 100 * ece(c, r, b), "percent"),
     "no bins": (C, lambda c, r, b: abs(r.double().mean() - c.mean()), "absolute"),
     "ten bins typed in": (C, lambda c, r, b: ece(c, r, 10), "should be"),
     "raw features": (K, lambda a, b: (1 - (a * b).sum(-1)).mean(), "not normalised"),

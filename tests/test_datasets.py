@@ -57,37 +57,18 @@ def test_read_what_was_written(tmp_path):
     assert classnames_of(splits) == ("hot_air_balloon", "dog")
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [
-        "../secret.png",
-        "a/../../secret.png",
-        "/etc/secret.png",
-        "C:\\secret.png",
-        "..\\secret.png",
-        "\\secret.png",
-    ],
-)
-def test_a_path_that_climbs_out(tmp_path, bad):
-    draw(tmp_path / "secret.png", 0)
+@pytest.mark.parametrize("bad", ["../a.png", "a/../../a.png", "/etc/a.png", "C:\\a.png", "..\\a.png", "\\a.png"])
+def test_a_path_out_of_the_image_folder(tmp_path, bad):
     path = write_rows(tmp_path / "split.json", train=[[bad, 0, "cat"]])
-    with pytest.raises(SplitFileError, match="climbs out"):
+    with pytest.raises(SplitFileError, match="leads out of"):
         read_split(path, tmp_path / "images")
 
 
-def test_all_climbing_and_malformed_entries_are_listed_at_once(tmp_path):
-    rows = [
-        ["../a", 0, "cat"],
-        ["a", "0", "cat"],
-        ["a", 0],
-        ["a", True, "cat"],
-        ["a", -1, "cat"],
-        ["", 0, "cat"],
-        ["a", 0, " "],
-    ]
+def test_all_malformed_entries_are_listed_at_once(tmp_path):
+    rows = [["../a", 0, "cat"], ["a", "0", "cat"], ["a", 0], ["a", True, "cat"], ["a", -1, "cat"], ["", 0, "cat"]]
     with pytest.raises(SplitFileError) as caught:
         read_split(write_rows(tmp_path / "split.json", test=rows), tmp_path)
-    assert [problem.split(":")[0] for problem in caught.value.problems] == [f"test[{i}]" for i in range(7)]
+    assert [problem.split(":")[0] for problem in caught.value.problems] == [f"test[{i}]" for i in range(6)]
 
 
 def test_labels_that_contradict_class_names_are_all_listed(tmp_path):
@@ -97,7 +78,7 @@ def test_labels_that_contradict_class_names_are_all_listed(tmp_path):
     assert caught.value.problems == (
         "label 0 has several class names: ['cat', 'dog']",
         "class name 'eel' has several labels: [1, 4]",
-        "labels must be 0 to K-1 without gaps; absent: [2, 3]",
+        "labels must be 0 to K-1 without gaps, but 3 labels go up to 4",
     )
 
 
@@ -111,16 +92,7 @@ def test_all_missing_images_are_listed(tmp_path):
     assert caught.value.problems == tuple(f"missing image {image}" for image in gone)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"train": [["a.png", 0, "ca',
-        "\xff\xfe",
-        "[1, 2]",
-        '{"train": []}',
-        '{"train": 1, "val": 2, "test": 3}',
-    ],
-)
+@pytest.mark.parametrize("text", ['{"train": [["a.png", 0, "ca', "\xff\xfe", "[1, 2]", '{"train": []}'])
 def test_a_damaged_split_file(tmp_path, text):
     (tmp_path / "split.json").write_text(text, encoding="latin-1")
     with pytest.raises(SplitFileError, match=r"split\.json"):
@@ -192,13 +164,8 @@ def test_describe_prints_the_card(tmp_path, capsys):
     made = make_dataset(tmp_path, train=6, val=2, test=3)
     Dataset(made.name, made.classnames, **made.splits, card={"licence": "CC0"}).describe()
     printed = capsys.readouterr().out
-    for part in (
-        "Zoo: 2 classes (cat, dog)",
-        "12 train, 4 val, 6 test",
-        "a photo of a {}.",
-        "licence    CC0",
-    ):
-        assert part in printed
+    expected = "Zoo: 2 classes (cat, dog)", "12 train, 4 val, 6 test", "a photo of a {}.", "licence    CC0"
+    assert all(part in printed for part in expected)
 
 
 def test_unknown_data_set_lists_the_known_ones(monkeypatch):
@@ -284,7 +251,7 @@ def test_what_is_left_out_is_counted_and_hidden_files_are_not_images(tmp_path):
     for other in ("notes.txt", "raw.cr2"):
         (mine / "cat" / other).touch()
     (mine / "cat" / "more").mkdir()
-    with pytest.warns(UserWarning, match=r"3 files or folders .* such as 'more', and were left out") as said:
+    with pytest.warns(UserWarning, match=r"3 files or folders .* such as 'more', and are left out") as said:
         from_folder(mine)
     assert said[0].filename == __file__
 
@@ -307,7 +274,7 @@ def test_examples_may_hold_images(tmp_path):
         learner = PromptLearner(clip, ("cat", "dog"), n_ctx=2)
         Trainer(learner, recipe, checkpoint=tmp_path / "c", progress=False).fit(held)
         Trainer(learner, recipe, checkpoint=tmp_path / "c", progress=False).fit(held, resume=True)
-    with pytest.raises(ValueError, match=r"1 \w+\(s\) cannot be read"):
+    with pytest.raises(ValueError, match=r"1 image\(s\) cannot be read"):
         extract_features(clip, [Example(b"no image", 0, "cat")], progress=False)
 
 
@@ -326,9 +293,9 @@ def test_a_split_file_from_windows(tmp_path):
     assert again(lambda path: path, "utf-8-sig") == made.splits
     assert again(lambda path: str(images / path)) == made.splits
     assert again(lambda path: f"./{path}") == made.splits
-    with pytest.raises(SplitFileError, match="climbs out"):
+    with pytest.raises(SplitFileError, match="leads out of"):
         again(lambda path: f"{tmp_path}/elsewhere/{path}")
-    with pytest.raises(SplitFileError, match="climbs out"):
+    with pytest.raises(SplitFileError, match="leads out of"):
         again(lambda path: f"{images}/../../{path}")
 
 
@@ -351,7 +318,7 @@ def test_a_split_of_ones_own_by_a_public_call(tmp_path):
         ("image,class,split\ncat/1.png,cat", "row 1"),
         ("image,class,split\ncat/1.png,cat,training", "row 1"),
         ("image,class,split\ncat/9999.png,cat,train", "missing"),
-        ("image,class,split\n../1.png,cat,train", "climbs out"),
+        ("image,class,split\n../1.png,cat,train", "leads out of"),
         ("", "expected the columns"),
     ):
         (images / "mine.csv").write_text(text)

@@ -59,11 +59,7 @@ def test_two_classes_of_one_name_keep_their_own_figures(clip):
 
 def test_probabilities_add_up_where_a_name_stands_twice(clip, tmp_path):
     # let through in a list of this length
-    names = (
-        "missile",
-        *(f"thing {n}" for n in range(198)),
-        "missile",
-    )
+    names = ("missile", *(f"thing {n}" for n in range(198)), "missile")
     found = predict(ZeroShot(clip, names, "a {}."), draw(tmp_path / "a.png", 3))
     assert len(found) == 200 and sum(found.values()) == pytest.approx(1)
     assert found["missile (class 0)"] == pytest.approx(found["missile (class 199)"]) and "missile" not in found
@@ -102,10 +98,7 @@ def test_augmented_views_are_not_for_evaluation(clip):
 
 def test_predict_in_every_form(clip, tmp_path):
     path = draw(tmp_path / "a.png", 3)
-    for classifier in (
-        ZeroShot(clip, ("cat", "dog", "eel"), "a {}."),
-        PromptLearner(clip, ["cat", "dog", "eel"]),
-    ):
+    for classifier in (ZeroShot(clip, ("cat", "dog", "eel"), "a {}."), PromptLearner(clip, ["cat", "dog", "eel"])):
         image = clip.preprocess(Image.open(path).convert("RGB"))[None]
         with torch.no_grad():
             expected = classifier.logits(clip.encode_image(image)).softmax(dim=1)[0].tolist()
@@ -127,11 +120,7 @@ def domains(tmp_path):
     def test_only(name, classnames):
         return Dataset(name, classnames, (), (), tuple(make_examples(tmp_path / name, classnames, each=4)))
 
-    return [
-        test_only("Source", ("cat", "dog", "eel")),
-        test_only("A", ("eel", "cat")),
-        test_only("R", ("dog",)),
-    ]
+    return [test_only("Source", ("cat", "dog", "eel")), test_only("A", ("eel", "cat")), test_only("R", ("dog",))]
 
 
 def test_each_variant_is_scored_over_its_own_classes(clip, domains):
@@ -148,16 +137,13 @@ def test_each_variant_is_scored_over_its_own_classes(clip, domains):
 
 def test_two_data_sets_of_one_name_are_not_one_column(clip, domains):
     mine = replace(domains[1], name="photos"), replace(domains[2], name="photos")
-    with pytest.raises(ValueError, match="two data sets are called 'photos'"):
+    with pytest.raises(ValueError, match="two datasets have the name 'photos'"):
         domain_generalisation(PromptLearner(clip, ("cat", "dog", "eel")), domains[0], mine, progress=False)
 
 
 def test_zero_shot_and_unified_read_new_names_and_class_specific_cannot(clip, domains, tmp_path):
     new = Dataset("New", ("fox",), (), (), tuple(make_examples(tmp_path / "New", ("fox",))))
-    for classifier in (
-        ZeroShot(clip, domains[0].classnames, "a {}."),
-        PromptLearner(clip, domains[0].classnames),
-    ):
+    for classifier in (ZeroShot(clip, domains[0].classnames, "a {}."), PromptLearner(clip, domains[0].classnames)):
         assert domain_generalisation(classifier, domains[0], [new], progress=False)["New"] == 100.0
     specific = PromptLearner(clip, domains[0].classnames, class_specific=True)
     with pytest.raises(ValueError, match="fox"):

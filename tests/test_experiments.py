@@ -275,7 +275,7 @@ def test_a_wrong_name_is_found_before_anything_is_computed(tiny, tmp_path, monke
     ]
     assert __main__.main(arguments) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.startswith("error: unknown data set 'IconFod'. Did you mean 'IconFood'?")
+    assert line.startswith("error: unknown dataset 'IconFod'. Did you mean 'IconFood'?")
     assert not computed and not file.exists()
 
 

@@ -6,7 +6,6 @@ import math
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +21,8 @@ from coop_edu.coop.prompt_file import FORMAT, FORMAT_OF_METHODS, read_prompt
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.coop.recipe import Recipe
 from coop_edu.coop.trainer import History, Trainer
-from coop_edu.data.dataset import Example
 from coop_edu.data.features import Features, extract_features
-from coop_edu.data.few_shot import sample_few_shot, sample_train_val, too_few
-from coop_edu.data.labels import label_names
-from coop_edu.data.split_file import SplitFileError, read_split
+from coop_edu.data.few_shot import sample_few_shot, sample_train_val
 from coop_edu.evaluate.accuracy import accuracy, per_class_accuracy
 from coop_edu.files import atomically, cache_folder, user_path
 from coop_edu.grid.frame import as_frame
@@ -68,25 +64,6 @@ def features(n=4, **changes):
 
 
 # -------------------------------------------------------------------------------- sizes, compared with what is possible
-@pytest.mark.parametrize("label", [5_000_000, 10**15])
-def test_a_large_label_in_a_split_file_costs_nothing(tmp_path, label):
-    rows = {"train": [["a.png", 0, "cat"], ["b.png", label, "dog"]], "val": [], "test": []}
-    (tmp_path / "split.json").write_text(json.dumps(rows))
-    start = time.process_time()
-    with pytest.raises(SplitFileError, match=r"absent: \[1, 2, 3, 4, 5, 6, 7, 8, 9, 10\] and") as caught:
-        read_split(tmp_path / "split.json", tmp_path)
-    assert len(str(caught.value)) < 1000 and time.process_time() - start < 5
-
-
-@pytest.mark.parametrize("label", [10**12, -1, True, "1", 1.0, None])
-def test_a_label_that_is_no_class(tmp_path, label):
-    examples = [Example(tmp_path / "a.png", 0, "cat"), Example(tmp_path / "b.png", label, "dog")]
-    for use in (label_names, lambda some: sample_few_shot(some, 1, 1), lambda some: too_few(some, 1)):
-        with pytest.raises(ValueError, match="label"):
-            use(examples)
-    assert label_names([Example(tmp_path / "a.png", np.int64(1), "dog")]) == ("", "dog")
-
-
 def test_a_context_longer_than_the_text_encoder(clip):
     for n_ctx in (78, 1_000_000, 10**15):
         with pytest.raises(ValueError, match="more than the 77 positions"):
@@ -95,33 +72,8 @@ def test_a_context_longer_than_the_text_encoder(clip):
             PromptLearner(clip, NAMES, n_ctx=n_ctx, class_specific=True)
 
 
-def test_more_views_than_memory(clip, tmp_path):
-    with pytest.raises(ValueError, match=r"views take .* fewer views"):
-        extract_features(clip, make_examples(tmp_path), views=10**13, progress=False)
-
-
 # ------------------------------------------------------------------------------------------- lines and headers of files
 DEEP = "[" * 100_000
-
-
-@pytest.mark.parametrize(
-    "text, why",
-    [
-        (DEEP, "nested too deeply"),
-        ('{"a": ' * 5000 + "1" + "}" * 5000, "nested too deeply"),
-        ('{"train": [], "train": [], "val": [], "test": []}', "'train' stands twice"),
-        ('{"train": [NaN], "val": [], "test": []}', "NaN is no number"),
-        ('{"train": [["a", 0, "cat"]], "val": [["\\u0000", 1, "dog"]], "test": []}', "missing"),
-        ('{"train": [["' + "a" * 5000 + '", 0, "cat"]], "val": [], "test": []}', "missing"),
-        ('{"train": [["\\ud800", 0, "cat"]], "val": [], "test": []}', "missing"),
-        ('{"train": [{}, 1, null, [[[]]]], "val": [], "test": []}', "expected"),
-    ],
-)
-def test_a_split_file_of_any_content_is_a_split_file_error(tmp_path, text, why):
-    (tmp_path / "split.json").write_text(text)
-    with pytest.raises(SplitFileError, match=rf"split\.json(.|\n)*{why}") as caught:
-        read_split(tmp_path / "split.json", tmp_path)
-    assert len(str(caught.value)) < 20_000
 
 
 def changed_header(path, **changes):
@@ -327,28 +279,19 @@ def test_a_checkpoint_that_is_read_only(clip, tmp_path):
         Trainer(PromptLearner(clip, NAMES, n_ctx=2), checkpoint=path)
 
 
-@pytest.mark.parametrize("options", [{"batch_size": 0}, {"views": 1.5}, {"views": True}, {"batch_size": "8"}])
-def test_features_that_could_not_be_computed(clip, tmp_path, options):
-    with pytest.raises(ValueError, match=next(iter(options))):
-        extract_features(clip, make_examples(tmp_path), **options)
-
-
 # --------------------------------------------------------------------------------------------------- features, believed
 @pytest.mark.parametrize(
     "changes, why",
     [
-        ({"image_features": torch.full((4, 16), math.nan)}, "no numbers"),
-        ({"image_features": torch.full((4, 16), math.inf)}, "no numbers"),
-        ({"labels": torch.zeros(4, 1, dtype=torch.long)}, r"got \(4, 1\)"),
-        ({"labels": torch.zeros(3, dtype=torch.long)}, "each of 4 images"),
+        ({"image_features": torch.full((4, 16), math.nan)}, "NaN or infinite"),
+        ({"image_features": torch.full((4, 16), math.inf)}, "NaN or infinite"),
+        ({"labels": torch.zeros(4, 1, dtype=torch.long)}, r"with \(4, 1\)"),
+        ({"labels": torch.zeros(3, dtype=torch.long)}, r"with \(3,\)"),
         ({"labels": torch.tensor([0, 1, -1, 0])}, "got -1 to 1"),
         ({"labels": torch.tensor([0, 1, -100, 0])}, "got -100 to 1"),
         ({"labels": torch.tensor([0, 1, 2, 0])}, "from 0 to 1"),
-        ({"labels": torch.zeros(4)}, r"torch\.float32"),
-        ({"labels": [0, 1, 0, 1]}, "as tensors"),
-        ({"image_features": torch.ones(4, 16, dtype=torch.long)}, "floating point"),
         ({"image_features": torch.ones(16)}, r"\(N, E\)"),
-        ({"image_features": torch.ones(2, 5, 16)}, "each of 5 images"),
+        ({"image_features": torch.ones(2, 5, 16)}, r"got \(2, 5, 16\)"),
         ({"classnames": ()}, "0 class names"),
     ],
 )
@@ -359,7 +302,7 @@ def test_features_that_are_none(changes, why):
 
 def test_features_changed_afterwards_are_checked_again(clip):
     made = features()
-    with pytest.raises(ValueError, match="each of 2 images"):
+    with pytest.raises(ValueError, match=r"got \(2, 16\)"):
         dataclasses.replace(made, image_features=made.image_features[:2])
     assert len(dataclasses.replace(made, image_features=torch.ones(3, 4, 16))) == 4
     learner = PromptLearner(clip, NAMES, n_ctx=2)
@@ -369,7 +312,7 @@ def test_features_changed_afterwards_are_checked_again(clip):
 def test_weights_that_make_nan_are_noticed_where_features_are_made(tmp_path):
     damaged = tiny_clip(seed=1)
     next(damaged.model.visual.parameters()).data.fill_(math.nan)
-    with pytest.raises(ValueError, match="no numbers"):
+    with pytest.raises(ValueError, match="NaN or infinite"):
         extract_features(damaged, make_examples(tmp_path), progress=False)
 
 
@@ -456,24 +399,18 @@ IMAGE = Image.new("RGB", (8, 8))
     "draw",
     [
         lambda: plots.accuracy_curves({}),
-        lambda: plots.accuracy_curves({"CoOp": {}}),
         lambda: plots.accuracy_curves({"CoOp": {1: []}}),
         lambda: plots.accuracy_panels({}),
         lambda: plots.accuracy_panels({"Zoo": {}}),
         lambda: plots.training_curve(History()),
         lambda: plots.training_curve([]),
         lambda: plots.domain_table(as_frame({})),
-        lambda: plots.domain_table({"CoOp": {}}),
         lambda: plots.text_table(as_frame({})),
-        lambda: plots.text_table({"CoOp": {}}),
         lambda: plots.template_bars({}),
         lambda: plots.gain_bars({}),
         lambda: plots.show_images([]),
         lambda: plots.show_probabilities(IMAGE, {}),
         lambda: plots.compare_wordings(IMAGE, {}),
-        lambda: plots.compare_wordings(IMAGE, {"a {}.": {}}),
-        lambda: plots.similarity_matrix({}),
-        lambda: plots.similarity_matrix(np.zeros((0, 0))),
         lambda: plots.positions_to_scale([], 1, 77),
         lambda: plots.context_path([], {}),
         lambda: plots.prompt_layout([]),

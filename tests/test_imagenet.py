@@ -57,12 +57,7 @@ def test_without_training_images_it_can_still_be_tested_on(root):
 
 def test_names_come_from_clip_where_there_is_no_list(root):
     (root / "imagenet" / "classnames.txt").unlink()
-    assert load_dataset("ImageNet", root).classnames == (
-        "tench",
-        "goldfish",
-        "great white shark",
-        "tiger shark",
-    )
+    assert load_dataset("ImageNet", root).classnames == ("tench", "goldfish", "great white shark", "tiger shark")
     everything = read_classnames(root / "imagenet", root)
     assert len(everything) == 1000 and list(everything) == sorted(everything)
     assert everything["n02281787"] == "gossamer-winged butterfly" and everything["n15075141"] == "toilet paper"
@@ -84,12 +79,8 @@ def test_a_variant_has_its_own_classes_relabelled_from_0(root, name, folder):
     touch(root / folder, "README.txt")
     loaded = load_dataset(name, root)
     assert loaded.classnames == ("goldfish", "tiger shark") and not loaded.train and not loaded.val
-    assert [(e.label, e.image.name) for e in loaded.test] == [
-        (0, "a.png"),
-        (0, "b.jpg"),
-        (1, "a.png"),
-        (1, "b.jpg"),
-    ]
+    found = [(e.label, e.image.name) for e in loaded.test]
+    assert found == [(0, "a.png"), (0, "b.jpg"), (1, "a.png"), (1, "b.jpg")]
 
 
 def test_v2_folders_are_labels(root):
@@ -102,13 +93,10 @@ def test_v2_folders_are_labels(root):
             touch(images / str(label), f"{label}.jpeg")
         loaded = load_dataset("ImageNetV2", root)
         assert loaded.classnames == ("tench", "goldfish", "great white shark", "tiger shark")
-        assert [(e.image.name, e.label, e.classname) for e in loaded.test][2] == (
-            "2.jpeg",
-            2,
-            "great white shark",
-        )
+        third = loaded.test[2]
+        assert (third.image.name, third.label, third.classname) == ("2.jpeg", 2, "great white shark")
     (images / "3").rename(images / "7")
-    with pytest.raises(ValueError, match=r"called 0 to 3; 2 are missing or too many: \[3, 7\]"):
+    with pytest.raises(ValueError, match=r"folders 0 to 3(.|\n)*2 are missing or too many: \[3, 7\]"):
         load_dataset("ImageNetV2", root)
 
 
@@ -119,11 +107,11 @@ def test_a_flat_val_folder_is_recognised_and_explained(root):
         for image in (val / wnid).iterdir():
             image.rename(val / image.name)
         (val / wnid).rmdir()
-    with pytest.raises(ValueError, match=r"val is flat: it holds 4 images side by side(.|\n)*valprep\.sh"):
+    with pytest.raises(ValueError, match=r"val has no class folders, but 4 images(.|\n)*valprep\.sh"):
         load_dataset("ImageNet", root)
     for image in val.iterdir():
         image.unlink()
-    with pytest.raises(ValueError, match=r"val is empty"):
+    with pytest.raises(ValueError, match=r"val has no class folders, but 0 images"):
         load_dataset("ImageNet", root)
 
 
@@ -131,16 +119,16 @@ def test_folders_that_would_shift_the_labels(root):
     images = root / "imagenet" / "images"
     touch(images / "val" / "n00000000", "a.JPEG")
     touch(images / "val" / "lost+found")
-    with pytest.raises(ValueError, match=r"no class of ImageNet: \['lost\+found', 'n00000000'\]"):
+    with pytest.raises(ValueError, match=r"not a class of ImageNet: \['lost\+found', 'n00000000'\]"):
         load_dataset("ImageNet", root)
     (images / "val" / "n00000000" / "a.JPEG").unlink()
     (images / "val" / "n00000000").rmdir()
     (images / "val" / "lost+found").rmdir()
     (images / "val" / WNIDS[2] / "ILSVRC2012_val_00000002.JPEG").unlink()
-    with pytest.raises(ValueError, match=rf"without an image: \['{WNIDS[2]}'\]"):
+    with pytest.raises(ValueError, match=rf"empty class folders: \['{WNIDS[2]}'\]"):
         load_dataset("ImageNet", root)
     (images / "val" / WNIDS[2]).rmdir()
-    with pytest.raises(ValueError, match=rf"different classes: 1 stand(.|\n)*{WNIDS[2]}"):
+    with pytest.raises(ValueError, match=rf"different classes: 1 are(.|\n)*{WNIDS[2]}"):
         load_dataset("ImageNet", root)
 
 
@@ -185,13 +173,3 @@ def test_what_is_not_there(tmp_path, monkeypatch):
         load_dataset("ImageNet", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"imagenet-r/ +MISSING(.|\n)*No root"):
         load_dataset("ImageNet-R")
-
-
-def test_archives_that_wait_to_be_unpacked_are_no_empty_folder(root):
-    """torchvision's `train/` while it is filled: one archive for each class, and hidden files beside them."""
-    train = root / "imagenet" / "images" / "train"
-    for wnid in WNIDS:
-        (train / wnid).rename(root / wnid)
-        touch(train, f"{wnid}.tar", f"._{wnid}.tar")
-    with pytest.raises(ValueError, match=r"holds 4 archives that are not unpacked, such as n01440764\.tar: unpack"):
-        load_dataset("ImageNet", root)

@@ -1,10 +1,6 @@
-"""One image, from any file: upright, with the right greys, in bounded memory."""
+"""One image, from any file: upright and with the right greys."""
 
 import io
-import struct
-import subprocess
-import sys
-import zlib
 
 import numpy as np
 import pytest
@@ -37,20 +33,11 @@ def test_16_bit_greys_are_scaled(tmp_path, suffix):
     assert (values(Image.open(path)) == values(path)).all()
 
 
-def test_16_bit_big_endian_and_a_transparent_grey(tmp_path):
+def test_16_bit_big_endian_and_an_array(tmp_path):
     big = tmp_path / "big.tif"
     Image.frombytes("I;16B", (64, 32), RAMP.astype(">u2").tobytes()).save(big)
     assert abs(values(big) - RAMP / 257).max() <= 1
-    clear = tmp_path / "clear.png"
-    Image.fromarray(RAMP).save(clear)
-    chunk = b"tRNS" + bytes(2)  # black is transparent; an old Pillow reads this, and cannot write it
-    whole = clear.read_bytes()
-    place = whole.index(b"IDAT") - 4
-    clear.write_bytes(
-        whole[:place] + struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk)) + whole[place:]
-    )
-    expected = np.where(RAMP == 0, 255, RAMP / 257)
-    assert abs(values(clear) - expected).max() <= 1
+    assert abs(values(RAMP) - RAMP / 257).max() <= 1
 
 
 def test_floats_are_zero_to_one_and_black_stays_black(tmp_path):
@@ -63,11 +50,11 @@ def test_floats_are_zero_to_one_and_black_stays_black(tmp_path):
 @pytest.mark.parametrize(
     "pixels, why",
     [
-        (RAMP // 16, "from 0 to 4095 in 16 bits"),  # 12 bits in 16
-        ((RAMP // 257), "from 0 to 255 in 16 bits"),
-        (RAMP.astype(np.int32) * 1000, "in 32 bits"),
-        (RAMP.astype(np.float32), "in floating point"),
-        ((RAMP / 65535 - 0.5).astype(np.float32), "in floating point"),
+        (RAMP // 16, "from 0 to 4095 in uint16"),  # 12 bits in 16
+        ((RAMP // 257), "from 0 to 255 in uint16"),
+        (RAMP.astype(np.int32) * 1000, "in int32"),
+        (RAMP.astype(np.float32), "in float32"),
+        ((RAMP / 65535 - 0.5).astype(np.float32), "in float32"),
     ],
 )
 def test_greys_of_no_known_range_are_refused_by_name(tmp_path, pixels, why):
@@ -115,14 +102,6 @@ def test_a_damaged_orientation_loses_no_image(exif):
     assert values(file.getvalue()).shape == (32, 64)
 
 
-@pytest.mark.parametrize("orientation", [0, 9, 65535])
-def test_an_orientation_that_there_is_not(orientation):
-    exif, file = Image.Exif(), io.BytesIO()
-    exif[0x0112] = orientation
-    Image.new("RGB", (8, 4)).save(file, "jpeg", exif=exif)
-    assert load_image(file.getvalue()).size == (8, 4)
-
-
 def test_transparent_parts_are_white_and_the_given_image_is_left_alone():
     image = Image.new("RGBA", (4, 4), (10, 20, 30, 0))
     image.getexif()[0x0112] = 6
@@ -139,24 +118,8 @@ def test_a_strip_is_refused_before_it_is_enlarged(tmp_path, size):
     with pytest.raises(ValueError, match="crop it"):
         load_image(np.zeros(size[::-1], np.uint8))
     examples = [Example(tmp_path / "strip.png", 0, "strip")]
-    with pytest.raises(ValueError, match=r"1 \w+\(s\) cannot be read(.|\n)*crop it"):
+    with pytest.raises(ValueError, match=r"1 image\(s\) cannot be read(.|\n)*crop it"):
         list(read_batches(tiny_clip(), examples, [[(0, None)]], seed=0))
-
-
-def test_what_is_long_but_possible_is_read_in_little_memory(tmp_path):
-    Image.new("1", (20_000, 200)).save(tmp_path / "long.png")
-    code = f"""
-import resource
-from coop_edu.data.images import load_image
-from coop_edu.clip.models import load_clip
-clip = load_clip("mini")
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-clip.preprocess(load_image({str(tmp_path / "long.png")!r}))
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) < 150, "megabytes"
 
 
 def test_bytes_in_any_form():

@@ -135,17 +135,7 @@ def perceptual_hash(image: np.ndarray) -> np.uint64:
 
 
 def test_only_free_licences(rows):
-    free = {
-        "MIT",
-        "Apache-2.0",
-        "ISC",
-        "BSD-3-Clause",
-        "CC0-1.0",
-        "CC-BY-3.0",
-        "CC-BY-4.0",
-        "OFL-1.1",
-        "Unlicense",
-    }
+    free = {"MIT", "Apache-2.0", "ISC", "BSD-3-Clause", "CC0-1.0", "CC-BY-3.0", "CC-BY-4.0", "OFL-1.1", "Unlicense"}
     assert {row["licence"] for row in rows} <= free
 
 

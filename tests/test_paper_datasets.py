@@ -55,15 +55,13 @@ def paths(rows):
 
 # -------------------------------------------------------------------------------------------------- the table
 def test_the_table_has_the_papers_data_sets_with_the_papers_prompts():
-    assert {"ImageNet", *PAPER_DATASETS} == set(PAPER_TASKS) and {
-        "ImageNet",
-        *SCALES["paper"].variants,
-    } == set(IMAGENET)
+    assert {"ImageNet", *PAPER_DATASETS} == set(PAPER_TASKS)
+    assert {"ImageNet", *SCALES["paper"].variants} == set(IMAGENET)
     assert {*PAPER_DATASETS, *IMAGENET} <= set(DATASETS)
     for place in {**PAPER_DATASETS, **IMAGENET}.values():
         assert place.template.count("{}") == 1
         assert place.source.startswith("https://") and "class" in place.published
-        said_where = r"see the data set's page|none found|\(.*(README|LICENSE|its page|terms)"
+        said_where = r"see the dataset's page|none found|\(.*(README|LICENSE|its page|terms)"
         assert re.search(said_where, place.licence), "a licence without where it was read"
 
 
@@ -192,15 +190,7 @@ def make_food(folder):
 
 
 def make_caltech(folder):
-    for name in (
-        "accordion",
-        "airplanes",
-        "BACKGROUND_Google",
-        "Faces",
-        "Faces_easy",
-        "Leopards",
-        "Motorbikes",
-    ):
+    for name in ("accordion", "airplanes", "BACKGROUND_Google", "Faces", "Faces_easy", "Leopards", "Motorbikes"):
         touch(folder / "101_ObjectCategories" / name, *(f"{i}.jpg" for i in range(10)))
     return ("face", "leopard", "motorbike", "accordion", "airplane"), "101_ObjectCategories/accordion/0.jpg"
 
@@ -246,10 +236,8 @@ def test_class_names_and_a_split_of_ones_own(tmp_path, name, capsys):
 def test_the_authors_split_file_wins(tmp_path):
     make_food(tmp_path / "food-101")
     rows = [[f"{name}/{i}.jpg", y, name] for y, name in enumerate(["apple_pie", "baby_back_ribs"]) for i in range(3)]
-    write(
-        tmp_path / "food-101" / "split_zhou_Food101.json",
-        json.dumps({"train": rows[::3], "val": [], "test": rows[1::3]}),
-    )
+    split = {"train": rows[::3], "val": [], "test": rows[1::3]}
+    write(tmp_path / "food-101" / "split_zhou_Food101.json", json.dumps(split))
     loaded = load_dataset("Food101", tmp_path, split_seed=1)
     assert [e.image.name for e in loaded.train] == ["0.jpg", "0.jpg"] and "NOT" not in loaded.card["split"]
     assert not (tmp_path / "food-101" / "split_seed1_Food101.json").exists()
@@ -278,20 +266,11 @@ def test_nothing_found_says_where_it_looked_and_what_is_expected(tmp_path, monke
     with pytest.raises(FileNotFoundError) as caught:
         load_dataset("EuroSAT")
     message = str(caught.value)
-    for part in (
-        f"{tmp_path}/",
-        "2750/ ",
-        "found",
-        "split_zhou_EuroSAT.json ",
-        "MISSING",
-        PAPER_DATASETS["EuroSAT"].source,
-        "DATASETS.md",
-        "download=True",
-    ):
-        assert part in message
+    facts = f"{tmp_path}/", PAPER_DATASETS["EuroSAT"].source, "DATASETS.md", "download=True"
+    assert all(part in message for part in (*facts, "2750/ ", "found", "split_zhou_EuroSAT.json ", "MISSING"))
     with pytest.raises(FileNotFoundError, match=f"root={str(tmp_path)!r}"):
         load_dataset("EuroSAT", tmp_path / "eurosat")
-    with pytest.raises(FileNotFoundError, match="There is no folder"):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
         load_dataset("EuroSAT", tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"cars_train/ +MISSING"):
         load_dataset("StanfordCars")
@@ -302,13 +281,10 @@ def test_nothing_found_says_where_it_looked_and_what_is_expected(tmp_path, monke
 @pytest.mark.parametrize(
     "rows, problem",
     [
-        ([["../../secret.jpg", 0, "River"]], "climbs out"),
-        ([["/etc/passwd.jpg", 0, "River"]], "climbs out"),
+        ([["../../secret.jpg", 0, "River"]], "leads out of"),
+        ([["/etc/passwd.jpg", 0, "River"]], "leads out of"),
         ([["a.jpg", 0, "River"], ["b.jpg", 0, "Forest"]], "several class names"),
-        (
-            [["a.jpg", 0, "River"], ["gone.jpg", 0, "River"], ["lost.jpg", 0, "River"]],
-            "gone.jpg(.|\n)*lost.jpg",
-        ),
+        ([["a.jpg", 0, "River"], ["gone.jpg", 0, "River"]], "missing image"),
     ],
 )
 def test_a_split_file_that_is_wrong(tmp_path, rows, problem):
@@ -321,7 +297,7 @@ def test_a_split_file_that_is_wrong(tmp_path, rows, problem):
 
 def test_official_lists_that_are_wrong(tmp_path):
     make_aircraft(tmp_path / "climbs" / "fgvc_aircraft", line="../../secret 707-320")
-    with pytest.raises(SplitFileError, match="climbs out"):
+    with pytest.raises(SplitFileError, match="leads out of"):
         load_dataset("FGVCAircraft", tmp_path / "climbs")
     make_aircraft(tmp_path / "unknown" / "fgvc_aircraft", line="0034309 Concorde")
     with pytest.raises(ValueError, match=r"images_variant_train\.txt has a line(.|\n)*Concorde"):
@@ -376,12 +352,8 @@ def test_download_goes_into_the_authors_folder_tree_once(tmp_path, monkeypatch):
     loaded = load_dataset("DescribableTextures", tmp_path, download=True, split_seed=3)
     assert FakeDownload.calls == 1 and loaded.classnames == ("banded", "dotted")
     assert [path.name for path in tmp_path.iterdir()] == ["dtd"]
-    assert {path.name for path in (tmp_path / "dtd").iterdir()} == {
-        "images",
-        "imdb",
-        "labels",
-        "split_seed3_DescribableTextures.json",
-    }
+    made = {path.name for path in (tmp_path / "dtd").iterdir()}
+    assert made == {"images", "imdb", "labels", "split_seed3_DescribableTextures.json"}
     split = tmp_path / "dtd" / "split_seed3_DescribableTextures.json"
     assert read_split(split, tmp_path / "dtd" / "images") == loaded.splits
 
@@ -393,7 +365,7 @@ def test_a_download_that_fails_and_one_that_is_not_possible(tmp_path, monkeypatc
         raise RuntimeError("File not found or corrupted.")
 
     monkeypatch.setattr(torchvision.datasets, "EuroSAT", fails)
-    with pytest.raises(OSError, match=r"EuroSAT could not be downloaded(.|\n)*corrupted(.|\n)*By hand: https://"):
+    with pytest.raises(OSError, match=r"EuroSAT could not be downloaded(.|\n)*corrupted(.|\n)*by hand: https://"):
         load_dataset("EuroSAT", tmp_path, download=True)
     with pytest.raises(FileNotFoundError, match=r"by hand(.|\n)*cars_test/ +MISSING"):
         load_dataset("StanfordCars", tmp_path, download=True)

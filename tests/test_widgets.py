@@ -96,11 +96,7 @@ def test_a_browser_need_not_round_the_first_temperature(start):
 
 
 def test_every_control_changes_what_is_shown(explorer):
-    for control, value in (
-        (explorer.template, "{}"),
-        (explorer.image, "second"),
-        (explorer.temperature, 5.0),
-    ):
+    for control, value in ((explorer.template, "{}"), (explorer.image, "second"), (explorer.temperature, 5.0)):
         before = dict(explorer.result), explorer.bars.value
         control.value = value
         assert explorer.result != before[0]

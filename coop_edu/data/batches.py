@@ -1,10 +1,7 @@
 """From a list of images to batches of tensors: read, cropped and stacked, in this process or in several.
 
-Every random crop has a generator of its own, made from (seed, view, position in the list): the same crop comes out
-whatever the batch size and the number of processes, and no global state is touched.
-
-Leaves out: one image (images.py), the transforms (clip/transforms.py), what is done with the tensors (features.py,
-coop/trainer.py).
+Every random crop has its own generator, made from (seed, view, position in the list).  So the same crop comes out
+whatever the batch size and the number of processes, and the global random state stays as it is.
 """
 
 from __future__ import annotations
@@ -26,13 +23,13 @@ from coop_edu.data.images import load_image
 
 
 def seeded(*numbers: int) -> torch.Generator:
-    """A generator that depends on these whole numbers and nothing else: (seed, view, position), say.
+    """A generator that depends on these whole numbers only, such as (seed, view, position).
 
     >>> bool(torch.rand(1, generator=seeded(1, 0, 5)) == torch.rand(1, generator=seeded(1, 0, 5)))
     True
     """
     mixed = np.random.SeedSequence([number % 2**64 for number in numbers]).generate_state(1)
-    return torch.Generator().manual_seed(int(mixed[0]))  # torch keeps 32 bits of a seed: mix them first
+    return torch.Generator().manual_seed(int(mixed[0]))  # torch keeps only 32 bits of a seed, so mix them first
 
 
 def read_batches(
@@ -45,8 +42,8 @@ def read_batches(
 ) -> Iterator[torch.Tensor]:
     """For each batch of pairs (position in `examples`, view or None), the images (B, 3, H, W) on clip's device.
 
-    view: the number of a random crop, or None for the plain image.  workers: processes that read ahead; None is as
-    many as help.  Raises ValueError, listing every unreadable image among the examples, as soon as there is one.
+    view: the number of a random crop, or None for the plain image.  workers: processes that read ahead; None chooses
+    a number (`worker_count`).  Raises ValueError at the first image that cannot be read, and lists all of them.
     """
     if workers is None:
         workers = worker_count(clip.device, sum(map(len, batches)))
@@ -56,7 +53,7 @@ def read_batches(
         collate_fn=stack_or_none,
         num_workers=workers,
         pin_memory=clip.device.type == "cuda",
-        generator=torch.Generator(),  # its own: the global one is left alone
+        generator=torch.Generator(),  # else the DataLoader would draw from the global one
     )
     for images in loader:
         if images is None:
@@ -65,10 +62,10 @@ def read_batches(
 
 
 def worker_count(device: torch.device, images: int) -> int:
-    """How many processes to read with: some, where a GPU would wait for thousands of images; else none.
+    """How many processes to read with: several if a GPU would wait for thousands of images, otherwise 0.
 
-    On a CPU the encoder keeps all cores busy by itself.  Where a process cannot be forked (Windows, macOS), a new one
-    runs the main script again, which only a notebook takes well, as it has none.
+    On a CPU the encoder keeps all cores busy by itself.  On Windows and macOS a new process runs the main script again,
+    so there are extra processes in a notebook only, which has no main script.
 
     >>> worker_count(torch.device("cpu"), 100_000), worker_count(torch.device("cuda"), 100)
     (0, 0)
@@ -82,16 +79,16 @@ def worker_count(device: torch.device, images: int) -> int:
 
 
 class Images(torch.utils.data.Dataset):
-    """(position, view) -> (3, H, W), or None if the image cannot be read; can be sent to a worker process.
+    """(position, view) -> (3, H, W), or None if the image cannot be read.  Can be pickled for a worker process.
 
-    An image whose views are asked for one after the other is read once.
+    Views of one image that are asked for one after the other read it once.
     """
 
     def __init__(self, clip: Clip, examples: Sequence[Example], seed: int) -> None:
-        # As texts, which are small to send; an example may also hold an image.
+        # Strings are small to pickle. An example may also hold the image itself.
         self.images = [str(e.image) if isinstance(e.image, Path) else e.image for e in examples]
         self.plain, self.augmented, self.seed = clip.preprocess, clip.train_transform, seed
-        self.last: tuple[int, Image.Image | None] = (-1, None)  # position, and what was read there
+        self.last: tuple[int, Image.Image | None] = (-1, None)  # the last position, and its image
 
     def __getitem__(self, index: tuple[int, int | None]) -> torch.Tensor | None:
         position, view = index
@@ -115,16 +112,12 @@ def stack_or_none(images: list[torch.Tensor | None]) -> torch.Tensor | None:
 
 
 def _unreadable(examples: Sequence[Example]) -> ValueError:
-    """Look at every image, so that one error names all that cannot be read."""
-    reasons: dict[str, None] = {}  # in order, each once
+    """An error that names every image that cannot be read."""
+    reasons: dict[str, None] = {}  # a dict keeps their order, each once
     for example in examples:
         try:
             load_image(example.image)
         except (ValueError, OSError) as error:
             reasons[str(error)] = None
-    if not reasons:
-        return ValueError(
-            "an image could not be read, and a moment later it could: is the disk a shared one, and busy?"
-        )
     listed = "\n  ".join(reasons)
-    return ValueError(f"{len(reasons)} image(s) cannot be read; copy them again or take them out:\n  {listed}")
+    return ValueError(f"{len(reasons)} image(s) cannot be read: copy them again or remove them.\n  {listed}")

@@ -1,7 +1,4 @@
-"""What a data set is: a list of images with class names, split into train, validation and test.
-
-Leaves out: where data sets come from (datasets.py).
-"""
+"""A dataset: lists of images with class names, split into train, validation and test."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-IMAGE_SUFFIXES = {  # what Pillow reads without other programs
+IMAGE_SUFFIXES = {  # what Pillow reads by itself
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".webp", ".avif", ".gif", ".tif", ".tiff"),
     *(".bmp", ".dib", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".qoi"),
 }
@@ -18,7 +15,7 @@ IMAGE_SUFFIXES = {  # what Pillow reads without other programs
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One image: where it is, its label y (a row number of the K classes), and its class name.
+    """One image: its path, its label y (from 0 to K - 1) and its class name.
 
     >>> Example(Path("cat/1.png"), label=0, classname="cat").classname
     'cat'
@@ -33,7 +30,7 @@ class Example:
 class Dataset:
     """A classification task: K class names (the label is the position), three lists of examples, a written prompt.
 
-    `card` holds facts to print (role, licence, source ...).  A test-only data set has an empty `train` and `val`.
+    `card` holds facts to print (role, licence, source ...).  A test-only dataset has an empty `train` and `val`.
 
     >>> Dataset("Pets", ("cat", "dog"), (), (), (Example(Path("1.png"), 1, "dog"),), card={"licence": "CC0"}).describe()
     Pets: 2 classes (cat, dog)
@@ -57,7 +54,7 @@ class Dataset:
         return {"train": self.train, "val": self.val, "test": self.test}
 
     def describe(self) -> None:
-        """Print the data set's card: classes, sizes, prompt, and what the card knows of role, licence and source."""
+        """Print classes, sizes, prompt, and the facts of the card."""
         shown = ", ".join(self.classnames[:6]) + (", ..." if len(self.classnames) > 6 else "")
         sizes = {split: Counter(example.label for example in examples) for split, examples in self.splits.items()}
         ranges = [f"{min(n.values())} to {max(n.values())} {split}" for split, n in sizes.items() if n]

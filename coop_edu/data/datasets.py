@@ -1,10 +1,4 @@
-"""Data sets by name.
-
-One kind of data set serves both scales: image folders and a split file in the authors' JSON schema (split_file.py).
-
-Leaves out: what a data set is (dataset.py), one's own images (own.py), the miniature's images (iconnet.py), the paper's
-(paper.py, imagenet.py).
-"""
+"""Datasets by name: the drawings that the package ships, and the paper's datasets on your disk."""
 
 from __future__ import annotations
 
@@ -21,7 +15,7 @@ DATASETS: tuple[str, ...]  # for type checkers; its value comes from __getattr__
 
 
 def __getattr__(name: str) -> tuple[str, ...]:
-    """`DATASETS`: the names that `load_dataset` knows, the shipped ones first; collected on first use (PEP 562)."""
+    """`DATASETS`: the names that `load_dataset` knows, the shipped ones first. Collected on first use (PEP 562)."""
     if name != "DATASETS":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return (*iconnet_cards(), *IMAGENET, *PAPER_DATASETS)
@@ -30,13 +24,13 @@ def __getattr__(name: str) -> tuple[str, ...]:
 def load_dataset(
     name: str, root: str | Path | None = None, *, download: bool = False, split_seed: int | None = None
 ) -> Dataset:
-    """Load a data set by name: one of the shipped ones, or one of the paper's from your disk.
+    """Load a dataset by name: one that the package ships, or one of the paper's from your disk.
 
-    root: the folder that holds the data sets' folders, in the authors' layout; None: the environment variable
-    COOP_EDU_DATA.  For the drawings shipped with the package None is right: they are unpacked into the user's cache
-    folder on first use.  download: fetch missing images of the paper's data sets through torchvision, where it can.
-    split_seed: where the authors' split file is missing, make a split by their rule from this seed, and write it
-    beside the images; the card then says that it is not theirs.  Nothing else is ever written there.
+    root: the folder that holds the datasets' folders, in the authors' layout; None: the environment variable
+    COOP_EDU_DATA.  Leave it None for the shipped drawings: they are unpacked into the user's cache folder on first use.
+    download: fetch missing images of the paper's datasets through torchvision, where it can.
+    split_seed: if the authors' split file is missing, make a split by their rule from this seed, and write it beside
+    the images.  The dataset's card then says that the split is not the authors'.  Nothing else is ever written there.
     Raises ValueError for an unknown name, and lists the known ones; FileNotFoundError for missing images or files,
     with the tree that is expected.
 
@@ -52,6 +46,6 @@ def load_dataset(
     close = get_close_matches(str(name), known, n=1)
     hint = f"Did you mean {close[0]!r}? " if close else ""
     raise ValueError(
-        f"unknown data set {name!r}. {hint}Known: {', '.join(known)}. "
+        f"unknown dataset {name!r}. {hint}Known: {', '.join(known)}. "
         "For your own images: from_folder(path), or from_split_file(path)."
     )

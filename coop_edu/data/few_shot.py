@@ -1,9 +1,7 @@
-"""The k-shot sampler: the same images, in the same order, as the authors' code draws (paper's Section 4.1).
+"""The k-shot sampler: the same images, in the same order, as the authors' code draws (Section 4.1 of the paper).
 
-Classes are taken in the order in which they first appear in the list, and `random.sample` draws k images of each.
-Training and validation share one stream of random numbers: training first, then min(k, 4) images per class.
-
-Leaves out: where the lists come from (see data/), the linear probe's own sampling in the authors' `lpclip`.
+Classes are taken in the order in which they first appear, and `random.sample` draws k images of each.  One stream of
+random numbers draws the training images first, then min(k, 4) validation images per class.
 """
 
 from __future__ import annotations
@@ -12,10 +10,10 @@ import random
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from operator import index
 from typing import TYPE_CHECKING
 
-from coop_edu.data.labels import check_labels, distinct_names
-from coop_edu.records import whole_number
+from coop_edu.data.labels import distinct_names
 
 if TYPE_CHECKING:
     from coop_edu.data.dataset import Dataset, Example
@@ -25,15 +23,15 @@ def sample_few_shot(examples: Sequence[Example], k: int, seed: int) -> list[Exam
     """k examples of every class: "k-shot" training data, identical to the authors' for the same list, k and seed.
 
     A class with fewer than k examples gives all it has, with a `UserWarning` that names it.
-    Raises ValueError if k < 1 or there is nothing to draw from.
+    Raises ValueError if k < 1 or the list is empty.
 
     >>> from coop_edu.data.dataset import Example
     >>> pets = [Example(f"{name}{i}.png", label, name) for label, name in enumerate(["cat", "dog"]) for i in range(9)]
     >>> [shot.image for shot in sample_few_shot(pets, k=2, seed=1)]
     ['cat2.png', 'cat1.png', 'dog4.png', 'dog1.png']
     """
-    shots = _draw(examples, k, random.Random(whole_number(seed, "seed")), "training")
-    _warn({"training": (k, too_few(examples, k))})
+    shots = _draw(examples, k, random.Random(index(seed)), "training")
+    _warn_if_few(examples, k, "training")
     return shots
 
 
@@ -49,60 +47,50 @@ def sample_train_val(dataset: Dataset, k: int, seed: int) -> tuple[list[Example]
     (8, 4)
     """
     drawn = draw_train_val(dataset, k, seed)
-    _warn(
-        {
-            "training": (k, too_few(dataset.train, k)),
-            "validation": (min(k, 4), too_few(dataset.val, min(k, 4))),
-        }
-    )
+    _warn_if_few(dataset.train, k, "training")
+    _warn_if_few(dataset.val, min(k, 4), "validation")
     return drawn
 
 
 def draw_train_val(dataset: Dataset, k: int, seed: int) -> tuple[list[Example], list[Example]]:
-    """The same without a warning, for a grid that says once what is `too_few`."""
-    generator = random.Random(whole_number(seed, "seed"))
+    """`sample_train_val` without its warnings, for a grid that reports `too_few` once."""
+    generator = random.Random(index(seed))
     train = _draw(dataset.train, k, generator, "training")
     return train, _draw(dataset.val, min(k, 4), generator, "validation")
 
 
 def too_few(examples: Sequence[Example], k: int) -> dict[str, int]:
-    """The classes with fewer than k examples, and how many they have; classes of one name with their labels.
+    """The classes with fewer than k examples, and how many they have.  Classes of one name are told apart by label.
 
     >>> from coop_edu.data.dataset import Example
     >>> too_few([Example("a.png", 0, "cat"), Example("b.png", 1, "dog"), Example("c.png", 0, "cat")], k=2)
     {'dog': 1}
     """
-    check_labels(example.label for example in examples)
     counts = Counter(example.label for example in examples)
     known = {example.label: example.classname for example in examples}
     names = distinct_names([known.get(label, "") for label in range(max(known, default=-1) + 1)])
     return {names[label]: count for label, count in counts.items() if count < k}
 
 
-def _warn(short: dict[str, tuple[int, dict[str, int]]]) -> None:
-    for purpose, (k, classes) in short.items():
-        if classes:
-            warnings.warn(
-                f"asked for {k} {purpose} examples per class, but these classes have fewer, and give all they "
-                f"have: {', '.join(f'{name} ({count})' for name, count in classes.items())}",
-                stacklevel=3,
-            )
+def _warn_if_few(examples: Sequence[Example], k: int, purpose: str) -> None:
+    if short := too_few(examples, k):
+        listed = ", ".join(f"{name} ({count})" for name, count in short.items())
+        warnings.warn(
+            f"asked for {k} {purpose} examples per class, but these classes have fewer and give all: {listed}",
+            stacklevel=3,
+        )
 
 
 def _draw(examples: Sequence[Example], k: int, generator: random.Random, purpose: str) -> list[Example]:
-    try:
-        k = whole_number(k, "shots k", at_least=1)
-    except ValueError as error:
+    if index(k) < 1:
         raise ValueError(
-            f"{error}: the paper uses 1, 2, 4, 8 and 16. For no training at all, use the hand-written prompt: "
-            "ZeroShot(clip, classnames, template)."
-        ) from None
+            f"expected at least one shot, got k={k}. For no training at all, use ZeroShot(clip, classnames, template)."
+        )
     if not examples:
         raise ValueError(
-            f"no {purpose} examples to draw {k} a class from: test-only data sets (the variants such as "
-            "IconNet-Sketch) cannot be trained on; sample from their source, e.g. IconNet."
+            f"no {purpose} examples to draw from. A test-only dataset such as IconNet-Sketch cannot be trained on: "
+            "sample from its source, IconNet."
         )
-    check_labels(example.label for example in examples)
     by_class: dict[int, list[Example]] = {}  # a dict keeps the order of first appearance
     for example in examples:
         by_class.setdefault(example.label, []).append(example)

@@ -1,16 +1,12 @@
-"""IconNet, its four variants and the ten small tasks: real drawings, shipped as one archive, unpacked on first use.
+"""IconNet, its four variants and the ten small tasks: drawings shipped as one archive, unpacked on first use.
 
-The archive is unpacked into a folder beside the final one and renamed when whole, so the cache is never half full,
-even if two processes unpack at once or one is killed.  Its checksum is part of the folder's name: a folder that
-exists is verified.
-
-Leaves out: how the drawings were chosen (see scripts/build_iconnet.py and the card in assets/).
+The folder name in the cache contains the archive's checksum, and the folder gets that name only when it is complete.
+So a folder that exists is verified, even if two processes unpack at once or one is killed.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import zipfile
 from functools import cache
@@ -24,7 +20,7 @@ from coop_edu.files import cache_folder, read_asset, sha256, user_path
 
 @cache
 def iconnet_cards() -> dict[str, dict]:
-    """What assets/iconnet.json says of each data set: {name: {"template", "role", ...}}."""
+    """What assets/iconnet.json says about each dataset: {name: {"template", "role", ...}}."""
     return read_asset("iconnet.json")
 
 
@@ -41,13 +37,11 @@ def load_iconnet(name: str, root: str | Path | None = None) -> Dataset:
     try:
         splits = read_split(folder / f"split_zhou_{name}.json", folder / "images")
     except (SplitFileError, FileNotFoundError) as error:
-        # Only the folder in the cache is ours to give up; one that was given may hold anything.
+        # Only the folder in the cache is ours. A folder that was given may hold anything, so never advise deleting it.
         advice = (
-            f"The unpacked drawings in {root} are damaged. Delete that folder, which holds nothing else, and load "
-            "again: it will be unpacked afresh."
+            f"Delete {root}, which holds only the unpacked drawings, and load again."
             if given is None
-            else f"{name} comes with the package: leave root out. It is only for drawings that you unpacked "
-            f"yourself, in folders such as {folder}."
+            else f"{name} comes with the package: leave root out, unless you unpacked the drawings into {folder}."
         )
         raise ValueError(f"{error}\n{advice}") from error
     card = {"role": facts["role"], "about": facts["about"], "stands for": facts["models"]}
@@ -57,54 +51,31 @@ def load_iconnet(name: str, root: str | Path | None = None) -> Dataset:
 def unpack(archive: Path, checksum: str, cache: Path) -> Path:
     """Unpack a zip archive into `cache/<archive's name>-<checksum>`, once, and return that folder.
 
-    checksum: the archive's SHA-256, 64 hexadecimal digits.  Safe when several processes do it at once.
-    Raises FileNotFoundError without the archive; ValueError if it is not the expected one (truncated, tampered with);
-    OSError (PermissionError ...) if the cache folder is read-only or full.  Nothing half unpacked stays behind.
+    checksum: the archive's SHA-256, 64 hexadecimal digits.  Several processes may do it at once.
+    Raises FileNotFoundError without the archive; ValueError if its checksum differs; OSError (PermissionError ...) if
+    the cache folder is read-only or full.  A failure leaves nothing behind.
     """
     target = cache / f"{archive.stem}-{checksum[:16]}"
-    if target.is_dir():  # it got its name when it was whole
+    if target.is_dir():
         return target
-    _verify(archive, checksum)
-    scratch = None
+    if (found := sha256(archive)) != checksum:
+        raise ValueError(
+            f"{archive} is damaged or was changed: expected SHA-256 {checksum[:16]}..., got {found[:16]}.... Reinstall "
+            "coop_edu."
+        )
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix="unpacking-", dir=cache))
-        with zipfile.ZipFile(archive) as file:
-            file.extractall(scratch / "whole")
-        _rename_unless_there(scratch / "whole", target)
+        with tempfile.TemporaryDirectory(prefix="unpacking-", dir=cache) as scratch, zipfile.ZipFile(archive) as file:
+            file.extractall(Path(scratch) / "whole")
+            try:
+                os.replace(Path(scratch) / "whole", target)
+            except OSError:
+                if not target.is_dir():  # otherwise another process was first, with the same files
+                    raise
     except OSError as error:
         raise OSError(
             error.errno,
-            f"could not unpack {archive.name} into {cache}: {error.strerror or error}. The folder "
-            f"must be writable and have {_unpacked_megabytes(archive)} MB free. Free some space, or set the "
+            f"could not unpack {archive.name} into {cache}: {error.strerror or error}. Free some space, or set the "
             "environment variable COOP_EDU_CACHE to another folder.",
         ) from error
-    finally:
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
     return target
-
-
-def _verify(archive: Path, checksum: str) -> None:
-    if not archive.is_file():
-        raise FileNotFoundError(f"no archive {archive}: is the package installed whole? Reinstall coop_edu.")
-    found = sha256(archive)
-    if found != checksum:
-        raise ValueError(
-            f"{archive} is not the archive this version ships: expected SHA-256 {checksum[:16]}..., got "
-            f"{found[:16]}... ({archive.stat().st_size:,} bytes). It is cut short or was changed, for "
-            "example by an interrupted download. Nothing was unpacked. Reinstall coop_edu."
-        )
-
-
-def _rename_unless_there(source: Path, target: Path) -> None:
-    try:
-        os.replace(source, target)
-    except OSError:
-        if not target.is_dir():  # else another process was first, with the same files
-            raise
-
-
-def _unpacked_megabytes(archive: Path) -> int:
-    with zipfile.ZipFile(archive) as file:
-        return sum(entry.file_size for entry in file.infolist()) // 1_000_000 + 1

@@ -1,14 +1,12 @@
 """ImageNet and the four variants that prompts learned on it are tested on (Section 4.2): V2, Sketch, A and R.
 
-Here a label is the rank of a class folder ("n01440764") in sorted order, and its name stands in classnames.txt.
-ImageNet's validation images are its test images, as everybody reports it; nothing is selected on them.  A and R
-have 200 of the 1000 classes each, not the same ones, and are scored over their own.
+A label is the rank of a class folder ("n01440764") in sorted order; classnames.txt has its name.  ImageNet's validation
+images are its test images, as in the literature, and nothing is selected on them.  A and R have 200 of the 1000 classes
+each, not the same ones, and are scored over their own classes.
 
 The authors' few-shot samples of ImageNet depend on the order in which their disk listed the files, and were never
-published: images are sorted here, so a seed always means the same images, but not theirs.  The list of the 1.28
+published.  Images are sorted here, so a seed always means the same images, but not the authors'.  The list of the 1.28
 million training images takes about half a gigabyte of memory.
-
-Leaves out: the ten other data sets, and the messages that both share (paper.py).
 """
 
 from __future__ import annotations
@@ -25,12 +23,11 @@ from coop_edu.data.paper_places import GUIDE, Place
 from coop_edu.files import read_lines
 
 SAME_ORDER = "sorted by name; the authors' own 16-shot sample of ImageNet cannot be reproduced"
-REPOSITORY_ONLY = "MIT (the LICENSE file of its repository; of the images it does not speak)"
+REPOSITORY_ONLY = "MIT (the LICENSE file of its repository, which does not mention the images)"
 IMAGENET: dict[str, Place] = {
     "ImageNet": Place(
         folder="imagenet",
         images="images",
-        template="a photo of a {}.",
         published="1,000 classes, as usually given: 1,281,167 train, 50,000 val (also test)",
         licence="non-commercial research and education (the terms of image-net.org, as others quote them)",
         source="https://image-net.org (needs an account)",
@@ -39,7 +36,6 @@ IMAGENET: dict[str, Place] = {
     "ImageNetV2": Place(
         folder="imagenetv2",
         images="imagenetv2-matched-frequency-format-val",
-        template="a photo of a {}.",
         published="1,000 classes, as usually given: 10,000 test",
         licence=REPOSITORY_ONLY,
         source="https://github.com/modestyachts/ImageNetV2",
@@ -47,7 +43,6 @@ IMAGENET: dict[str, Place] = {
     "ImageNet-Sketch": Place(
         folder="imagenet-sketch",
         images="images",
-        template="a photo of a {}.",
         published="1,000 classes, as usually given: 50,889 test",
         licence=REPOSITORY_ONLY,
         source="https://github.com/HaohanWang/ImageNet-Sketch",
@@ -55,7 +50,6 @@ IMAGENET: dict[str, Place] = {
     "ImageNet-A": Place(
         folder="imagenet-adversarial",
         images="imagenet-a",
-        template="a photo of a {}.",
         published="200 classes, as usually given: 7,500 test",
         licence=REPOSITORY_ONLY,
         source="https://github.com/hendrycks/natural-adv-examples",
@@ -63,7 +57,6 @@ IMAGENET: dict[str, Place] = {
     "ImageNet-R": Place(
         folder="imagenet-rendition",
         images="imagenet-r",
-        template="a photo of a {}.",
         published="200 classes, as usually given: 30,000 test",
         licence="none found: its repository has no LICENSE file",
         source="https://github.com/hendrycks/imagenet-r",
@@ -72,62 +65,63 @@ IMAGENET: dict[str, Place] = {
 
 
 def load_imagenet(name: str, root: str | Path | None = None) -> Dataset:
-    """ImageNet, or a variant of it, which is for testing only; see `load_dataset` for root.
+    """ImageNet, or a variant of it, which is test-only; see `load_dataset` for root.
 
-    Without images/train, ImageNet is for testing only too.  None of them can be downloaded through torchvision.
-    Raises FileNotFoundError with the tree that is expected; ValueError for a flat val/ folder, for class folders that
-    no name is known of, that hold no image, or that differ between train/ and val/.
+    Without images/train, ImageNet is test-only too.  torchvision cannot download any of them.
+    Raises FileNotFoundError with the tree that is expected; ValueError for a folder without class folders, and for
+    class folders that are unknown, empty, or different in train/ and val/.
     """
     place = IMAGENET[name]
-    folder = find(name, place, data_root(root))
+    train: tuple[Example, ...] = ()
+    val: tuple[Example, ...] = ()
+    folder, card = find(name, place, data_root(root)), card_of(place)
     names = read_classnames(folder, folder.parent)
     if name == "ImageNetV2":
-        test = _by_number(folder / place.images, names)
-        return _dataset(name, tuple(names.values()), test=test)
-    if name != "ImageNet":
-        classes = _class_folders(folder / place.images, names)
-        return _dataset(name, _names(classes, names), test=_examples(classes, names))
-    val = _class_folders(folder / "images" / "val", names)
-    train = _class_folders(folder / "images" / "train", names) if (folder / "images" / "train").is_dir() else {}
-    if train and set(train) != set(val):
-        differ = sorted(set(train) ^ set(val))
-        raise ValueError(
-            f"train/ and val/ in {folder / 'images'} have different classes: {len(differ)} stand in one only, such as "
-            f"{differ[:5]}. A label is the rank of a class folder, so both must have the same ones."
-        )
-    test = _examples(val, names)
-    return _dataset(name, _names(val, names), train=_examples(train, names), val=test, test=test)
+        classnames, test = tuple(names.values()), _by_number(folder / place.images, names)
+    else:
+        classes = _class_folders(folder / place.images / ("val" if name == "ImageNet" else ""), names)
+        classnames, test = tuple(names[wnid] for wnid in classes), _examples(classes, names)
+    if name == "ImageNet":
+        val = test
+        if (images := folder / "images" / "train").is_dir():
+            train_classes = _class_folders(images, names)
+            if differ := sorted(set(train_classes) ^ set(classes)):
+                raise ValueError(
+                    f"train/ and val/ in {images.parent} have different classes: {len(differ)} are in one only, as "
+                    f"{differ[:5]}. A label is the rank of a class folder, so both need the same folders."
+                )
+            train, card["samples"] = _examples(train_classes, names), SAME_ORDER
+    return Dataset(name, classnames, train, val, test, template=place.template, card=card)
 
 
 def read_classnames(folder: Path, root: Path) -> dict[str, str]:
-    """{class folder: name}, sorted: from classnames.txt in the data set's folder or ImageNet's, else CLIP's own list.
+    """{class folder: name}, sorted: from classnames.txt in the dataset's folder or ImageNet's, else CLIP's own list.
 
-    The authors' classnames.txt is CLIP's list; a UserWarning says which names of another file differ from it.
-    Raises ValueError for a file that is not lines of "n01440764 tench", or has numbers in the place of the names.
+    The authors' classnames.txt is CLIP's list; a UserWarning tells which names of another file differ from it.
+    Raises ValueError for a file whose lines are not like "n01440764 tench", or that has numbers instead of names.
     """
     file = next((f for f in (folder / "classnames.txt", root / "imagenet" / "classnames.txt") if f.is_file()), None)
-    if file is None:
-        return _clips_names()
-    lines = [line.split(maxsplit=1) for line in read_lines(file)]
-    wrong = [
-        " ".join(line) for line in lines if not (len(line) == 2 and line[0].startswith("n") and line[0][1:].isdigit())
-    ]
-    names = {line[0]: line[-1] for line in lines}
-    numbered = bool(lines) and all(re.match(r"\d+(\s|$)", line[-1]) for line in lines)
-    if wrong or numbered or len(names) != len(lines) or not names:
-        columns = ", a column of numbers before the names" if numbered else ""
-        raise ValueError(
-            f'{file} should have one line for each class, as "n01440764 tench"; {len(lines)} lines, '
-            f"{len(names)} different folders, lines of another form: {wrong[:5]}{columns}. Get it again from {GUIDE}, "
-            "or remove it: CLIP's own list, which is the same, is then taken."
-        )
     known = _clips_names()
-    differ = [f"{wnid} {name!r} (CLIP: {known[wnid]!r})" for wnid, name in names.items()
-              if wnid in known and name != known[wnid]]  # fmt: skip
+    if file is None:
+        return known
+    lines = [line.split(maxsplit=1) for line in read_lines(file)]
+    wrong = [" ".join(line) for line in lines if len(line) != 2 or not re.fullmatch(r"n\d+", line[0])]
+    names = {line[0]: line[-1] for line in lines}
+    if lines and all(re.match(r"\d+(\s|$)", line[-1]) for line in lines):
+        wrong.append("a column of numbers before the names")
+    if wrong or len(names) != len(lines) or not names:
+        raise ValueError(
+            f'{file} should have one line for each class, as "n01440764 tench", but has {len(lines)} lines for '
+            f"{len(names)} folders and these mistakes: {wrong[-5:]}. Get it again from {GUIDE}, or remove it to use "
+            "CLIP's own list."
+        )
+    differ = [
+        f"{wnid} {name!r} (CLIP: {known[wnid]!r})" for wnid, name in names.items() if known.get(wnid, name) != name
+    ]
     if differ:
         warnings.warn(
-            f"{len(differ)} names in {file} are not those of CLIP's list, which the authors used, so figures will "
-            f"differ from theirs: {', '.join(differ[:3])}, ... Remove the file to take CLIP's list.",
+            f"{len(differ)} names in {file} differ from CLIP's list, which the authors used, so metrics will differ "
+            f"from theirs: {', '.join(differ[:3])}, ... Remove the file to use CLIP's list.",
             stacklevel=3,
         )
     return dict(sorted(names.items()))
@@ -135,7 +129,7 @@ def read_classnames(folder: Path, root: Path) -> dict[str, str]:
 
 def _clips_names() -> dict[str, str]:
     from open_clip import IMAGENET_CLASSNAMES
-    from timm.data import ImageNetInfo  # open_clip brings timm, which knows the folders' names
+    from timm.data import ImageNetInfo  # open_clip requires timm, which has the folders' names
 
     return dict(zip(ImageNetInfo("imagenet-1k").label_names(), IMAGENET_CLASSNAMES))
 
@@ -147,26 +141,30 @@ def _class_folders(images: Path, names: dict[str, str]) -> dict[str, list[Path]]
     bar = progress_bar(folders, desc=f"listing {images.name}", unit="class", leave=False, delay=2)
     classes = {folder.name: _images_in(folder) for folder in bar}
     if not classes:
-        raise ValueError(_explain_flat(images))
+        raise ValueError(
+            f"{images} has no class folders, but {len(_images_in(images)):,} images: expected a folder for each class, "
+            f"as in {images}/n01440764/. Unpack the archive of each class into its own folder; valprep.sh, which "
+            f"PyTorch's ImageNet example names, moves the images of val/. See {GUIDE}"
+        )
     unknown = sorted(set(classes) - set(names))
     empty = [wnid for wnid, found in classes.items() if not found]
     if unknown or empty:
         raise ValueError(
-            f"{images} has folders that are no class of ImageNet: {unknown[:10]}, and class folders without an image: "
-            f"{empty[:10]}. Labels are ranks of folders, so one that is wrong shifts all that follow: remove those."
+            f"{images} has folders that are not a class of ImageNet: {unknown[:10]}, and empty class folders: "
+            f"{empty[:10]}. A label is the rank of a folder, so each of them shifts the later labels: remove them."
         )
     return classes
 
 
 def _by_number(images: Path, names: dict[str, str]) -> tuple[Example, ...]:
-    """ImageNetV2's folders are called 0 ... 999, and that is the label."""
+    """ImageNetV2's folders are named by their label, 0 ... 999."""
     classnames = tuple(names.values())
     folders = {int(entry.name): entry for entry in images.iterdir() if _is_class(entry) and entry.name.isdigit()}
     absent = sorted(set(range(len(classnames))) ^ set(folders))
     if absent:
         raise ValueError(
-            f"{images} should have a folder for each of {len(classnames)} labels, called 0 to {len(classnames) - 1}; "
-            f"{len(absent)} are missing or too many: {absent[:10]}. Unpack the archive again."
+            f"{images} should have folders 0 to {len(classnames) - 1}, one for each label; {len(absent)} are missing "
+            f"or too many: {absent[:10]}. Unpack the archive again."
         )
     return tuple(
         Example(image, label, classnames[label]) for label in sorted(folders) for image in _images_in(folders[label])
@@ -182,45 +180,7 @@ def _images_in(folder: Path) -> list[Path]:
     return [folder / name for name in names if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES]
 
 
-def _explain_flat(images: Path) -> str:
-    number = len(_images_in(images))
-    seen = sorted(entry for entry in images.iterdir() if not entry.name.startswith("."))
-    archives = [entry.name for entry in seen if entry.suffix in (".tar", ".gz", ".tgz", ".zip")]
-    if archives and not number:
-        return (
-            f"{images} holds {len(archives):,} archives that are not unpacked, such as {archives[0]}: unpack each into "
-            f"a folder of its name, as in {images}/n01440764/. See {GUIDE}"
-        )
-    if not number:
-        return f"{images} is empty: expected one folder for each class, as in {images}/n01440764/. See {GUIDE}"
-    return (
-        f"{images} is flat: it holds {number:,} images side by side, and should hold one folder for each class, "
-        f"as in {images}/n01440764/. The archive ILSVRC2012_img_val.tar unpacks like that, and without the folders "
-        "nothing says which class an image is of. Move them with valprep.sh, the script that PyTorch's ImageNet "
-        "example points to, or let torchvision do it, which needs the archive and ILSVRC2012_devkit_t12.tar.gz: "
-        'torchvision.datasets.ImageNet(<folder of the archives>, split="val").'
-    )
-
-
-def _names(classes: dict[str, list[Path]], names: dict[str, str]) -> tuple[str, ...]:
-    return tuple(names[wnid] for wnid in classes)
-
-
 def _examples(classes: dict[str, list[Path]], names: dict[str, str]) -> tuple[Example, ...]:
     return tuple(
         Example(image, label, names[wnid]) for label, (wnid, images) in enumerate(classes.items()) for image in images
     )
-
-
-def _dataset(
-    name: str,
-    classnames: tuple[str, ...],
-    train: tuple[Example, ...] = (),
-    val: tuple[Example, ...] = (),
-    test: tuple[Example, ...] = (),
-) -> Dataset:
-    place = IMAGENET[name]
-    card = card_of(place)
-    if train:
-        card["samples"] = SAME_ORDER
-    return Dataset(name, classnames, train, val, test, template=place.template, card=card)

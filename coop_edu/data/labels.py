@@ -1,50 +1,34 @@
-"""Do labels and class names agree?  Within a list of examples, and between data and a classifier.
-
-Leaves out: which class an image belongs to (the split files: split_file.py).
-"""
+"""Checks that labels and class names agree: within a list of examples, and between data and a classifier."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from coop_edu.clip.templates import as_read
 from coop_edu.data.dataset import Example
-from coop_edu.records import whole_number
-
-MOST_CLASSES = 1_000_000  # a list as long as the largest label is made
 
 
 def label_names(examples: Sequence[Example]) -> tuple[str, ...]:
-    """The class name of each label, "" for a label without an image.
-
-    ValueError if a label has two names, or is no number of a class.
+    """The class name of each label, "" for a label without an image.  ValueError if a label has two names.
 
     >>> from pathlib import Path
     >>> label_names([Example(Path("1.png"), 1, "dog")])
     ('', 'dog')
     """
     names: dict[int, str] = {}
-    check_labels(example.label for example in examples)
     for example in examples:
         known = names.setdefault(example.label, example.classname)
         if known != example.classname and as_read(known) != as_read(example.classname):
             raise ValueError(
-                f"label {example.label} is {known!r} and {example.classname!r}: the examples come from "
-                "different data sets"
+                f"label {example.label} is {known!r} and {example.classname!r}: the examples come from different "
+                "datasets"
             )
     return tuple(names.get(label, "") for label in range(max(names) + 1))
 
 
-def check_labels(labels: Iterable[int]) -> None:
-    """ValueError for a label that is no whole number from 0 on, or larger than any number of classes."""
-    for label in labels:
-        if whole_number(label, "a label", at_least=0) >= MOST_CLASSES:
-            raise ValueError(f"expected labels from 0 to K - 1, got {label}: more than {MOST_CLASSES:,} classes?")
-
-
 def distinct_names(classnames: Sequence[str]) -> tuple[str, ...]:
-    """The names as keys, one per class: a name that several classes have, as two of ImageNet's do, is given its label.
+    """The names as keys, one per class.  A name that several classes have, as two of ImageNet's do, gets its label.
 
     >>> distinct_names(["crane", "cat", "crane"])
     ('crane (class 0)', 'cat', 'crane (class 2)')
@@ -54,7 +38,7 @@ def distinct_names(classnames: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_same_classes(names: Sequence[str], classnames: Sequence[str]) -> None:
-    """Do the names of some data's labels ("" where unknown) agree with a classifier's?  ValueError where not.
+    """ValueError unless the names of some data's labels ("" where unknown) agree with a classifier's.
 
     >>> check_same_classes(("", "dog"), ("cat", "dog", "eel"))
     """
@@ -67,6 +51,6 @@ def check_same_classes(names: Sequence[str], classnames: Sequence[str]) -> None:
         wrong.append(f"the data have {len(names)} classes and the classifier {len(classnames)}")
     if wrong:
         raise ValueError(
-            f"data and classifier disagree on the classes: {'; '.join(wrong[-5:])}. Make the classifier with "
-            "the data set's own classnames, or take classifier.with_classnames(dataset.classnames)."
+            f"data and classifier disagree on the classes: {'; '.join(wrong[-5:])}. Make the classifier with the "
+            "dataset's own classnames, or use classifier.with_classnames(dataset.classnames)."
         )

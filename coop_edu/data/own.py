@@ -1,7 +1,4 @@
-"""One's own images as a data set: class folders, ready train and test folders, a split file, or a table.
-
-Leaves out: data sets by name (datasets.py), what can be wrong with a split file (split_file.py).
-"""
+"""Your own images as a dataset: class folders, train and test folders, a split file, or a table."""
 
 from __future__ import annotations
 
@@ -16,25 +13,23 @@ from coop_edu.data.dataset import IMAGE_SUFFIXES, Dataset, Example
 from coop_edu.data.split_file import SPLITS, SplitFileError, check_rows, classnames_of, read_split
 from coop_edu.files import read_lines, user_path
 
+ImagesOf = dict[str, list[Path]]  # class folder -> its images
 READY = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 COLUMNS = ("image", "class", "split")
 
 
 def from_folder(
-    path: str | Path,
-    *,
-    template: str = "a photo of a {}.",
-    seed: int = 1,
-    names: Mapping[str, str] | None = None,
+    path: str | Path, *, template: str = "a photo of a {}.", seed: int = 1, names: Mapping[str, str] | None = None
 ) -> Dataset:
-    """Your own images: `path/<class name>/<any name>.png` (or jpg ...) becomes a data set named after the folder.
+    """Your own images: `path/<class name>/<any name>.png` (or jpg ...) becomes a dataset named after the folder.
 
-    Each class is shuffled by a generator that depends on `seed` and the folder's name only, so a new class leaves the
-    others' split alone; then, as the authors do, about 50 % train, 20 % val and 30 % test, at least one image in each.
-    A folder with `train/` and `test/` (and `val/`) in it, each with class folders, is split already, and stays so;
-    where there is no val/, a fifth of train/ becomes it.  names: class names for folders that are called otherwise.
-    A UserWarning counts the files that are no images; hidden ones are none.
-    Raises FileNotFoundError without such a folder; ValueError naming every class with too few images.
+    Each class is shuffled and split as the authors do: about 50 % train, 20 % val and 30 % test, at least one image in
+    each.  The shuffle depends on `seed` and the folder's name only, so a new class does not change the other classes'
+    split.  A folder with `train/` and `test/` (and perhaps `val/`), each with class folders, keeps its split; without
+    val/, a fifth of train/ becomes it.
+    names: class names for folders that have other names, {folder: class name}.
+    A UserWarning counts the files that are not images; hidden files are ignored.
+    Raises FileNotFoundError without such a folder; ValueError, which names every class with too few images.
     """
     folder = user_path(path)
     if not folder.is_dir():
@@ -47,12 +42,16 @@ def from_folder(
         splits = _shuffled(folder, _images(folder, skipped), seed)
     if skipped:
         warnings.warn(
-            f"{len(skipped)} files or folders in the class folders of {folder} are no images, such as "
-            f"{skipped[0].name!r}, and were left out; images have a suffix in {', '.join(sorted(IMAGE_SUFFIXES))}",
+            f"{len(skipped)} files or folders in the class folders of {folder} are not images, such as "
+            f"{skipped[0].name!r}, and are left out. Images end in {', '.join(sorted(IMAGE_SUFFIXES))}.",
             stacklevel=2,
         )
     folders = sorted({name for part in splits.values() for name in part})
-    called = _class_names(folders, names, folder)
+    if unknown := sorted(set(names or {}) - set(folders)):
+        raise ValueError(f"names has folders that are not in {folder}: {', '.join(unknown[:10])}")
+    called = {name: (names or {}).get(name, name) for name in folders}
+    classnames = tuple(called.values())
+    clean_classnames(classnames)  # ValueError for names that CLIP would read alike
     lists = {
         split: tuple(
             Example(file, label, called[name])
@@ -61,41 +60,31 @@ def from_folder(
         )
         for split in SPLITS
     }
-    return Dataset(
-        folder.resolve().name,
-        tuple(called.values()),
-        train=lists["train"],
-        val=lists["val"],
-        test=lists["test"],
-        template=template,
-        card={"source": str(folder)},
-    )
+    return Dataset(folder.resolve().name, classnames, **lists, template=template, card={"source": str(folder)})
 
 
 def from_split_file(
     path: str | Path, images: str | Path | None = None, *, template: str = "a photo of a {}."
 ) -> Dataset:
-    """A data set from a split file in the authors' JSON schema, or from a table (.csv) of image, class and split.
+    """A dataset from a split file in the authors' JSON schema, or from a table (.csv) of image, class and split.
 
-    images: the folder that the paths start from; None is the file's own.  A table has a first line "image,class,split"
-    and its split is train, val or test; labels are ranks of the class names.
-    Raises FileNotFoundError without the file, SplitFileError (a ValueError) listing all that is wrong with it.
+    images: the folder that the paths start from; None is the file's own.  The first line of a table is
+    "image,class,split", and its split is train, val or test; labels are ranks of the class names.
+    Raises FileNotFoundError without the file; SplitFileError (a ValueError), which lists all that is wrong with it.
     """
     path = user_path(path)
     images = path.parent if images is None else user_path(images)
     splits = check_rows(_table(path), images, path) if path.suffix == ".csv" else read_split(path, images)
     names = classnames_of(splits)
-    clean_classnames(names)  # what could not be told apart is refused before anything is computed
+    clean_classnames(names)  # ValueError for names that CLIP would read alike
     return Dataset(path.stem, names, **splits, template=template, card={"source": str(path)})
 
 
 def _table(path: Path) -> dict[str, list]:
-    if not path.is_file():
-        raise FileNotFoundError(f"no table {path}")
     reader = csv.DictReader(read_lines(path))
     if not set(COLUMNS) <= set(reader.fieldnames or ()):
         problem = f"expected the columns {', '.join(COLUMNS)}, got {reader.fieldnames}"
-        raise SplitFileError(path, [problem], "Columns are parted by commas.")
+        raise SplitFileError(path, [problem], "Separate the columns by commas.")
     lines = list(reader)
     wrong = [
         f"row {number}: expected an image, a class and a split of {', '.join(SPLITS)}, got {line}"
@@ -103,7 +92,7 @@ def _table(path: Path) -> dict[str, list]:
         if not (line["image"] and line["class"] and line["split"] in SPLITS)
     ]
     if wrong:
-        raise SplitFileError(path, wrong, "Is there a comma in a name? Then it needs quotes.")
+        raise SplitFileError(path, wrong, "A name with a comma needs quotes.")
     label = {name: rank for rank, name in enumerate(sorted({line["class"] for line in lines}))}
     return {
         split: [[line["image"], label[line["class"]], line["class"]] for line in lines if line["split"] == split]
@@ -116,24 +105,22 @@ def _folders(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__")))
 
 
-def _images(folder: Path, skipped: list[Path]) -> dict[str, list[Path]]:
-    """{class folder: its images}, sorted; what is left out is added to `skipped`."""
+def _images(folder: Path, skipped: list[Path]) -> ImagesOf:
+    """{class folder: its images}, sorted.  Files that are not images are added to `skipped`."""
     found = {}
     for name in _folders(folder):
         entries = sorted(entry for entry in (folder / name).iterdir() if not entry.name.startswith("."))
         found[name] = [entry for entry in entries if entry.suffix.lower() in IMAGE_SUFFIXES]
         skipped += [entry for entry in entries if entry.suffix.lower() not in IMAGE_SUFFIXES]
     if not found:
-        raise ValueError(
-            f"no class folders in {folder}: expected one folder per class, named after it, as in "
-            f"{folder}/cat/1.png and {folder}/dog/1.png; got only files"
-        )
+        raise ValueError(f"no class folders in {folder}: expected one folder per class, as in {folder}/cat/1.png")
     return found
 
 
-def _shuffled(folder: Path, found: dict[str, list[Path]], seed: int) -> dict[str, dict[str, list[Path]]]:
+def _shuffled(folder: Path, found: ImagesOf, seed: int) -> dict[str, ImagesOf]:
+    """A split into train, val and test."""
     _check_sizes(folder, found, 3, "train, val, test")
-    splits: dict[str, dict[str, list[Path]]] = {split: {} for split in SPLITS}
+    splits: dict[str, ImagesOf] = {split: {} for split in SPLITS}
     for name, files in found.items():
         random.Random(f"{seed}/{name}").shuffle(files)
         n_val, n_test = max(1, round(0.2 * len(files))), max(1, round(0.3 * len(files)))
@@ -143,15 +130,14 @@ def _shuffled(folder: Path, found: dict[str, list[Path]], seed: int) -> dict[str
     return splits
 
 
-def _ready(folder: Path, inside: list[str], seed: int, skipped: list[Path]) -> dict[str, dict[str, list[Path]]]:
-    """The splits that somebody has made already."""
+def _ready(folder: Path, inside: list[str], seed: int, skipped: list[Path]) -> dict[str, ImagesOf]:
+    """The split that the folders train/, test/ and perhaps val/ make."""
     splits = {READY[name]: _images(folder / name, skipped) for name in inside}
     if "test" not in splits or len(splits) < len(inside):
         raise ValueError(f"expected train/, test/ and perhaps val/ in {folder}, got {inside}")
     for split, found in splits.items():
         _check_sizes(folder / split, found, 1 if "val" in splits or split != "train" else 2, "train, val")
-        unknown = sorted(set(found) - set(splits["train"]))
-        if unknown:
+        if unknown := sorted(set(found) - set(splits["train"])):
             raise ValueError(f"{folder / split} has classes that train/ does not have: {', '.join(unknown[:10])}")
     if "val" not in splits:
         splits["val"] = {}
@@ -162,20 +148,9 @@ def _ready(folder: Path, inside: list[str], seed: int, skipped: list[Path]) -> d
     return splits
 
 
-def _check_sizes(folder: Path, found: dict[str, list[Path]], at_least: int, parts: str) -> None:
-    too_few = [f"{name} ({len(files)})" for name, files in found.items() if len(files) < at_least]
-    if too_few:
+def _check_sizes(folder: Path, found: ImagesOf, at_least: int, parts: str) -> None:
+    if few := [f"{name} ({len(files)})" for name, files in found.items() if len(files) < at_least]:
         raise ValueError(
-            f"every class needs at least {at_least} images ({parts}), with a suffix in "
-            f"{', '.join(sorted(IMAGE_SUFFIXES))}; too few in {folder}: {', '.join(too_few)}"
+            f"every class needs at least {at_least} images ({parts}), but these in {folder} have fewer: "
+            f"{', '.join(few)}. Images end in {', '.join(sorted(IMAGE_SUFFIXES))}."
         )
-
-
-def _class_names(folders: list[str], names: Mapping[str, str] | None, folder: Path) -> dict[str, str]:
-    """{class folder: class name}; ValueError for names of folders that are not there, or that CLIP reads alike."""
-    unknown = sorted(set(names or {}) - set(folders))
-    if unknown:
-        raise ValueError(f"names has folders that are not in {folder}: {', '.join(unknown[:10])}")
-    called = {name: (names or {}).get(name, name) for name in folders}
-    clean_classnames(list(called.values()))
-    return called

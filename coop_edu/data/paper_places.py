@@ -1,9 +1,7 @@
-"""Where the paper's data sets are below one root, what must be there, and the facts of their cards.
+"""Where the paper's datasets are below one root, which files they need, and the facts of their cards.
 
-The folder tree is that of the CoOp repository's DATASETS.md: every data set is a folder below one root, with the
-authors' `split_zhou_<name>.json` in it, which fixes the same images for everybody.
-
-Leaves out: reading them (paper.py), ImageNet and its variants (imagenet.py).
+The folder tree is that of the CoOp repository's DATASETS.md.  Every dataset's folder has the authors'
+`split_zhou_<name>.json`, which fixes the same images for everybody.
 """
 
 from __future__ import annotations
@@ -11,27 +9,27 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 GUIDE = "https://github.com/KaiyangZhou/CoOp/blob/main/DATASETS.md"
-SEE_PAGE = "see the data set's page"
+SEE_PAGE = "see the dataset's page"
 AIRCRAFT_LISTS = ("variants.txt", *(f"images_variant_{split}.txt" for split in ("train", "val", "test")))
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a data set is below the root, what must be there, and the facts of its card.
+    """Where a dataset is below the root, which files it needs, and the facts of its card.
 
-    published: sizes, counted in the authors' split file, or "as usually given" where there was none to count in;
-    licence: what was read and where, for nobody here has asked the owners: the source's page decides.
-    images: the folder that a split file's paths start from; needs: what there must be besides the split file;
-    builds_from: what a split is made of where that is missing; torchvision: the class that can download it, and what
-    goes where (from torchvision's folders to the authors').
+    published: sizes, counted in the authors' split file; "as usually given" if we did not have that file.
+    licence: what we read, and where.  We did not ask the owners: the source's page decides.
+    images: the folder that a split file's paths start from.  needs: the files it needs besides the split file.
+    builds_from: the files that a split is made from if the split file is missing.
+    torchvision: the class that can download it.  moves: {torchvision's folder: the authors' folder}.
     """
 
     folder: str
     images: str
-    template: str
     published: str
     licence: str
     source: str
+    template: str = "a photo of a {}."
     needs: tuple[str, ...] = ()
     builds_from: tuple[str, ...] = ()
     torchvision: str | None = None
@@ -42,7 +40,6 @@ PAPER_DATASETS: dict[str, Place] = {
     "Caltech101": Place(
         folder="caltech-101",
         images="101_ObjectCategories",
-        template="a photo of a {}.",
         published="100 classes: 4,128 train, 1,649 val, 2,465 test",
         licence=f"{SEE_PAGE}; copies on the Hugging Face hub say CC BY 4.0",
         source="https://data.caltech.edu/records/mzrjq-6wc02",
@@ -63,16 +60,11 @@ PAPER_DATASETS: dict[str, Place] = {
     "StanfordCars": Place(
         folder="stanford_cars",
         images="",
-        template="a photo of a {}.",
         published="196 classes: 6,509 train, 1,635 val, 8,041 test",
         licence="none found: its page is no longer online",
         source="https://ai.stanford.edu/~jkrause/cars/car_dataset.html (no longer online)",
         needs=("cars_train", "cars_test"),
-        builds_from=(
-            "devkit/cars_meta.mat",
-            "devkit/cars_train_annos.mat",
-            "cars_test_annos_withlabels.mat",
-        ),
+        builds_from=("devkit/cars_meta.mat", "devkit/cars_train_annos.mat", "cars_test_annos_withlabels.mat"),
     ),
     "OxfordFlowers": Place(
         folder="oxford_flowers",
@@ -109,7 +101,6 @@ PAPER_DATASETS: dict[str, Place] = {
     "SUN397": Place(
         folder="sun397",
         images="SUN397",
-        template="a photo of a {}.",
         published="397 classes, as usually given: 15,880 train, 3,970 val, 19,850 test",
         licence=SEE_PAGE,
         source="https://vision.princeton.edu/projects/2010/SUN/",

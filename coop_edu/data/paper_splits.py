@@ -1,12 +1,9 @@
-"""How each of the paper's data sets names its classes, and how a split is made of it where the split file is missing.
+"""How each of the paper's datasets names its classes, and how a split is made if the authors' split file is missing.
 
-A split file says everything: images, labels, names.  The authors made theirs once, from what each data set
-publishes, by one of two rules: what is official stays ("test"), and a fifth of the official training images of a
-class is held out for validation; or, where nothing is official, 50 % of a class trains, 20 % validates, 30 % tests.
-The rules are repeated here from an explicit seed.  The authors shuffled with an unrecorded state, so a split made
-here has other images than theirs.
-
-Leaves out: where things are and what to do when they are not (paper.py), ImageNet (imagenet.py).
+The authors made their split files once, by one of two rules.  An official test split stays, and a fifth of each class's
+training images is held out for validation.  Without an official split, 50 % of a class trains, 20 % validates and 30 %
+tests.  The rules are repeated here from an explicit seed.  The authors shuffled with an unrecorded state, so a split
+made here has other images than theirs.
 """
 
 from __future__ import annotations
@@ -40,9 +37,9 @@ EUROSAT_NAMES = {
 
 
 def build_rows(name: str, folder: Path, seed: int) -> dict[str, Rows]:
-    """A split of a data set in `folder`, made the authors' way: {"train": [[path, label, name], ...], ...}.
+    """A split of a dataset in `folder`, made the authors' way: {"train": [[path, label, name], ...], ...}.
 
-    Raises ValueError for a class that is too small to be split, and for a line of a list that cannot be understood.
+    Raises ValueError for a class that is too small to be split, and for a malformed line of a list.
     """
     generator = random.Random(seed)
     if name in OFFICIAL_TEST:
@@ -53,7 +50,7 @@ def build_rows(name: str, folder: Path, seed: int) -> dict[str, Rows]:
 
 
 def hold_out(rows: Rows, generator: random.Random) -> tuple[Rows, Rows]:
-    """(training, validation): of each class, shuffled, the first fifth is for validation."""
+    """(training, validation): each class is shuffled, and its first fifth is for validation."""
     by_class: dict[int, Rows] = {}  # a dict keeps the order of first appearance
     for row in rows:
         by_class.setdefault(row[1], []).append(row)
@@ -69,7 +66,7 @@ def hold_out(rows: Rows, generator: random.Random) -> tuple[Rows, Rows]:
 
 
 def fifty_twenty_thirty(classes: Classes, generator: random.Random) -> dict[str, Rows]:
-    """Of each class, shuffled, the first half trains, the next fifth validates, the rest tests."""
+    """Each class is shuffled: the first half trains, the next fifth validates, the rest tests."""
     rows: dict[str, Rows] = {"train": [], "val": [], "test": []}
     for label, name, paths in classes:
         _check_size(name, len(paths), at_least=4)
@@ -84,35 +81,24 @@ def fifty_twenty_thirty(classes: Classes, generator: random.Random) -> dict[str,
 def _check_size(name: str, found: int, at_least: int) -> None:
     if found < at_least:
         raise ValueError(
-            f"class {name!r} has {found} image(s), too few to be split: at least {at_least} are needed. Is the "
-            "data set complete?"
+            f"class {name!r} has {found} image(s), and a split needs at least {at_least}: is the dataset complete?"
         )
 
 
 # ------------------------------------------------------------------------------------- nothing official: by class
 def class_folders(images: Path, names: dict[str, str] | None = None, ignored: Iterable[str] = ()) -> Classes:
-    """One folder per class, in ASCII order ("Faces" before "accordion"); its name is the class's, or names[it]."""
-    folders = sorted(
-        entry.name
-        for entry in images.iterdir()
-        if entry.is_dir() and not entry.name.startswith(".") and entry.name not in ignored
-    )
-    return [
-        (
-            label,
-            (names or {}).get(folder, folder),
-            sorted(
-                f"{folder}/{file.name}"
-                for file in (images / folder).iterdir()
-                if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
-            ),
-        )
-        for label, folder in enumerate(folders)
-    ]
+    """One folder per class, in ASCII order ("Faces" before "accordion").  names: {folder: class name}, if different."""
+    folders = sorted(entry.name for entry in images.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    classes: Classes = []
+    for folder in (name for name in folders if name not in ignored):
+        found = [file for file in (images / folder).iterdir() if not file.name.startswith(".")]
+        paths = sorted(f"{folder}/{file.name}" for file in found if file.suffix.lower() in IMAGE_SUFFIXES)
+        classes.append((len(classes), (names or {}).get(folder, folder), paths))
+    return classes
 
 
 def flowers(folder: Path) -> Classes:
-    """imagelabels.mat has the label of image 1, 2, ..., from 1; cat_to_name.json has the label's name."""
+    """imagelabels.mat has the labels of images 1, 2, ..., counted from 1; cat_to_name.json has the labels' names."""
     names = json.loads((folder / "cat_to_name.json").read_text(encoding="utf-8"))
     paths: dict[int, list[str]] = {}
     for number, label in enumerate(_mat(folder / "imagelabels.mat")["labels"].ravel().tolist(), start=1):
@@ -131,7 +117,7 @@ NOTHING_OFFICIAL: dict[str, Callable[[Path], Classes]] = {
 
 # --------------------------------------------------------------------------------- an official test split: by lists
 def pets(folder: Path) -> tuple[Rows, Rows]:
-    """Lines "Abyssinian_100 1 1 1": a class is the file's name without its number, in small letters."""
+    """Lines "Abyssinian_100 1 1 1": the class is the file's name without its number, in lower case."""
 
     def row(line: str) -> list:
         stem, label, *_ = line.split(" ")
@@ -142,7 +128,7 @@ def pets(folder: Path) -> tuple[Rows, Rows]:
 
 
 def cars(folder: Path) -> tuple[Rows, Rows]:
-    """Names end in the year, "Audi TTS Coupe 2012"; the year is moved to the front."""
+    """A name ends in the year, as in "Audi TTS Coupe 2012"; the year is moved to the front."""
     names = [str(name) for name in _mat(folder / "devkit" / "cars_meta.mat")["class_names"]]
 
     def rows(images: str, file: Path) -> Rows:
@@ -158,7 +144,7 @@ def cars(folder: Path) -> tuple[Rows, Rows]:
 
 
 def scenes(folder: Path) -> tuple[Rows, Rows]:
-    """SUN397's "/a/apse/indoor" is class "indoor apse": the letter goes, the parts are turned round."""
+    """SUN397's "/a/apse/indoor" is class "indoor apse": the letter is dropped, and the parts are reversed."""
     labels = {line: label for label, line in enumerate(read_lines(folder / "ClassName.txt"))}
 
     def row(line: str) -> list:
@@ -169,7 +155,7 @@ def scenes(folder: Path) -> tuple[Rows, Rows]:
 
 
 def actions(folder: Path) -> tuple[Rows, Rows]:
-    """UCF101's folder "ApplyEyeMakeup" is class, and folder of middle frames, "Apply_Eye_Makeup"."""
+    """UCF101's folder "ApplyEyeMakeup" is class "Apply_Eye_Makeup", which is also the folder of middle frames."""
     lists = folder / "ucfTrainTestlist"
     labels = {name: int(number) - 1 for number, name in map(str.split, read_lines(lists / "classInd.txt"))}
 
@@ -190,7 +176,7 @@ OFFICIAL_TEST: dict[str, Callable[[Path], tuple[Rows, Rows]]] = {
 
 
 def aircraft(folder: Path) -> dict[str, Rows]:
-    """FGVC-Aircraft: all three splits are official, so there is no split file; a class is a line of variants.txt."""
+    """FGVC-Aircraft has three official splits and no split file; a class is a line of variants.txt."""
     labels = {name: label for label, name in enumerate(read_lines(folder / "variants.txt"))}
 
     def row(line: str) -> list:
@@ -202,26 +188,26 @@ def aircraft(folder: Path) -> dict[str, Rows]:
 
 # -------------------------------------------------------------------------------------------------- reading lists
 def _rows(file: Path, row: Callable[[str], list]) -> Rows:
-    """A row for each line.  Raises ValueError that names file and line for one that is not as expected."""
+    """A row for each line.  Raises ValueError, which names the file, for a malformed line."""
     rows = []
     for line in read_lines(file):
         try:
             rows.append(row(line))
         except (ValueError, KeyError, IndexError) as error:
             raise ValueError(
-                f"{file} has a line that does not fit the data set: {line!r} ({type(error).__name__}: {error}). Is "
-                "the file damaged, or of another version? Copy it again."
+                f"{file} has a line that does not fit the dataset: {line!r} ({type(error).__name__}: {error}). Copy "
+                "the file again."
             ) from error
     return rows
 
 
 def _mat(file: Path) -> dict:
-    """The variables of a MATLAB file, which holds data only; each has at least one dimension."""
+    """The variables of a MATLAB file, each with at least one dimension."""
     import numpy as np
-    from scipy.io import loadmat  # scikit-learn brings scipy
+    from scipy.io import loadmat  # scikit-learn requires scipy
 
     try:
         content = loadmat(file, squeeze_me=True)
-    except Exception as error:  # scipy has no one exception for a damaged file
-        raise ValueError(f"cannot read {file}: {error}. Is it cut short? Copy it again.") from error
+    except Exception as error:  # scipy raises many kinds of exception for a damaged file
+        raise ValueError(f"cannot read {file}: {error}. Copy it again.") from error
     return {key: np.atleast_1d(value) for key, value in content.items() if not key.startswith("__")}

@@ -1,28 +1,24 @@
 """Split files in the authors' JSON schema: {"train": [[path, label, class name], ...], "val": [...], "test": [...]}.
 
-Paths are relative to the image folder, labels count from 0, and the order of the lists matters: the few-shot sampler
-draws by position.  Everything that is wrong with a file is listed at once, before any image is opened.
-
-Leaves out: the contents of the images (see images.load_image, which names every unreadable one).
+Paths are relative to the image folder, labels count from 0, and the order of the lists matters, because the few-shot
+sampler draws by position.  All problems of a file are listed at once, before any image is opened.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import count, islice
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from coop_edu.data.dataset import Example
 from coop_edu.files import atomically, user_path
-from coop_edu.records import parse_json
 
 SPLITS = ("train", "val", "test")
 
 
 class SplitFileError(ValueError):
-    """What is wrong with a split file: `problems` has every line, the message the first thirty."""
+    """A split file with problems: `problems` has all of them, the message the first thirty."""
 
     def __init__(self, path: Path, problems: Sequence[str], advice: str) -> None:
         self.problems = tuple(problems)
@@ -35,40 +31,40 @@ def read_split(path: str | Path, image_dir: str | Path) -> dict[str, tuple[Examp
     """Read a split file: {"train": ..., "val": ..., "test": ...}, each a tuple of Examples in file order.
 
     path: the JSON file; image_dir: the folder that its paths are relative to.
-    Raises FileNotFoundError without the file, and SplitFileError (a ValueError) listing all of: a file cut short,
-    entries of another form, paths that climb out of the image folder, labels that contradict class names, missing
-    images.
+    Raises FileNotFoundError without the file, and SplitFileError (a ValueError), which lists all of: a truncated file,
+    malformed entries, paths outside the image folder, labels that contradict class names, missing images.
     """
     path = user_path(path)
-    return check_rows(_read_rows(path), image_dir, path)
+    text = path.read_bytes()
+    try:
+        rows = json.loads(text.decode("utf-8-sig"))
+    except ValueError as error:  # not JSON, or not UTF-8
+        raise SplitFileError(path, [str(error)], "The file is damaged or cut short: copy it again.") from error
+    if not isinstance(rows, dict) or set(rows) != set(SPLITS) or not all(isinstance(r, list) for r in rows.values()):
+        got = sorted(rows) if isinstance(rows, dict) else type(rows).__name__
+        raise SplitFileError(path, [f"expected three lists {list(SPLITS)}, got {got}"], "Is this a split file?")
+    return check_rows(rows, image_dir, path)
 
 
 def check_rows(rows: Mapping[str, list], image_dir: str | Path, origin: Path) -> dict[str, tuple[Example, ...]]:
-    """The Examples of {"train": [[path, label, class name], ...], "val": ..., "test": ...}, if nothing is wrong.
+    """The Examples of {"train": [[path, label, class name], ...], "val": ..., "test": ...}.
 
-    origin: the file or folder that the rows come from, for the errors.  Raises SplitFileError as `read_split` does.
+    origin: the file or folder that the rows come from, for the error.  Raises SplitFileError as `read_split` does.
     """
     image_dir = user_path(image_dir)
-    rows = {split: [_relative(row, image_dir) for row in rows[split]] for split in SPLITS}
-    problems = _wrong_entries(rows)
-    if problems:
+    rows = {split: [_with_relative_path(row, image_dir) for row in rows[split]] for split in SPLITS}
+    if problems := _malformed_entries(rows):
         raise SplitFileError(
             origin, problems, "Expected entries [path, label, class name] as in the authors' split files."
         )
-    problems = _contradictions(rows)
-    if problems:
+    if problems := _contradictions(rows):
         raise SplitFileError(origin, problems, "Each label must have one class name, and each class name one label.")
     splits = {
         split: tuple(Example(image_dir / image, label, name) for image, label, name in rows[split]) for split in SPLITS
     }
-    missing = dict.fromkeys(
-        f"missing image {example.image}"
-        for examples in splits.values()
-        for example in examples
-        if not _is_file(example.image)
-    )
-    if missing:
-        raise SplitFileError(origin, list(missing), f"Is {image_dir} the image folder, and is it complete?")
+    images = dict.fromkeys(example.image for examples in splits.values() for example in examples)
+    if problems := [f"missing image {image}" for image in images if not image.is_file()]:
+        raise SplitFileError(origin, problems, f"Is {image_dir} the image folder, and is it complete?")
     return splits
 
 
@@ -95,30 +91,20 @@ def classnames_of(splits: Mapping[str, Iterable[Example]]) -> tuple[str, ...]:
 
 
 # ------------------------------------------------------------------------------------------------- the checks
-def _read_rows(path: Path) -> dict[str, list]:
-    if not path.is_file():
-        raise FileNotFoundError(f"no split file {path}: expected the authors' {path.name} beside the image folder")
-    try:
-        rows = parse_json(path.read_bytes(), "the text")
-    except ValueError as error:  # not JSON, or not UTF-8
-        raise SplitFileError(path, [str(error)], "The file is damaged or cut short: copy it again.") from error
-    if not isinstance(rows, dict) or set(rows) != set(SPLITS) or not all(isinstance(r, list) for r in rows.values()):
-        got = sorted(rows) if isinstance(rows, dict) else type(rows).__name__
-        raise SplitFileError(path, [f"expected three lists {list(SPLITS)}, got {got}"], "Is this a split file?")
-    return rows
+def _with_relative_path(row: Any, image_dir: Path) -> Any:
+    """The entry with its path below the image folder and with slashes, as the authors write it.
 
-
-def _relative(row: Any, image_dir: Path) -> Any:
-    """The entry with its path as the authors write it, where it is as on Windows, or whole and in the image folder."""
-    if not (isinstance(row, list) and row and isinstance(row[0], str)):
+    A file made on Windows has backslashes, and some files have absolute paths.
+    """
+    if not (isinstance(row, list) and row and isinstance(row[0], str) and row[0]):
         return row
     path = PurePosixPath(row[0].replace("\\", "/"))
     if path.is_absolute() and path.is_relative_to(image_dir.absolute().as_posix()):
         path = path.relative_to(image_dir.absolute().as_posix())
-    return [str(path) if row[0] else "", *row[1:]]
+    return [str(path), *row[1:]]
 
 
-def _wrong_entries(rows: Mapping[str, list]) -> list[str]:
+def _malformed_entries(rows: Mapping[str, list]) -> list[str]:
     problems = []
     for split, number, row in ((s, i, row) for s in SPLITS for i, row in enumerate(rows[s])):
         where = f"{split}[{number}]"
@@ -126,20 +112,17 @@ def _wrong_entries(rows: Mapping[str, list]) -> list[str]:
             problems.append(f"{where}: expected [path, label, class name], got {row!r}")
         elif row[1] < 0 or not row[0] or not row[2].strip():
             problems.append(f"{where}: a negative label, an empty path or an empty class name: {row!r}")
-        elif _climbs_out(row[0]):
-            problems.append(f"{where}: path climbs out of the image folder: {row[0]!r}")
+        elif _is_outside(row[0]):
+            problems.append(f"{where}: the path leads out of the image folder: {row[0]!r}")
     return problems
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name that no system could have
-        return False
+def _is_outside(path: str) -> bool:
+    """True if a path may leave its folder, on any system: it is absolute, or has a drive letter or "..".
 
-
-def _climbs_out(path: str) -> bool:
-    """Whether a path may leave its folder, on this system or another (absolute, a drive letter, or '..')."""
+    >>> _is_outside("cat/1.png"), _is_outside("C:/cat/1.png")
+    (False, True)
+    """
     posix, windows = PurePosixPath(path), PureWindowsPath(path)
     return bool(posix.root or windows.root or windows.drive) or ".." in posix.parts or ".." in windows.parts
 
@@ -153,9 +136,6 @@ def _contradictions(rows: Mapping[str, list]) -> list[str]:
             labels.setdefault(name, []).append(label)
     problems = [f"label {label} has several class names: {found}" for label, found in names.items() if len(found) > 1]
     problems += [f"class name {name!r} has several labels: {found}" for name, found in labels.items() if len(found) > 1]
-    missing = max(names, default=-1) + 1 - len(names)
-    if missing:
-        absent = list(islice((label for label in count() if label not in names), min(missing, 10)))
-        more = f" and {missing - 10:,} more" if missing > 10 else ""
-        problems.append(f"labels must be 0 to K-1 without gaps; absent: {absent}{more}")
+    if names and max(names) >= len(names):
+        problems.append(f"labels must be 0 to K-1 without gaps, but {len(names)} labels go up to {max(names)}")
     return problems if names else ["the file lists no images at all"]

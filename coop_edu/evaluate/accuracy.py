@@ -1,9 +1,7 @@
-"""How good is a classifier?  Top-1 accuracy, per class, and the answer to one image (Section 4.1).
+"""Metrics of a classifier: top-1 accuracy, per class, macro F1, and the prediction for one image (Section 4.1).
 
 A classifier is anything with `.clip`, `.classnames`, `.logits(image_features)` and `.with_classnames(names)`:
-ZeroShot, PromptLearner and LinearProbe.  The text features are computed once for all images.
-
-Leaves out: other domains (domains.py), means over seeds (seeds.py), figures (plots/).
+ZeroShot, PromptLearner and LinearProbe.  Its text features are computed once for all images.
 """
 
 from __future__ import annotations
@@ -22,6 +20,8 @@ from coop_edu.data.features import Features, extract_features
 from coop_edu.data.images import ImageLike, load_image
 from coop_edu.data.labels import check_same_classes, distinct_names
 
+Data = Sequence[Example] | Features
+
 
 @runtime_checkable
 class Classifier(Protocol):
@@ -31,38 +31,26 @@ class Classifier(Protocol):
     classnames: tuple[str, ...]
 
     def logits(self, image_features: Float[Tensor, "B E"]) -> Float[Tensor, "B K"]:
-        """Of features normalised or not."""
+        """Cosine similarities, scaled; the features need not be normalised."""
 
     def with_classnames(self, classnames: Sequence[str]) -> Classifier:
         """The same classifier for other names, or for some of its own."""
 
 
-def accuracy(
-    classifier: Classifier,
-    data: Sequence[Example] | Features,
-    *,
-    cache: str | Path | None = None,
-    progress: bool = True,
-) -> float:
+def accuracy(classifier: Classifier, data: Data, *, cache: str | Path | None = None, progress: bool = True) -> float:
     """Top-1 accuracy in percent: the share of images whose most probable class is the right one.
 
-    data: examples (their features are computed, or taken from the folder `cache`), or features of plain images.
+    data: features of plain images, or examples, whose features are computed or read from the folder `cache`.
     Raises ValueError if data and classifier disagree on the classes, or if the features are of augmented views.
     """
     answers, labels = _answers(classifier, data, cache, progress)
     return 100 * (answers == labels).double().mean().item()
 
 
-def macro_f1(
-    classifier: Classifier,
-    data: Sequence[Example] | Features,
-    *,
-    cache: str | Path | None = None,
-    progress: bool = True,
-) -> float:
-    """The mean over classes of F1 = 2 TP / (2 TP + FP + FN), in percent, as the authors' tool prints beside accuracy.
+def macro_f1(classifier: Classifier, data: Data, *, cache: str | Path | None = None, progress: bool = True) -> float:
+    """The mean over classes of F1 = 2 TP / (2 TP + FP + FN), in percent, which the authors' tool prints too.
 
-    Over the classes that have images.  Takes and raises what `accuracy` does.
+    Only classes that have images count.  Arguments and errors are those of `accuracy`.
     """
     answers, labels = _answers(classifier, data, cache, progress)
     K = len(classifier.classnames)
@@ -73,11 +61,7 @@ def macro_f1(
 
 
 def per_class_accuracy(
-    classifier: Classifier,
-    data: Sequence[Example] | Features,
-    *,
-    cache: str | Path | None = None,
-    progress: bool = True,
+    classifier: Classifier, data: Data, *, cache: str | Path | None = None, progress: bool = True
 ) -> dict[str, float]:
     """Accuracy in percent of each class that has images: {class name: percent}, in the order of the classes.
 
@@ -86,13 +70,9 @@ def per_class_accuracy(
     answers, labels = _answers(classifier, data, cache, progress)
     correct = answers == labels
     K = len(classifier.classnames)
-    # (K,) each
-    right, total = (torch.bincount(labels[correct], minlength=K), torch.bincount(labels, minlength=K))
-    return {
-        name: 100 * r / n
-        for name, r, n in zip(distinct_names(classifier.classnames), right.tolist(), total.tolist())
-        if n
-    }
+    right, total = torch.bincount(labels[correct], minlength=K), torch.bincount(labels, minlength=K)  # (K,) each
+    names = distinct_names(classifier.classnames)
+    return {name: 100 * r / n for name, r, n in zip(names, right.tolist(), total.tolist()) if n}
 
 
 @torch.no_grad()
@@ -100,34 +80,40 @@ def predict(classifier: Classifier, image: ImageLike) -> dict[str, float]:
     """p(y | x) of one image, Eq. 1: {class name: probability}, the most probable first.
 
     Classes of one name are told apart by their labels: "crane (class 134)" and "crane (class 517)".
-    image: a path, the bytes of a file, a PIL image or an array.  Raises ValueError, naming it, if it cannot be
-    read.
+    image: a path, the bytes of a file, a PIL image or an array.  Raises ValueError, which names it, if it is damaged.
     """
     clip = classifier.clip
     pixels = clip.preprocess(load_image(image))[None]  # (1, 3, H, W)
-    probabilities = classifier.logits(clip.encode_image(pixels.to(clip.device))).softmax(dim=1)[0]  # (K,)
-    order = probabilities.argsort(descending=True, stable=True).tolist()
-    names = distinct_names(classifier.classnames)
-    return {names[i]: probabilities[i].item() for i in order}
+    p = classifier.logits(clip.encode_image(pixels.to(clip.device))).softmax(dim=1)[0]  # (K,)
+    return by_probability(classifier.classnames, p)
 
 
-# The metrics that a grid computes for each classifier of protocol few-shot, by their names in its results.
+def by_probability(classnames: Sequence[str], p: Float[Tensor, " K"]) -> dict[str, float]:
+    """{class name: probability}, the most probable first.
+
+    >>> by_probability(["cat", "dog"], torch.tensor([0.25, 0.75]))
+    {'dog': 0.75, 'cat': 0.25}
+    """
+    return dict(sorted(zip(distinct_names(classnames), p.tolist(), strict=True), key=lambda item: -item[1]))
+
+
+# The metrics that a grid computes for each classifier of protocol few-shot.  The keys are the names in its results.
 METRICS = {"accuracy": accuracy}
 
 
 @torch.no_grad()
 def _answers(
-    classifier: Classifier, data: Sequence[Example] | Features, cache: str | Path | None, progress: bool
+    classifier: Classifier, data: Data, cache: str | Path | None, progress: bool
 ) -> tuple[Int[Tensor, " N"], Int[Tensor, " N"]]:
     """The most probable class of each image, and its label."""
-    features = (
-        data if isinstance(data, Features) else extract_features(classifier.clip, data, cache=cache, progress=progress)
-    )
+    features = data
+    if not isinstance(features, Features):
+        features = extract_features(classifier.clip, features, cache=cache, progress=progress)
     check_same_classes(features.classnames, classifier.classnames)
     if features.image_features.ndim != 2:
         raise ValueError(
-            f"expected features (N, E) of plain images, got {tuple(features.image_features.shape)}: augmented "
-            "views are for training; evaluate on extract_features(clip, examples, views=None)"
+            f"expected features (N, E) of plain images, got {tuple(features.image_features.shape)}. Augmented views "
+            "are for training: evaluate on extract_features(clip, examples, views=None)."
         )
     logits = classifier.logits(features.image_features.to(classifier.clip.device))  # (N, K)
     return logits.argmax(dim=1).cpu(), features.labels

@@ -1,7 +1,4 @@
-"""Domain generalisation: accuracy where the images change and the classes stay (Section 4.2).
-
-Leaves out: where the variants come from (data/imagenet.py, data/iconnet.py).
-"""
+"""Domain generalisation: accuracy on images of another look, with the same classes (Section 4.2)."""
 
 from __future__ import annotations
 
@@ -20,11 +17,11 @@ def domain_generalisation(
     cache: str | Path | None = None,
     progress: bool = True,
 ) -> dict[str, float]:
-    """Accuracy in percent on the source's test data and on each variant's: a row of the table in section 4.2.
+    """Accuracy in percent on the test images of the source and of each variant: a row of the table in Section 4.2.
 
     Nothing is learned on the variants.  Each is scored over its own classes only (200 of 1000 in ImageNet-A and -R).
-    Raises ValueError if the classifier has no answer for a variant's class (a class-specific prompt, a linear probe),
-    and if two different data sets have one name.
+    Raises ValueError if the classifier cannot answer for a variant's class (a class-specific prompt, a linear probe),
+    and if two different datasets have the same name.
 
         domain_generalisation(learner, load_dataset("IconNet"), [load_dataset("IconNet-Sketch")])
     """
@@ -33,8 +30,7 @@ def domain_generalisation(
     for dataset in [source, *variants]:
         if datasets.setdefault(dataset.name, dataset) is not dataset:
             raise ValueError(
-                f"two data sets are called {dataset.name!r}, and the row has one place for that name: give one of them "
-                "another, with dataclasses.replace(dataset, name=...)"
+                f"two datasets have the name {dataset.name!r}: rename one, with dataclasses.replace(dataset, name=...)"
             )
     for dataset in datasets.values():
         same = tuple(dataset.classnames) == tuple(classifier.classnames)

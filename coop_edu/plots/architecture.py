@@ -1,7 +1,4 @@
-"""Two diagrams of the whole: CLIP's two towers, and the gradient's way from the loss back to the context of CoOp.
-
-Leaves out: the parts of a prompt (diagrams.py), and anything that is computed.
-"""
+"""Two diagrams: CLIP's two encoders, and the path of CoOp's gradient from the loss back to the context."""
 
 from __future__ import annotations
 
@@ -19,11 +16,9 @@ from coop_edu.plots.style import BLACK, FORMULA, GREY, MARKED, ORANGE, SKY, capt
 def two_towers(images: Sequence[Any], texts: Sequence[str], *, message: str = "") -> Figure:
     """CLIP (Radford et al. 2021, Fig. 1): one encoder for images, one for texts, and a matrix of their similarities.
 
-    `images` and `texts` belong together one by one, so that the diagonal of the matrix holds the pairs; three or four
-    are enough.
+    `images` and `texts` are pairs, so that the diagonal of the matrix holds them; three or four are enough.
+    Raises ValueError for different numbers of images and texts.
     """
-    if len(images) != len(texts):
-        raise ValueError(f"expected as many texts as images, got {len(texts)} and {len(images)}")
     n = len(images)
     figure, axis = new_figure(8.6, 3.9)
     for row, (image, text) in enumerate(zip(images, texts, strict=True)):
@@ -51,7 +46,7 @@ def two_towers(images: Sequence[Any], texts: Sequence[str], *, message: str = ""
 
 
 def gradient_path(classname: str = "cat", *, n_ctx: int = 3, message: str = "") -> Figure:
-    """CoOp's step: forward along the grey arrows; the gradient back along the purple ones, through a frozen encoder."""
+    """A training step of CoOp: forward along the grey arrows, and the gradient back along the purple ones."""
     figure, axis = new_figure(8.6, 2.9)
     context = [rf"$\mathbf{{v}}_{m + 1}$" for m in range(n_ctx)]
     tokens = ["SOS", *context, classname, ".", "EOT"]
@@ -68,31 +63,20 @@ def gradient_path(classname: str = "cat", *, n_ctx: int = 3, message: str = "") 
     _box(axis, end + 0.35, 0.0, 1.45, 0.7, ORANGE)
     _write(axis, end + 1.07, 0.35, "image encoder\n(frozen)", 9)
     _write(axis, end - 0.42, 0.35, "image", 9.5)
-    for x, y, text in ((end + 2.35, 1.8, r"$\mathbf{w}_i$"), (end + 2.35, 0.35, r"$\mathbf{f}$")):
-        _formula(axis, x, y, text, 13)
+    _formula(axis, end + 2.35, 1.8, r"$\mathbf{w}_i$", 13)
+    _formula(axis, end + 2.35, 0.35, r"$\mathbf{f}$", 13)
     _box(axis, end + 2.9, 0.75, 1.0, 0.7, SKY)
     _formula(axis, end + 3.4, 1.1, r"$p(y\mid\mathbf{x})$", 10)
     _box(axis, end + 4.25, 0.75, 0.75, 0.7, SKY)
     _write(axis, end + 4.62, 1.1, "loss", 10)
     forward = (
-        ((end, 1.9), (end + 0.33, 1.9)),
-        ((end + 1.82, 1.9), (end + 2.13, 1.9)),
-        ((end - 0.1, 0.35), (end + 0.33, 0.35)),
-        ((end + 1.82, 0.35), (end + 2.15, 0.35)),
-        ((end + 2.5, 0.45), (end + 2.88, 0.85)),
-        ((end + 2.57, 1.75), (end + 2.88, 1.4)),
-        ((end + 3.92, 1.17), (end + 4.23, 1.17)),
-    )
-    backward = (
-        ((end + 4.23, 0.98), (end + 3.92, 0.98)),
-        ((end + 2.82, 1.23), (end + 2.5, 1.58)),
-        ((end + 2.13, 1.65), (end + 1.82, 1.65)),
-        ((end + 0.33, 1.65), (end, 1.65)),
-    )
-    for start, stop in forward:
-        _arrow(axis, start, stop)
-    for start, stop in backward:
-        _arrow(axis, start, stop, MARKED)
+        (0, 1.9, 0.33, 1.9), (1.82, 1.9, 2.13, 1.9), (-0.1, 0.35, 0.33, 0.35), (1.82, 0.35, 2.15, 0.35),
+        (2.5, 0.45, 2.88, 0.85), (2.57, 1.75, 2.88, 1.4), (3.92, 1.17, 4.23, 1.17),
+    )  # fmt: skip
+    backward = (4.23, 0.98, 3.92, 0.98), (2.82, 1.23, 2.5, 1.58), (2.13, 1.65, 1.82, 1.65), (0.33, 1.65, 0, 1.65)
+    for arrows, colour in ((forward, GREY), (backward, MARKED)):
+        for x, y, to_x, to_y in arrows:
+            _arrow(axis, (end + x, y), (end + to_x, to_y), colour)
     middle = 0.62 * (1 + n_ctx / 2)
     axis.annotate(
         "", (middle, 1.45), (end + 0.02, 1.52), arrowprops={"arrowstyle": "->", "color": MARKED, "linewidth": 2,
@@ -107,17 +91,9 @@ def gradient_path(classname: str = "cat", *, n_ctx: int = 3, message: str = "") 
 def _box(
     axis: Axes, x: float, y: float, width: float, height: float, colour: str, *, bold: bool = False, edge: str = ""
 ) -> None:
-    axis.add_patch(
-        FancyBboxPatch(
-            (x, y),
-            width,
-            height,
-            boxstyle="round,pad=0,rounding_size=0.07",
-            facecolor=colour,
-            edgecolor=edge or (BLACK if bold else "#aaaaaa"),
-            linewidth=2.0 if bold else 0.8,
-        )
-    )
+    look: dict[str, Any] = {"edgecolor": edge or (BLACK if bold else "#aaaaaa"), "linewidth": 2.0 if bold else 0.8}
+    round_corners = "round,pad=0,rounding_size=0.07"
+    axis.add_patch(FancyBboxPatch((x, y), width, height, boxstyle=round_corners, facecolor=colour, **look))
 
 
 def _write(axis: Axes, x: float, y: float, text: str, size: float, colour: str = BLACK) -> Text:

@@ -1,7 +1,4 @@
-"""Measured numbers as charts: accuracy against shots, domain generalisation, hand-written prompts.
-
-Leaves out: the measuring (evaluate/accuracy.py), trainings (training.py).
-"""
+"""Measured numbers as charts: accuracy against shots, domain generalisation, hand-written prompts."""
 
 from __future__ import annotations
 
@@ -20,9 +17,9 @@ from coop_edu.plots.style import (
     MARKED,
     PAPER,
     caption,
+    check_not_empty,
     draw_bars,
     new_figure,
-    some,
     style_of,
     tidy,
 )
@@ -31,10 +28,10 @@ from coop_edu.plots.style import (
 def accuracy_curves(
     curves: Mapping[str, Mapping[int, float | Sequence[float]]], *, title: str = "", message: str = ""
 ) -> Figure:
-    """Accuracy against the number of shots, a line a method (paper's Fig. 3): mean over seeds, band of one std.
+    """Accuracy against the number of shots, a line per method (Fig. 3 of the paper): mean over seeds, band of one std.
 
     `curves`: method -> {shots: accuracies in percent, one per seed, or a single number}. Zero shots (`{0: 58.8}`) is
-    drawn as a star and continued as a dashed line.
+    drawn as a star with a dashed line.
 
     >>> figure = accuracy_curves({"zero-shot": {0: 60.0}, "CoOp": {1: [55.0, 57.0], 2: [62.0, 61.0]}})
     >>> [text.get_text() for text in figure.axes[0].get_xticklabels()]
@@ -47,20 +44,17 @@ def accuracy_curves(
 
 
 def accuracy_panels(
-    tasks: Mapping[str, Mapping[str, Mapping[int, float | Sequence[float]]]],
-    *,
-    columns: int = 4,
-    message: str = "",
+    tasks: Mapping[str, Mapping[str, Mapping[int, float | Sequence[float]]]], *, columns: int = 4, message: str = ""
 ) -> Figure:
     """`accuracy_curves` for several data sets side by side, as in the paper's eleven-panel figure.
 
-    One scale of accuracy and one legend for all.
+    The panels share the accuracy axis and one legend.
     """
-    some(tasks, "data set")
+    check_not_empty(tasks, "dataset")
     columns = min(columns, len(tasks))
     rows = -(-len(tasks) // columns)
     methods = {method for curves in tasks.values() for method in curves}
-    entry = 0.5 + 0.085 * max(map(len, methods), default=0)  # about the inches of the longest one in the legend
+    entry = 0.5 + 0.085 * max(map(len, methods), default=0)  # about the width of the longest label, in inches
     width = max(min(9.3, 2.9 * columns), entry + 0.2)
     across = max(1, min(4, int(width / entry)))
     height = 2.1 * rows + 0.6 + 0.22 * -(-len(methods) // across)
@@ -80,24 +74,20 @@ def accuracy_panels(
 def domain_table(
     rows: Mapping[str, Mapping[str, float | Sequence[float]]], *, source: str = "", message: str = ""
 ) -> Figure:
-    """Domain generalisation as groups of bars (paper's Table 1): a group a data set, a bar a method, values on top.
+    """Domain generalisation as groups of bars (Table 1 of the paper): a group per dataset, a bar per method.
 
-    `rows`: method -> {data set: accuracy in percent}, as `domain_generalisation` returns them, or accuracies, one per
-    seed, drawn as mean and one std. `source` is the data set that was learned on; a dotted line parts it from the
-    shifted ones. `text_table` prints the same numbers.
+    `rows`: method -> {dataset: accuracy in percent}, as `domain_generalisation` returns them, or accuracies, one per
+    seed, drawn as mean and one std. `source` is the dataset that was learned on; a dotted line separates it from the
+    others. `text_table` prints the same numbers. KeyError for a dataset that a row does not have.
     """
-    some(rows, "method")
+    check_not_empty(rows, "method")
     datasets = list(next(iter(rows.values())))
-    some(datasets, "data set")
-    for method, row in rows.items():
-        if list(row) != datasets:
-            raise ValueError(f"expected the data sets {datasets} in every row, got {list(row)} for {method!r}")
     width = 0.84 / len(rows)
     figure, axis = new_figure(min(9.3, max(6.0, 1.0 + 0.45 * len(rows) * len(datasets))), 3.5)
     for number, (method, row) in enumerate(rows.items()):
         colour, _, hatch = style_of(method)
         places = np.arange(len(datasets)) + (number - (len(rows) - 1) / 2) * width
-        numbers = [mean_and_std(value) for value in row.values()]
+        numbers = [mean_and_std(row[dataset]) for dataset in datasets]
         bars = axis.bar(places, [mean for mean, _ in numbers], 0.94 * width, color=colour, hatch=hatch, label=method)
         for bar, (mean, std) in zip(bars, numbers, strict=True):
             bar.set(edgecolor="white", linewidth=0.6)
@@ -118,16 +108,15 @@ def domain_table(
 
 
 def text_table(rows: Mapping[str, Mapping[str, float]]) -> str:
-    """The same numbers as aligned text, to print: one row a method, one column a data set.
+    """The same numbers as aligned text, to print: one row per method, one column per dataset.
 
     >>> print(text_table({"zero-shot": {"A": 61.25, "B": 40.0}, "CoOp": {"A": 70.0, "B": 9.5}}))
                   A     B
     zero-shot  61.2  40.0
     CoOp       70.0   9.5
     """
-    some(rows, "row")
+    check_not_empty(rows, "row")
     columns = list(next(iter(rows.values())))
-    some(columns, "column")
     first = max(map(len, rows))
     widths = [max(len(column), 5) for column in columns]
     lines = [" " * first + "".join(f" {name:>{w}}" for name, w in zip(columns, widths, strict=True))]
@@ -144,11 +133,11 @@ def template_bars(
     label: str = "accuracy, %",
     message: str = "",
 ) -> Figure:
-    """Accuracy of hand-written prompts, or of whatever has a name, best on top; `highlight` is set apart.
+    """Accuracy of hand-written prompts, or of anything else with a name, the best on top; `highlight` is marked.
 
-    `accuracies`: template -> percent, or percents, one per seed, drawn as mean and one std.
+    `accuracies`: template -> percent, or a list of percents, one per seed, drawn as mean and one std.
     """
-    some(accuracies, "template")
+    check_not_empty(accuracies, "template")
     ordered = sorted(accuracies.items(), key=lambda item: -mean_and_std(item[1])[0])
     figure, axis = new_figure(7.0, max(1.5, 0.29 * len(ordered) + 0.7))
     colours = [MARKED if name == highlight else BAR for name, _ in ordered]
@@ -161,11 +150,11 @@ def template_bars(
 def gain_bars(
     gains: Mapping[str, float | tuple[float, float]], *, label: str = "points gained", message: str = ""
 ) -> Figure:
-    """Differences in points, from the given order's first on top: bars to the right gain, bars to the left lose.
+    """Differences in points, in the given order: bars to the right are gains, bars to the left are losses.
 
-    `gains`: name -> points, or (points, their standard error), which is drawn over the bar.
+    `gains`: name -> points, or (points, standard error), which is drawn as an error bar.
     """
-    some(gains, "difference")
+    check_not_empty(gains, "difference")
     figure, axis = new_figure(7.0, max(1.5, 0.29 * len(gains) + 0.7))
     pairs = [value if isinstance(value, tuple) else (value, 0.0) for value in gains.values()]
     axis.barh(range(len(gains)), [points for points, _ in pairs], color=BAR)
@@ -186,11 +175,7 @@ def gain_bars(
 
 
 def _draw_curves(axis: Axes, curves: Mapping[str, Mapping[int, Any]], *, label_lines: bool) -> None:
-    some(curves, "method")
-    for points in curves.values():
-        some(points, "number of shots")
-        for seeds in points.values():
-            some(np.atleast_1d(seeds), "accuracy")
+    check_not_empty(curves, "method")
     shots = sorted({k for points in curves.values() for k in points})
     place = {k: i for i, k in enumerate(shots)}
     for method, points in curves.items():

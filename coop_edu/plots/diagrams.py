@@ -1,8 +1,4 @@
-"""Diagrams that explain: the layout of a prompt, the path of a learned context, the map of the notebooks.
-
-Leaves out: how a prompt is really assembled (coop/prompt_learner.py) and what the encoder skips
-(clip/prompt_encoder.py).
-"""
+"""Diagrams that explain: the layout of a prompt, the path of a learned context, the map of the notebooks."""
 
 from __future__ import annotations
 
@@ -26,15 +22,15 @@ from coop_edu.plots.style import (
     STYLES,
     as_array,
     caption,
+    check_not_empty,
     new_figure,
-    some,
     tidy,
 )
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
 
-CONTEXT = re.compile(r"\$v(\^\{.\})?_\{\d+\}\$")  # a context vector, as a formula
+CONTEXT = re.compile(r"\$v(\^\{.\})?_\{\d+\}\$")  # the formula of a context vector
 
 NOTEBOOKS = (  # file, title, the question it answers
     ("00_start_here", "Start here", "Does wording change what CLIP answers?"),
@@ -61,14 +57,14 @@ def prompt_layout(
     class_specific: bool = False,
     message: str = "",
 ) -> Figure:
-    """What stands at each position of a prompt, and how often the text encoder has to compute it (Eqs. 2-4).
+    """The tokens of a prompt, and how often the text encoder computes each of them (Eqs. 2-4).
 
     One row per class: SOS, the context v1..vM, the words of the name, the full stop, EOT, padding. Learned vectors have
-    a thick frame. While everything up to a position is the same it is computed once for all classes, and drawn as one
-    box across them; from there on once per class; and never after EOT, because nothing behind it can change the
-    feature.
+    a thick frame. Positions up to the first difference between the classes are computed once for all of them, and drawn
+    as one box. Later positions are computed once per class. Positions after EOT are never computed, because they cannot
+    change the feature.
     """
-    some(classnames, "class")
+    check_not_empty(classnames, "class")
     rows = [_positions(name, n_ctx, position, class_specific, row) for row, name in enumerate(classnames)]
     length = max(map(len, rows)) + 2
     shared = next((i for i, column in enumerate(zip(*rows)) if len(set(column)) > 1), min(map(len, rows)))
@@ -88,7 +84,7 @@ def prompt_layout(
         axis.text(place + 0.5, -top - height / 2 + 0.5, token, ha="center", va="center", fontsize=9.5,
                   gid=FORMULA if learned else None)  # fmt: skip
 
-    for place in range(shared):  # one box for all rows: it is one computation
+    for place in range(shared):  # one box for all rows, because it is computed once
         draw(place, 0, len(rows), rows[0][place], "once for all classes")
     for row, tokens in enumerate(rows):
         for place in range(shared, length):
@@ -105,12 +101,12 @@ def prompt_layout(
 
 
 def positions_to_scale(lengths: Sequence[int], shared: int, total: int, *, message: str = "") -> Figure:
-    """All positions of all prompts, a dot each and a row per class: what stands there, and what has to be computed.
+    """All positions of all prompts, a dot for each and a row per class: all of them, and those that must be computed.
 
-    `lengths`: positions of each class up to EOT; `shared`: how many of them are the same for all classes, counted from
-    SOS; `total`: the positions a prompt is padded to.
+    `lengths`: positions of each class up to EOT; `shared`: how many positions, from SOS on, are the same for all
+    classes; `total`: the number of positions with padding.
     """
-    some(lengths, "class")
+    check_not_empty(lengths, "class")
     classes = len(lengths)
     needed = np.zeros((classes, total, 3))
     needed[...] = to_rgb("#eeeeee")
@@ -133,20 +129,15 @@ def positions_to_scale(lengths: Sequence[int], shared: int, total: int, *, messa
 
 
 def context_path(path: Any, landmarks: Mapping[str, Any], *, message: str = "") -> Figure:
-    """The context on its way through training, in the plane of the two directions that vary most (PCA).
+    """The context during training, in the plane of the two directions that vary most (PCA).
 
     `path`: the context after each epoch, (T, M, D) or a list of (M, D); `landmarks`: name -> the token embeddings of a
-    hand-written prompt of as many tokens, (M, D). The axes say how much of the variance the plane shows.
+    hand-written prompt of M tokens, (M, D). The axes say how much of the variance they show. ValueError for a prompt of
+    another number of tokens.
     """
-    some(path, "context")
+    check_not_empty(path, "context")
     steps = np.stack([np.ravel(as_array(step)) for step in path])
     fixed = {name: np.ravel(as_array(value)) for name, value in landmarks.items()}
-    for name, value in fixed.items():
-        if value.size != steps.shape[1]:
-            raise ValueError(
-                f"expected landmark {name!r} to have {steps.shape[1]} numbers like the context, got {value.size}: "
-                "a hand-written prompt must have as many tokens as the context (n_ctx)"
-            )
     points = np.stack([*steps, *fixed.values()])
     centred = points - points.mean(axis=0)
     _, spread, directions = np.linalg.svd(centred, full_matrices=False)
@@ -169,7 +160,7 @@ def context_path(path: Any, landmarks: Mapping[str, Any], *, message: str = "") 
 
 
 def map_of_notebooks(here: str = "") -> Markdown:
-    """The notebooks in order, each a link with the question it answers; the one that starts with `here` is marked.
+    """The notebooks in order, each a link with its question; the one whose file starts with `here` is marked.
 
     >>> print(map_of_notebooks("00").data.splitlines()[2])
     | **▸ 00 · Start here** (you are here) | Does wording change what CLIP answers? |
@@ -177,8 +168,6 @@ def map_of_notebooks(here: str = "") -> Markdown:
     from IPython.display import Markdown
 
     marked = [file for file, _, _ in NOTEBOOKS if here and file.startswith(here)]
-    if here and not marked:
-        raise ValueError(f"no notebook starts with {here!r}; there are {', '.join(f for f, _, _ in NOTEBOOKS)}")
     lines = ["| Notebook | The question it answers |", "|:---|:---|"]
     for file, title, question in NOTEBOOKS:
         name = f"{file[:2]} · {title}"

@@ -1,7 +1,4 @@
-"""Images and what CLIP makes of them: probabilities as bars (Eq. 1), grids, the similarity matrix of a batch.
-
-Leaves out: the probabilities themselves (clip/probability.py, evaluate/accuracy.py).
-"""
+"""Images and CLIP's answers: probabilities as bars (Eq. 1), grids, the similarity matrix of a batch."""
 
 from __future__ import annotations
 
@@ -19,10 +16,10 @@ from coop_edu.plots.style import (
     MARKED,
     as_array,
     caption,
+    check_not_empty,
     draw_bars,
     draw_image,
     new_figure,
-    some,
     whole_percent,
 )
 
@@ -32,10 +29,10 @@ def show_probabilities(
 ) -> Figure:
     """One image, and the `top` most probable classes as bars (Eq. 1).
 
-    `image`: path, PIL image, array or bytes; `probabilities`: class name -> p(y|x), as `predict` returns them.
-    The class `truth`, if named, is marked.
+    `image`: path, PIL image, array or bytes; `probabilities`: class name -> p(y|x), as `predict` returns them;
+    `truth`: the class to mark.
     """
-    some(probabilities, "class")
+    check_not_empty(probabilities, "class")
     figure, (left, right) = new_figure(
         7.0, max(2.2, 0.42 * min(top, len(probabilities)) + 0.6), 1, 2, width_ratios=(1, 2)
     )
@@ -46,21 +43,14 @@ def show_probabilities(
 
 
 def compare_wordings(
-    image: Any,
-    answers: Mapping[str, Mapping[str, float]],
-    *,
-    truth: str = "",
-    top: int = 4,
-    message: str = "",
+    image: Any, answers: Mapping[str, Mapping[str, float]], *, truth: str = "", top: int = 4, message: str = ""
 ) -> Figure:
-    """One image, and beside it what each wording makes CLIP answer: the `top` classes of each, as bars (Eq. 1).
+    """One image, and CLIP's answer for each wording beside it: the `top` classes of each, as bars (Eq. 1).
 
-    `answers`: template -> {class name: p(y|x)}, as `predict` returns them. The first answer stands above the bars. The
-    class `truth`, if named, is marked, and the first answers are judged by it.
+    `answers`: template -> {class name: p(y|x)}, as `predict` returns them. The first answer stands above the bars.
+    `truth`: the class to mark; the first answers get a ✓ or ✗ by it.
     """
-    some(answers, "wording")
-    for probabilities in answers.values():
-        some(probabilities, "class")
+    check_not_empty(answers, "wording")
     figure, axes = new_figure(1.8 + 2.5 * len(answers), 0.32 * top + 1.1, 1, 1 + len(answers), width_ratios=(
         2, *[2] * len(answers)))  # fmt: skip
     draw_image(axes[0], image, truth)
@@ -69,14 +59,9 @@ def compare_wordings(
         axis.set_xticks([0, 50, 100])
         axis.set_title(textwrap.fill(f"“{template}”", 24) + "\n", fontsize=10, loc="left")
         verdict = "" if not truth else "✓" if first == truth else "✗"
-        axis.annotate(
-            f"{verdict} {first}",
-            (0, 1.03),
-            xycoords="axes fraction",
-            fontsize=12,
-            fontweight="bold",
-            color=MARKED if first == truth else BLACK,
-        )
+        colour = MARKED if first == truth else BLACK
+        look = {"xycoords": "axes fraction", "fontsize": 12, "fontweight": "bold", "color": colour}
+        axis.annotate(f"{verdict} {first}", (0, 1.03), **look)
     return caption(figure, message)
 
 
@@ -88,35 +73,24 @@ def show_images(
     columns: int = 8,
     message: str = "",
 ) -> Figure:
-    """Images in a grid, each under its title, each row behind its name if `rows` has names.
+    """Images in a grid, each under its title; `rows` may have a name for each row.
 
-    An image may be an Example, a path, a PIL image, an array or bytes.
+    An image may be an Example, a path, a PIL image, an array or bytes. Raises ValueError for too few or many titles.
     """
-    some(images, "image")
-    if titles is not None and len(titles) != len(images):
-        raise ValueError(f"expected one title per image, {len(images)}; got {len(titles)}")
+    check_not_empty(images, "image")
     columns = min(columns, len(images))
     lines = -(-len(images) // columns)
-    if len(rows) not in (0, lines):
-        raise ValueError(f"expected one name per row, {lines}; got {len(rows)}")
     height = 1.35 if titles and (all(titles) or lines == 1) else 1.15
     figure, axes = new_figure(
         max(4.0, 1.1 * columns + 1.2 * bool(rows)), height * lines + 0.25, lines, columns, squeeze=False
     )
     for axis in axes.flat:
         axis.axis("off")
-    for number, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
-        draw_image(axis, image, textwrap.fill(titles[number], 16) if titles else "")
-    for axis, name in zip(axes[:, 0], rows, strict=False):
-        axis.annotate(
-            name,
-            (-0.12, 0.5),
-            xycoords="axes fraction",
-            ha="right",
-            va="center",
-            fontsize=10,
-            fontweight="bold",
-        )
+    for axis, image, title in zip(axes.flat[: len(images)], images, titles or [""] * len(images), strict=True):
+        draw_image(axis, image, textwrap.fill(title, 16))
+    for axis, name in zip(axes[:, 0], rows):
+        look = {"xycoords": "axes fraction", "ha": "right", "va": "center", "fontsize": 10, "fontweight": "bold"}
+        axis.annotate(name, (-0.12, 0.5), **look)
     return caption(figure, message)
 
 
@@ -126,19 +100,12 @@ def similarity_matrix(
     """A heat map of image-caption similarities: (B, C), images down the side, captions along the top.
 
     After contrastive training the diagonal is the brightest. Several matrices, as {title: matrix}, stand side by side
-    on one colour scale, so that they can be compared. One or two of up to 12 x 12 have their values written in the
-    cells.
+    with one colour scale. One or two matrices of up to 12 x 12 have their values written in the cells.
     """
     given = similarity if isinstance(similarity, Mapping) else {"": similarity}
     matrices = {title: np.asarray(as_array(values), dtype=float) for title, values in given.items()}
-    some(matrices, "matrix")
-    for values in matrices.values():
-        some(values.ravel(), "similarity")
-        if values.ndim != 2:
-            raise ValueError(f"expected a similarity matrix of shape (B, C), got shape {values.shape}")
-        _same_count("images", images, values.shape[0], "rows")
-        _same_count("captions", captions, values.shape[1], "columns")
-    (rows, columns), panels = values.shape, len(matrices)
+    check_not_empty(matrices, "matrix")
+    (rows, columns), panels = next(iter(matrices.values())).shape, len(matrices)
     low, high = min(m.min() for m in matrices.values()), max(m.max() for m in matrices.values())
     cell = 0.6 if panels <= 2 else 0.26
     figure, axes = new_figure(
@@ -149,7 +116,7 @@ def similarity_matrix(
         heat = axis.imshow(values, cmap="cividis", aspect="equal", vmin=low, vmax=high)
         axis.set_title(title, fontsize=11)
         short = [textwrap.shorten(text, 28, placeholder="…") for text in captions]
-        axis.set_xticks(range(len(short)), short, rotation=40, ha="left")
+        axis.set_xticks(range(columns if short else 0), short, rotation=40, ha="left")
         axis.xaxis.tick_top()
         axis.set_yticks([])
         if panels <= 2 and max(rows, columns) <= 12:
@@ -163,14 +130,9 @@ def similarity_matrix(
 
 
 def _draw_answer(axis: Axes, probabilities: Mapping[str, float], truth: str, top: int) -> str:
-    """The most probable classes as bars, the true one marked; returns the first."""
+    """Draw the most probable classes as bars, the true one marked, and return the first."""
     best = sorted(probabilities.items(), key=lambda item: -item[1])[:top]
     names = [f"{name} (true)" if name == truth else name for name, _ in best]
     colours = [MARKED if name == truth else BAR for name, _ in best]
     draw_bars(axis, names, [100 * p for _, p in best], colours, write=whole_percent)
     return best[0][0]
-
-
-def _same_count(what: str, given: Sequence[Any], expected: int, axis: str) -> None:
-    if len(given) and len(given) != expected:
-        raise ValueError(f"expected as many {what} as the matrix has {axis}, {expected}; got {len(given)}")

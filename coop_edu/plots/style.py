@@ -1,13 +1,11 @@
-"""What all figures share: colours, the style of each method, the message under the figure, small drawing helpers.
+"""Shared by all figures: colours, the style of each method, the message under the figure, small drawing helpers.
 
-A figure of the package shows itself as a sharp image, and its message under it as text, not as pixels: it can be
-searched, enlarged and read aloud, and it is the image's description for programs that look for one.
+A figure is shown as a sharp image, with its message under it as text, so that it can be searched, enlarged and read
+aloud. The message is also the image's description for screen readers.
 
-Colours are Okabe and Ito's, or Tol's, which colour-blind readers can tell apart. They never stand alone: markers,
-hatches or direct labels say the same. One colour means one thing in every figure: a method has its own (STYLES), a bar
-that is no method is light blue, and purple is what a figure is about: the learned vectors, the marked bar.
-
-Leaves out: the figures (predictions.py, curves.py, diagrams.py).
+Colours are those of Okabe and Ito, and of Tol, which colour-blind readers can tell apart; markers, hatches or labels
+repeat what they say. A colour means the same in every figure: each method has its own (STYLES), other bars are light
+blue, and purple marks the figure's subject, such as the learned vectors.
 """
 
 from __future__ import annotations
@@ -33,10 +31,10 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = OKABE_ITO = (
 )  # fmt: skip
 TEAL, WINE, OLIVE, INDIGO, ROSE = OTHERS = "#44AA99", "#882255", "#999933", "#332288", "#CC6677"  # Tol's
 GREY = "#767676"
-FORMULA = "formula"  # the gid of a text that matplotlib is to typeset, as no other is
-SCREEN = 96  # pixels an inch, as a browser counts them
-ENOUGH = 1400  # pixels across: up to here an image has twice as many as it is shown with, for a fine screen
-PAPER = " (paper)"  # ends the label of the published curve of a method
+FORMULA = "formula"  # the gid of the texts that matplotlib typesets as formulas
+SCREEN = 96  # pixels per inch in a browser
+ENOUGH = 1400  # pixels; up to this width a stored image has twice the resolution, for sharp screens
+PAPER = " (paper)"  # ends the label of a method's published curve
 STYLES = {  # label of a method: (colour, marker, hatch), the same in every figure
     "zero-shot": (BLACK, "*", ""),
     "linear probe": (GREY, "s", "//"),
@@ -52,17 +50,17 @@ BAR, MARKED = SKY, PURPLE
 
 
 def caption(figure: Figure, message: str) -> Figure:
-    """Give `figure` its message: the sentence that reads the figure, and that a notebook shows as text under it.
+    """Give `figure` its message, the sentence that a notebook shows as text under it.
 
     >>> figure, axes = new_figure(4.0, 3.0)
     >>> caption(figure, "The loss halves.").message
     'The loss halves.'
     """
-    more: Any = figure  # matplotlib's class knows neither of these two
+    more: Any = figure  # the two attributes are not in matplotlib's class
     more.message = " ".join(message.split())
-    more._ipython_display_ = lambda: _show(figure, more.message)  # IPython asks an object for this name first
+    more._ipython_display_ = lambda: _show(figure, more.message)  # IPython calls this method to show an object
     texts: Any = figure.findobj(Text)
-    for text in texts:  # a class name with $ in it is no formula; the powers of ten on a logarithmic axis are
+    for text in texts:  # a class name may contain $; powers of ten on a logarithmic axis are formulas
         ours = text.get_gid() == FORMULA or r"\mathdefault" in text.get_text()
         text.set_parse_math(ours or "$" not in text.get_text())
     return figure
@@ -77,12 +75,12 @@ def _show(figure: Figure, message: str) -> None:
     text = message or repr(figure)
     display({"image/png": data, "text/plain": text}, metadata=described, raw=True)
     if message:
-        plain = re.sub(r"([\\`*_\[\]<>$|~#])", r"\\\1", message)  # a class name is not Markdown
+        plain = re.sub(r"([\\`*_\[\]<>$|~#])", r"\\\1", message)  # a class name may contain Markdown
         display({"text/markdown": f"*Figure.* {plain}", "text/plain": f"Figure. {text}"}, raw=True)
 
 
 def png(figure: Figure, dpi: float) -> bytes:
-    """The figure as the bytes of a PNG file, with at most 128 colours: a third of the size, no difference to see."""
+    """The figure as the bytes of a PNG file with at most 128 colours: a third of the size, and it looks the same."""
     drawn, small = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=dpi)
     Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(small, "png", optimize=True)
@@ -90,21 +88,22 @@ def png(figure: Figure, dpi: float) -> bytes:
 
 
 def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
+    """A closed figure of so many inches, and its axes."""
     figure, axes = plt.subplots(rows, columns, figsize=(width, height), layout="constrained", **options)
-    plt.close(figure)  # it stays usable; only pyplot forgets it
+    plt.close(figure)  # only pyplot forgets it; it can still be drawn on
     return figure, axes
 
 
-def some(values: Sized, what: str) -> None:
-    """ValueError where there is nothing to show.
+def check_not_empty(values: Sized, what: str) -> None:
+    """ValueError if there is nothing to draw: matplotlib would draw empty axes.
 
-    >>> some({}, "method")
+    >>> check_not_empty({}, "method")
     Traceback (most recent call last):
     ...
-    ValueError: expected at least one method to show, got none
+    ValueError: expected at least one method to show
     """
     if not len(values):
-        raise ValueError(f"expected at least one {what} to show, got none")
+        raise ValueError(f"expected at least one {what} to show")
 
 
 def draw_image(axis: Axes, image: Any, title: str = "") -> None:
@@ -123,7 +122,7 @@ def draw_bars(
     limit: float = 100,
     write: Callable[[float], str] = "{:.1f}".format,
 ) -> None:
-    """Bars from 0 to `limit`, first on top, each with its value as `write` words it; over seeds, mean and one std."""
+    """Bars from 0 to `limit`, the first on top, each with its value as `write` formats it; over seeds, mean and std."""
     numbers = [mean_and_std(value) for value in values]
     bars = axis.barh(range(len(names)), [mean for mean, _ in numbers], color=colours)
     for row, (mean, std) in enumerate(numbers):
@@ -139,7 +138,7 @@ def draw_bars(
 
 
 def whole_percent(value: float) -> str:
-    """A probability as people say it.
+    """A probability in words.
 
     >>> whole_percent(31.6), whole_percent(0.2), whole_percent(0.0)
     ('32 %', '< 1 %', '< 1 %')
@@ -148,9 +147,9 @@ def whole_percent(value: float) -> str:
 
 
 def style_of(label: str) -> tuple[str, str, str]:
-    """The style of a method: from the table, or else from its label alone, whatever is drawn beside it.
+    """The style of a method: from STYLES, otherwise from a hash of its label, so that it is the same in every figure.
 
-    The published curve of a method has the method's own style; it is drawn dashed.
+    The published curve of a method has the same style, but is dashed.
     """
     label = label.removesuffix(PAPER)
     number = zlib.crc32(label.encode())
@@ -160,7 +159,7 @@ def style_of(label: str) -> tuple[str, str, str]:
 
 
 def tidy(axis: Axes, grid: Literal["x", "y", "both"] = "both") -> None:
-    """No frame, and faint lines where values are read: across bars, not along them."""
+    """Remove the frame, and draw faint grid lines."""
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis=grid, color="#e6e6e6", linewidth=0.7)
     axis.set_axisbelow(True)

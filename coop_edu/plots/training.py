@@ -1,7 +1,4 @@
-"""A training, epoch by epoch: when it is over, and while it is under way.
-
-Leaves out: the training (coop/trainer.py), what redraws it (teaching/widgets/live_training.py).
-"""
+"""A training, epoch by epoch: afterwards, and while it runs."""
 
 from __future__ import annotations
 
@@ -10,12 +7,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from coop_edu.plots.style import BLACK, BLUE, GREY, caption, new_figure, some, tidy
+from coop_edu.plots.style import BLACK, BLUE, GREY, caption, check_not_empty, new_figure, tidy
 
 
 def training_curve(history: Any, *, title: str = "", unit: str = "epoch", message: str = "") -> Figure:
-    """Loss, training accuracy and learning rate, epoch by epoch. `history`: a History, or losses, one per unit."""
-    some(getattr(history, "loss", history), unit)
+    """Loss, training accuracy and learning rate by epoch. `history`: a History, or a list of losses, one per unit."""
+    check_not_empty(getattr(history, "loss", history), unit)
     panels = [("cross entropy", getattr(history, "loss", history))]
     for field, label in (("accuracy", "training accuracy, %"), ("lr", "learning rate")):
         if len(values := getattr(history, field, ())):
@@ -41,10 +38,10 @@ def training_progress(
     title: str = "",
     message: str = "",
 ) -> Figure:
-    """A training under way, on axes that stay as they are: accuracy, with a line to beat, and loss.
+    """A running training, on axes that do not change: accuracy, with a line to beat, and loss.
 
     `history`: a History, empty before the first epoch; `measured`: {epoch: accuracy in percent on validation images};
-    `beat`: the hand-written prompt's, in percent; `chance`: the loss of a guess, log K.
+    `beat`: the accuracy of the hand-written prompt, in percent; `chance`: the loss of a random guess, log K.
     """
     figure, (left, right) = new_figure(7.2, 2.6, 1, 2)
     done = range(1, len(history.loss) + 1)

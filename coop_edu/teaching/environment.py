@@ -1,9 +1,7 @@
 """Is this machine ready? Versions, device, cache folder and assets, each with its remedy.
 
-`python -m coop_edu` prints it, and so does notebook 00. Nothing outside the standard library is imported before it
-has been found to work, so that the check can report a missing package instead of falling over it.
-
-Leaves out: downloading weights or data for the paper's scale (clip/models.py, data/).
+`python -m coop_edu` prints the report, and so does notebook 00. Packages are imported inside the checks, so that a
+missing one becomes a line of the report.
 """
 
 from __future__ import annotations
@@ -26,18 +24,14 @@ from coop_edu.files import cache_folder, sha256
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-MODULES = {
-    "open_clip_torch": "open_clip",
-    "pillow": "PIL",
-    "scikit-learn": "sklearn",
-}  # others are called as packages
+MODULES = {"open_clip_torch": "open_clip", "pillow": "PIL", "scikit-learn": "sklearn"}  # others: the package's name
 OLDEST_PYTHON = (3, 10)
-SPACE_NEEDED = 200  # MB, for the unpacked drawings and cached features
+SPACE_NEEDED = 200  # MB, for the drawings and cached features
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the report: what was looked at, whether it is well, what was found, what to do if not."""
+    """One line of the report: what was checked, whether it passed, what was found, and what to do if it failed."""
 
     name: str
     ok: bool
@@ -51,7 +45,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
-    """All checks; `ok` when every one is well. Prints as the report."""
+    """All checks; `ok` if every one passed. Prints as the report."""
 
     checks: tuple[Check, ...]
 
@@ -68,7 +62,7 @@ class Report:
 
 
 def check_environment() -> Report:
-    """Look at everything the notebooks need. Never raises: what goes wrong becomes a [FAIL] with its remedy.
+    """Check everything that the notebooks need. Never raises: a problem becomes a [FAIL] with its remedy.
 
     >>> print(Check("cache folder", False, "read-only", "set COOP_EDU_CACHE to a folder of yours"))
     [FAIL] cache folder: read-only
@@ -84,13 +78,13 @@ def _check_python() -> Check:
 
 
 def _check_packages() -> Iterator[Check]:
-    """All that coop_edu requires, as its installation records it."""
+    """The packages that coop_edu requires, from the metadata of its installation."""
     try:
         from packaging.requirements import Requirement
 
         required = [Requirement(line) for line in metadata.requires("coop_edu") or []]
     except (ImportError, metadata.PackageNotFoundError) as error:
-        yield Check("coop_edu", False, f"what it requires cannot be read ({error})", _install("coop_edu packaging"))
+        yield Check("coop_edu", False, f"its requirements cannot be read ({error})", _install("coop_edu packaging"))
         return
     for requirement in required:
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
@@ -118,7 +112,7 @@ def _check_device() -> Check:
     try:
         import torch
     except Exception:
-        return Check("device", False, "unknown, for want of torch", "see the line on torch")
+        return Check("device", False, "unknown, because torch does not import", "see the line on torch")
     if torch.cuda.is_available():
         found = f"cuda ({torch.cuda.get_device_name()})"
     elif torch.backends.mps.is_available():
@@ -144,7 +138,7 @@ def _check_cache_folder() -> Check:
 
 
 def _check_assets() -> Iterator[Check]:
-    remedy = "install coop_edu again, or in a clone: git status, then git restore what is not a change of yours"
+    remedy = "install coop_edu again, or in a clone: git status, then git restore the files that you did not change"
     folder = files.ASSETS
     try:
         expected = json.loads((folder / "checksums.json").read_text(encoding="utf-8"))
@@ -153,18 +147,14 @@ def _check_assets() -> Iterator[Check]:
         return
     for name, digest in expected.items():
         try:
-            kilobytes, found = (folder / name).stat().st_size / 1e3, sha256(folder / name)
+            ok, size = sha256(folder / name) == digest, f"{math.ceil((folder / name).stat().st_size / 1e3):,} KB"
+            found = f"{size}, checksum verified" if ok else f"{size}, damaged or changed (the checksum differs)"
         except OSError as error:
-            yield Check(f"assets/{name}", False, f"cannot be read ({error})", remedy)
-            continue
-        if found == digest:
-            yield Check(f"assets/{name}", True, f"{math.ceil(kilobytes):,} KB, checksum verified")
-        else:
-            wrong = f"{math.ceil(kilobytes):,} KB, and not what was shipped (the checksum differs)"
-            yield Check(f"assets/{name}", False, wrong, remedy)
+            ok, found = False, f"cannot be read ({error})"
+        yield Check(f"assets/{name}", ok, found, remedy)
 
 
 def _short(path: Path) -> str:
-    """The path with the home folder as ~: shorter, and without the user's name in stored outputs."""
+    """The path with ~ for the home folder, so that stored outputs do not contain the user's name."""
     home = os.path.expanduser("~")
     return str(path).replace(home, "~", 1) if str(path).startswith(home + os.sep) else str(path)

@@ -1,7 +1,4 @@
-"""The drawing that notebook 00 opens with: several wordings disagree on it most clearly, and the last of them is right.
-
-Leaves out: how an answer comes about (evaluate/accuracy.py), which is the subject of notebook 01.
-"""
+"""Finds the drawing that notebook 00 opens with: wordings disagree on it most, and the last of them is right."""
 
 from __future__ import annotations
 
@@ -15,10 +12,10 @@ from coop_edu.data.features import Features
 
 
 def disagreement(classifiers: Iterable[ZeroShot], features: Features) -> tuple[Tensor, int]:
-    """How many different answers each of N images gets, (N,), and the place of the image that shows it best.
+    """How many different answers each of N images gets, (N,), and the index of the image that shows it best.
 
-    Best: the most different answers, the last classifier right (some labels are doubtful; such an image is not taken),
-    the answers confident.
+    Best: it has the most different answers, the last classifier is right (so that the label is not a doubtful one), and
+    the answers are confident.
     """
     logits = [each.logits(features.image_features.to(each.clip.device)).cpu() for each in classifiers]
     p = torch.stack(logits).softmax(dim=2)  # (T, N, K)

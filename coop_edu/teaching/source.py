@@ -1,7 +1,4 @@
-"""A class of the library as it is written, folded into a notebook: what was imported can be read where it is used.
-
-Leaves out: the pieces of it that a notebook builds by hand first.
-"""
+"""The source of a class or function, folded into a notebook."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def show_source(thing: type | Callable) -> Markdown:
-    """The source of a class or function, behind a line that a click opens.
+    """The source of a class or function, folded: a click on the line opens it.
 
     >>> from coop_edu import normalize
     >>> print(show_source(normalize).data.splitlines()[0])

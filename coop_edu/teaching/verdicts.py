@@ -1,7 +1,4 @@
-"""What an exercise checker is made of: the verdict, the comparison that names a mistake, the strict mode.
-
-Leaves out: the exercises (checks/).
-"""
+"""The parts of an exercise checker: the verdict, the comparison that names a mistake, the strict mode."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ NOT_ATTEMPTED, WRONG, RIGHT = "not attempted", "wrong", "right"
 
 @dataclass(frozen=True, repr=False)
 class Verdict:
-    """What a checker says: `status` is one of "not attempted", "wrong", "right"; it shows itself as a sentence."""
+    """The answer of a checker: `status` is "not attempted", "wrong" or "right"; its repr is a sentence."""
 
     status: str
     message: str
@@ -33,18 +30,19 @@ class Wrong(Exception):
 
 
 def checker(check: Callable[[Callable], str]) -> Callable[[Callable], Verdict]:
-    """Turn a function that raises Wrong, or returns praise, into a checker that gives a Verdict."""
+    """Turn a function that raises Wrong, or returns praise, into a checker that returns a Verdict."""
 
     @wraps(check)
     def checked(solution: Callable) -> Verdict:
+        name = getattr(solution, "__name__", "the function")
         try:
             verdict = Verdict(RIGHT, check(solution))
         except NotImplementedError:
-            verdict = Verdict(NOT_ATTEMPTED, f"{_name(solution)} is still empty. Write it, then run this cell again.")
+            verdict = Verdict(NOT_ATTEMPTED, f"{name} is still empty. Write it, then run this cell again.")
         except Wrong as wrong:
             verdict = Verdict(WRONG, f"because {wrong}")
         except Exception as error:
-            verdict = Verdict(WRONG, f"because {_name(solution)} stopped with {type(error).__name__}: {error}")
+            verdict = Verdict(WRONG, f"because {name} stopped with {type(error).__name__}: {error}")
         if os.environ.get("COOP_EDU_STRICT") == "1" and verdict.status != RIGHT:
             raise AssertionError(repr(verdict))
         return verdict
@@ -60,39 +58,52 @@ def answer_of(solution: Callable, *arguments: Any) -> Any:
     return answer
 
 
-def compare(got: Any, right: torch.Tensor, mistakes: Mapping[str, torch.Tensor], relative: float = 1e-4) -> None:
-    """Pass if `got` is `right`; else raise Wrong with the mistake whose answer it is, or with what differs."""
+def parts_of(answer: Any, count: int, what: str) -> list[Any]:
+    """The parts of a tuple or list of `count`; Wrong for anything else."""
+    if not isinstance(answer, tuple | list) or len(answer) != count:
+        raise Wrong(f"it should return {what}, and returned {answer!r}")
+    return list(answer)
+
+
+def compare(got: Any, right: Any, mistakes: Mapping[str, Any], relative: float = 1e-4) -> None:
+    """Raise Wrong unless `got` is `right`: with the mistake whose answer it is, or with the difference.
+
+    All of them may be tensors, numbers, or lists of numbers.
+    """
+    right = torch.as_tensor(right)
     try:
-        got = torch.as_tensor(got).detach().to(right.dtype)
+        got = _tensor(got, right.dtype)
     except (TypeError, ValueError, RuntimeError):
         raise Wrong(f"a tensor was expected, and it returned {type(got).__name__}") from None
     if _same(got, right, relative):
         return
-    for reason, answer in mistakes.items():
-        if _same(got, answer.to(right.dtype), relative) and not _same(answer.to(right.dtype), right, relative):
+    for reason, mistake in mistakes.items():
+        answer = _tensor(mistake, right.dtype)
+        if _same(got, answer, relative) and not _same(answer, right, relative):
             raise Wrong(reason)
     if got.shape != right.shape:
         raise Wrong(f"the shape should be {tuple(right.shape)} and is {tuple(got.shape)}")
     if not torch.isfinite(got).all():
-        raise Wrong("some numbers are not finite (nan or inf)")
+        raise Wrong("some numbers are NaN or infinite")
     worst = int((got - right).abs().argmax())
-    place = tuple(int(i) for i in torch.unravel_index(torch.tensor(worst), right.shape))
-    raise Wrong(f"at {list(place)} it should be {right.flatten()[worst]:.4g} and is {got.flatten()[worst]:.4g}")
+    place = [int(i) for i in torch.unravel_index(torch.tensor(worst), right.shape)]
+    at = f"at {place} " if place else ""
+    raise Wrong(f"{at}it should be {right.flatten()[worst]:.4g} and is {got.flatten()[worst]:.4g}")
 
 
 def relative_difference(a: torch.Tensor, b: torch.Tensor) -> float:
-    """How far a lies from b, as a share of b's length."""
+    """|a - b| / |b|."""
     return float((a.detach() - b.detach()).norm() / b.detach().norm())
+
+
+def random_numbers(seed: int, *shape: int) -> torch.Tensor:
+    """Numbers from N(0, 1), the same for everybody."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _tensor(value: Any, dtype: torch.dtype) -> torch.Tensor:
+    return (value if isinstance(value, torch.Tensor) else torch.tensor(value, dtype=dtype)).detach().to(dtype)
 
 
 def _same(a: torch.Tensor, b: torch.Tensor, relative: float) -> bool:
     return a.shape == b.shape and torch.allclose(a, b, rtol=relative, atol=1e-7)
-
-
-def _name(solution: Callable) -> str:
-    return getattr(solution, "__name__", "the function")
-
-
-def random_numbers(seed: int, *shape: int) -> torch.Tensor:
-    """The same for everybody, drawn from N(0, 1)."""
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))

@@ -1,13 +1,9 @@
-"""Exercise checkers: hand one your function, and it answers *not attempted*, *wrong, because ...* or *right*.
+"""Exercise checkers: pass your function to one, and it answers *not attempted*, *wrong, because ...* or *right*.
 
-A checker calls the function on small inputs made from a fixed seed, compares with the right answer, and, where they
-differ, with the answers of common mistakes, so that it can name the one that was made. tests/test_checks.py holds each
-checker against a zoo of wrong solutions. A function that returns None or raises NotImplementedError was not attempted.
-With the environment variable COOP_EDU_STRICT=1 everything but *right* is an error; the test run solves all exercises
-that way.
-
-Leaves out: how a verdict comes about (teaching/verdicts.py), and the solutions. They stand in the notebooks, and the
-library has each of them.
+A checker calls the function on small inputs from a fixed seed and compares with the right answer.  If they differ, it
+compares with the answers of common mistakes, so that it can name yours.  A function that returns None or raises
+NotImplementedError counts as not attempted.  With the environment variable COOP_EDU_STRICT=1 everything but *right* is
+an error; the test run solves all exercises that way.  The solutions are in the notebooks.
 """
 
 from coop_edu.teaching.checks.building import check_class_specific, check_prompt_learner
@@ -36,26 +32,10 @@ from coop_edu.teaching.checks.results import (
 from coop_edu.teaching.checks.training import check_learning_rate, check_sampler
 
 __all__ = [
-    "check_accuracy_with_error",
-    "check_average",
-    "check_calibration_error",
-    "check_class_probabilities",
-    "check_class_specific",
-    "check_ensemble",
-    "check_honest_report",
-    "check_learning_rate",
-    "check_paired_difference",
-    "check_paired_verdict",
-    "check_parameter_count",
-    "check_prompt_assembly",
-    "check_prompt_learner",
-    "check_prompts",
-    "check_pull",
-    "check_run_cost",
-    "check_sampler",
-    "check_subset_accuracy",
-    "check_training_loop",
-    "check_training_steps",
-    "check_verdict",
+    "check_accuracy_with_error", "check_average", "check_calibration_error", "check_class_probabilities",
+    "check_class_specific", "check_ensemble", "check_honest_report", "check_learning_rate",
+    "check_paired_difference", "check_paired_verdict", "check_parameter_count", "check_prompt_assembly",
+    "check_prompt_learner", "check_prompts", "check_pull", "check_run_cost", "check_sampler",
+    "check_subset_accuracy", "check_training_loop", "check_training_steps", "check_verdict",
     "check_weight_matrix",
-]
+]  # fmt: skip

@@ -1,7 +1,4 @@
-"""Checkers of the exercises that build CoOp: two prompt learners (Eqs. 2-4) and the training loop (Section 3.2).
-
-Leaves out: the smaller exercises (the files beside this one).
-"""
+"""Checkers of the exercises that build CoOp's prompt learner, with a unified or class-specific context (Eqs. 2-4)."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from coop_edu.clip.text_towers import text_tower
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.teaching.verdicts import Wrong, answer_of, checker, relative_difference
 
-NAMES = {2: ["cat", "hot air balloon"], 3: ["key", "tree", "alarm clock"]}  # two shapes: nothing can be typed in
+NAMES = {2: ["cat", "hot air balloon"], 3: ["key", "tree", "alarm clock"]}  # two sizes, so that none can be typed in
 CLOSE = 1e-4
 
 
@@ -26,35 +23,20 @@ CLOSE = 1e-4
 def check_prompt_learner(solution: Callable) -> str:
     """A prompt learner: `solution(clip, classnames, ctx)` is an nn.Module; called, it gives text features (K, E).
 
-    `ctx` (M, D) is where its one parameter starts.  Looked at: the parameter, the text features against the library's
-    for two numbers of classes and two context lengths, the gradient at the context, and that none arrives at CLIP.
+    `ctx` (M, D) is the start of its one parameter.  Checked for two numbers of classes and two context lengths: the
+    parameter, the text features against the library's, the gradient at the context, and that CLIP gets no gradient.
     """
-    clip = clip_of_checks()
+    weights = _weights_of(clip_of_checks())
     for names, M in ((NAMES[3], 4), (NAMES[2], 2)):
-        start = PromptLearner(clip, names, n_ctx=M, seed=M)
-        mine = answer_of(solution, clip, list(names), start.ctx.detach().clone())
-        if not isinstance(mine, nn.Module):
-            raise Wrong(f"an nn.Module was expected, and it returned {type(mine).__name__}")
-        learned = own_parameters(mine, clip)
+        start, mine = _build(solution, names, M)
+        learned = own_parameters(mine, clip_of_checks())
         if not learned:
             raise Wrong("nothing can be learned: the context must be an nn.Parameter, set in __init__")
-        if sum(p.numel() for p in learned) != start.ctx.numel():
-            raise Wrong(
-                f"{sum(p.numel() for p in learned):,} numbers are learned; {M} vectors have {start.ctx.numel():,}"
-            )
-        features = answer_of(mine)
-        if not isinstance(features, torch.Tensor) or features.shape != start().shape:
-            shape = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
-            raise Wrong(f"called, it should give text features of shape {tuple(start().shape)}, and gives {shape}")
-        if relative_difference(features, start()) > CLOSE:
-            raise Wrong(_which_prompt(features, names, start))
-        weights = _weights_of(clip)
+        if (count := sum(p.numel() for p in learned)) != start.ctx.numel():
+            raise Wrong(f"{count:,} numbers are learned; {M} vectors have {start.ctx.numel():,}")
+        features = _checked_features(mine, names, start)
         for weight in weights:
             weight.grad = None
-        if not features.requires_grad:
-            raise Wrong(
-                "no gradient can flow back: somewhere the context was detached, copied, or used under no_grad()"
-            )
         features.sum().backward()
         if any(p.grad is None or not p.grad.any() for p in learned):
             raise Wrong("the context receives no gradient: it was detached or copied on its way into the prompt")
@@ -67,32 +49,21 @@ def check_prompt_learner(solution: Callable) -> str:
 def check_class_specific(solution: Callable) -> str:
     """A class-specific context: `solution(clip, classnames, ctx)` is an nn.Module; called, it gives (K, E).
 
-    Every class starts from the same `ctx` (M, D), in a copy of its own.  Looked at: the parameter (K, M, D), the text
-    features, and that the feature of a class depends on its own context alone.
+    Every class starts from its own copy of `ctx` (M, D).  Checked: the parameter (K, M, D), the text features, and that
+    the feature of a class depends on its own context alone.
     """
-    clip = clip_of_checks()
     for names, M in ((NAMES[3], 4), (NAMES[2], 2)):
-        start = PromptLearner(clip, names, n_ctx=M, seed=M)
-        mine, K = answer_of(solution, clip, list(names), start.ctx.detach().clone()), len(names)
-        if not isinstance(mine, nn.Module):
-            raise Wrong(f"an nn.Module was expected, and it returned {type(mine).__name__}")
-        shapes = [tuple(p.shape) for p in own_parameters(mine, clip)]
+        start, mine = _build(solution, names, M)
+        learned, K = own_parameters(mine, clip_of_checks()), len(names)
+        shapes = [tuple(p.shape) for p in learned]
         if shapes == [tuple(start.ctx.shape)]:
             raise Wrong(f"all classes share the {M} vectors; make the parameter (K, M, D), a copy for each class")
         if shapes != [(K, *start.ctx.shape)]:
             raise Wrong(f"the one parameter should be (K, M, D) = {(K, *start.ctx.shape)}; there is {shapes}")
-        (ctx,) = own_parameters(mine, clip)
+        (ctx,) = learned
         if ctx.stride(0) == 0:
             raise Wrong("expand gives K views of the same numbers; copy them, with clone() or repeat")
-        features = answer_of(mine)
-        if not isinstance(features, torch.Tensor) or features.shape != start().shape:
-            raise Wrong(f"called, it should give text features of shape {tuple(start().shape)}")
-        if relative_difference(features, start()) > CLOSE:
-            raise Wrong(_which_prompt(features, names, start))
-        if not features.requires_grad:
-            raise Wrong(
-                "no gradient can flow back: somewhere the contexts were detached, copied, or used under no_grad()"
-            )
+        features = _checked_features(mine, names, start)
         for place in range(K):
             (gradient,) = torch.autograd.grad(features[place].sum(), ctx, retain_graph=True, allow_unused=True)
             if gradient is None or not gradient[place].any():
@@ -102,24 +73,43 @@ def check_class_specific(solution: Callable) -> str:
     return "the same start, and from there every class goes its own way."
 
 
+def _build(solution: Callable, names: list[str], M: int) -> tuple[PromptLearner, nn.Module]:
+    """The library's learner and the solution's, from the same context."""
+    start = PromptLearner(clip_of_checks(), names, n_ctx=M, seed=M)
+    mine = answer_of(solution, clip_of_checks(), list(names), start.ctx.detach().clone())
+    if not isinstance(mine, nn.Module):
+        raise Wrong(f"an nn.Module was expected, and it returned {type(mine).__name__}")
+    return start, mine
+
+
+def _checked_features(mine: nn.Module, names: list[str], start: PromptLearner) -> torch.Tensor:
+    """The solution's text features, if they are the library's and a gradient can flow back from them."""
+    features, expected = answer_of(mine), start()
+    if not isinstance(features, torch.Tensor) or features.shape != expected.shape:
+        shape = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
+        raise Wrong(f"called, it should give text features of shape {tuple(expected.shape)}, and gives {shape}")
+    if relative_difference(features, expected) > CLOSE:
+        raise Wrong(_which_prompt(features, names, start))
+    if not features.requires_grad:
+        raise Wrong("no gradient can flow back: somewhere the context was detached, copied, or used under no_grad()")
+    return features
+
+
+@torch.no_grad()
 def _which_prompt(features: torch.Tensor, names: list[str], start: PromptLearner) -> str:
-    """Which of the usual wrong prompts gives these text features."""
-    with torch.no_grad():
-        others = {
-            "the full stop behind the class name is missing": _assembled(names, start.ctx, stop=""),
-            "the class name stands in front of the context; it belongs behind it": _assembled(
-                names, start.ctx, front=True
-            ),
-            "the context is left out": _assembled(names, start.ctx[:0]),
-            "the vectors of the context are in the wrong order": _assembled(names, start.ctx.flip(0)),
-            "the feature is read at the wrong position; it stands at EOT, the last": _assembled(
-                names, start.ctx, read=-2
-            ),
-            "the positions are not told: add the positional embedding": _assembled(names, start.ctx, positions=False),
-            "the causal mask is missing": _assembled(names, start.ctx, mask=False),
-            "the features are normalised already; give them as the text encoder does": normalize(start()),
-        }
-    for mistake, wrong in others.items():
+    """The usual mistake that gives these text features."""
+    ctx = start.ctx
+    mistakes = {
+        "the full stop behind the class name is missing": _assembled(names, ctx, stop=""),
+        "the class name stands in front of the context; it belongs behind it": _assembled(names, ctx, front=True),
+        "the context is left out": _assembled(names, ctx[:0]),
+        "the vectors of the context are in the wrong order": _assembled(names, ctx.flip(0)),
+        "the feature is read at the wrong position; read it at EOT, the last": _assembled(names, ctx, read=-2),
+        "the positional embedding is not added": _assembled(names, ctx, positions=False),
+        "the causal mask is missing": _assembled(names, ctx, mask=False),
+        "the features are normalised already; give them as the text encoder does": normalize(start()),
+    }
+    for mistake, wrong in mistakes.items():
         if relative_difference(features, wrong) < CLOSE:
             return mistake
     return f"the text features differ from the library's by {relative_difference(features, start()):.1e} of their size"
@@ -135,7 +125,7 @@ def _assembled(
     positions: bool = True,
     mask: bool = True,
 ) -> torch.Tensor:
-    """Text features as the exercise wants them, one prompt after the other; with other options, the usual mistakes."""
+    """The text features of the exercise, one prompt after the other; each option makes one of the usual mistakes."""
     clip = clip_of_checks()
     text: Any = text_tower(clip.model)
     table = text.token_embedding.weight
@@ -143,8 +133,7 @@ def _assembled(
     rows = []
     for name in names:
         words = table[clip.tokenizer.encode(name + stop)]
-        parts = [sot, words, ctx, eot] if front else [sot, ctx, words, eot]
-        x = torch.cat(parts)
+        x = torch.cat([sot, words, ctx, eot] if front else [sot, ctx, words, eot])
         x = x + text.positional_embedding[: len(x)] if positions else x
         x = text.transformer(x[None], attn_mask=text.attn_mask[: len(x), : len(x)] if mask else None)[0]
         rows.append(text.ln_final(x)[read] @ text.text_projection)
@@ -157,7 +146,7 @@ def _weights_of(clip: Clip) -> list[nn.Parameter]:
 
 
 def own_parameters(module: nn.Module, clip: Clip) -> list[nn.Parameter]:
-    """What the module learns: its parameters that are not CLIP's, and that want a gradient."""
+    """What the module learns: its parameters that are not CLIP's and require a gradient."""
     frozen = {id(weight) for weight in _weights_of(clip)}
     return [p for p in module.parameters() if id(p) not in frozen and p.requires_grad]
 

@@ -1,18 +1,16 @@
-"""Checkers of the exercises of notebooks 09 to 12: a paired verdict, calibration, KgCoOp's pull, an error.
-
-Leaves out: the exercises before them (the files beside this one).
-"""
+"""Checkers of notebooks 09 to 12: a paired verdict, an accuracy with its error, calibration, KgCoOp's pull."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from statistics import stdev
 
 import torch
 from scipy.stats import t as student
 
 from coop_edu.clip.probability import normalize
-from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare
+from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare, parts_of
 
 
 @checker
@@ -25,53 +23,49 @@ def check_paired_verdict(solution: Callable) -> str:
         ([62.9, 58.2, 60.7], [60.0, 57.0, 60.0], "too close to call"),  # two standard errors would call it
     )
     for first, second, word in cases:
-        given = answer_of(solution, list(first), list(second))
-        if not isinstance(given, tuple | list) or len(given) != 3:
-            raise Wrong(f"three things were expected, mean, standard error and verdict, and it returned {given!r}")
+        given = parts_of(
+            answer_of(solution, list(first), list(second)), 3, "three things, mean, standard error and verdict"
+        )
         differences = [a - b for a, b in zip(first, second, strict=True)]
         n, mean = len(differences), sum(differences) / len(differences)
-        error = _deviation(differences) / math.sqrt(n)
-        unpaired = math.sqrt(_deviation(first) ** 2 / n + _deviation(second) ** 2 / n)
+        error = stdev(differences) / math.sqrt(n)
+        unpaired = math.sqrt(stdev(first) ** 2 / n + stdev(second) ** 2 / n)
         wrong = {
             "the mean is second minus first; subtract the second": (-mean, error),
             "the accuracies are not paired: take the difference seed by seed, then its spread": (mean, unpaired),
-            "that is the standard deviation; the error of a mean is smaller by the square root of n": (
-                mean,
-                error * math.sqrt(n),
-            ),
+            "that is the standard deviation; the error of a mean is smaller by the square root of n":
+                (mean, error * math.sqrt(n)),
             "the squares are divided by n; take n - 1": (mean, error * math.sqrt((n - 1) / n)),
             "that is the variance of the mean; take its square root": (mean, error**2),
             "the standard deviation is divided by n; divide by its square root": (mean, error / math.sqrt(n)),
-        }
-        compare(list(given[:2]), torch.tensor([mean, error]), {why: torch.tensor(pair) for why, pair in wrong.items()})
+        }  # fmt: skip
+        compare(given[:2], (mean, error), wrong)
         if given[2] != word:
             t = student.ppf(0.975, n - 1)
             raise Wrong(
                 f"the mean is {mean:+.2f}, and t = {t:.1f} standard errors are {t * error:.2f}: the verdict should be "
                 f"{word!r}, and it is {given[2]!r}"
             )
-    return "paired, with its error, and no verdict where there is none."
+    return "paired, with its error, and no verdict where the error is too large for one."
 
 
 @checker
 def check_accuracy_with_error(solution: Callable) -> str:
     """An accuracy and its standard error: `solution(right, n) -> (percent, points)`."""
     for right, n in ((37, 48), (9, 120)):
-        given = answer_of(solution, right, n)
-        if not isinstance(given, tuple | list) or len(given) != 2:
-            raise Wrong(f"two numbers were expected, the accuracy and its error, and it returned {given!r}")
+        given = parts_of(answer_of(solution, right, n), 2, "two numbers, the accuracy and its error")
         a = right / n
-        error = math.sqrt(a * (1 - a) / n)
+        spread = math.sqrt(a * (1 - a))
+        error = spread / math.sqrt(n)
         mistakes = {
-            "these are fractions; give per cent and points": (a, error),
-            "the accuracy is in per cent, its error is a fraction": (100 * a, error),
-            "that is the spread of single images; divide by n under the root": (100 * a, 100 * math.sqrt(a * (1 - a))),
+            "these are fractions; give percent and points": (a, error),
+            "the accuracy is in percent, its error is a fraction": (100 * a, error),
+            "that is the spread of single images; divide by n under the root": (100 * a, 100 * spread),
             "that is the variance; take its square root": (100 * a, 100 * error**2),
-            "the root of n is missing: a (1 - a) / n stands under it": (100 * a, 100 * math.sqrt(a * (1 - a)) / n),
+            "the root of n is missing: a (1 - a) / n stands under it": (100 * a, 100 * spread / n),
             "the error is that of a coin, 0.5 / sqrt(n); it depends on a": (100 * a, 50 / math.sqrt(n)),
         }
-        answers = {why: torch.tensor(pair) for why, pair in mistakes.items()}
-        compare(list(given), torch.tensor([100 * a, 100 * error]), answers)
+        compare(given, (100 * a, 100 * error), mistakes)
     return "and with few images it is large."
 
 
@@ -86,19 +80,15 @@ def check_calibration_error(solution: Callable) -> str:
         right = torch.rand(count, generator=generator) < 0.6
         given = answer_of(solution, confidence.clone(), right.clone(), bins)
         ece = _ece(confidence, right, bins)
+        unweighted, signed = _ece(confidence, right, bins, weighted=False), _ece(confidence, right, bins, signed=True)
         mistakes = {
-            "a confidence of exactly 1 is lost: it belongs into the last bin": _ece(
-                confidence, right, bins, last=False
-            ),
-            "every bin counts alike; weight each by its share": _ece(confidence, right, bins, weighted=False),
-            "gaps of both signs cancel: make bins, and take each bin's absolute value": _ece(
-                confidence, right, bins, signed=True
-            ),
-            "that is in per cent; give a number between 0 and 1": 100 * ece,
+            "a confidence of exactly 1 is lost: put it into the last bin": _ece(confidence, right, bins, last=False),
+            "every bin counts alike; weight each by its share": unweighted,
+            "gaps of both signs cancel: make bins, and take each bin's absolute value": signed,
+            "that is in percent; give a number between 0 and 1": 100 * ece,
             "the gaps are summed over the answers; divide by how many there are": count * ece,
         }
-        answers = {why: torch.tensor([answer]) for why, answer in mistakes.items()}
-        compare(torch.as_tensor(given).reshape(-1), torch.tensor([ece]), answers)
+        compare(torch.as_tensor(given).reshape(()), ece, mistakes)
     return "each bin's gap, weighted by how many answers it holds."
 
 
@@ -114,31 +104,20 @@ def check_pull(solution: Callable) -> str:
         cosine = (f * w).sum(dim=-1)
         if isinstance(given, torch.Tensor) and given.shape == (K,):
             raise Wrong("there is a number for each class; take their mean")
-        compare(
-            torch.as_tensor(given).reshape(-1),
-            (1 - cosine.mean()).reshape(1),
-            {
-                "the features are not normalised": (1 - (learned.detach() * written).sum(dim=-1).mean()).reshape(1),
-                "the learned features are not normalised": (1 - (learned.detach() * w).sum(dim=-1).mean()).reshape(1),
-                "the hand-written features are not normalised": (1 - (f * written).sum(dim=-1).mean()).reshape(1),
-                "that is the cosine; the pull is one minus it": cosine.mean().reshape(1),
-                "the classes are summed; take their mean": (1 - cosine).sum().reshape(1),
-                "every class is compared with every other, not with its own": (1 - (f @ w.T).mean()).reshape(1),
-                "the axis is wrong: a feature is a row": _columns(learned.detach(), written),
-            },
-        )  # fmt: skip
+        raw, columns = learned.detach(), normalize(learned.detach().T) * normalize(written.T)
+        mistakes = {
+            "the features are not normalised": 1 - (raw * written).sum(dim=-1).mean(),
+            "the learned features are not normalised": 1 - (raw * w).sum(dim=-1).mean(),
+            "the hand-written features are not normalised": 1 - (f * written).sum(dim=-1).mean(),
+            "that is the cosine; the pull is one minus it": cosine.mean(),
+            "the classes are summed; take their mean": (1 - cosine).sum(),
+            "every class is compared with every other, not with its own": 1 - (f @ w.T).mean(),
+            "the axis is wrong: a feature is a row": 1 - columns.sum(dim=-1).mean(),
+        }
+        compare(torch.as_tensor(given).reshape(()), 1 - cosine.mean(), mistakes)
         if not isinstance(given, torch.Tensor) or not given.requires_grad:
-            raise Wrong("the number is right, and no gradient can flow back to the learned features")
-    return "zero where learned and hand-written agree, and it pulls the learned ones."
-
-
-def _deviation(values: Sequence[float]) -> float:
-    mean = sum(values) / len(values)
-    return math.sqrt(sum((x - mean) ** 2 for x in values) / (len(values) - 1))
-
-
-def _columns(learned: torch.Tensor, written: torch.Tensor) -> torch.Tensor:
-    return (1 - (normalize(learned.T) * normalize(written.T)).sum(dim=-1).mean()).reshape(1)
+            raise Wrong("the number is right, but no gradient can flow back to the learned features")
+    return "zero where learned and hand-written features agree, and it pulls the learned ones."
 
 
 def _ece(
@@ -150,7 +129,7 @@ def _ece(
     weighted: bool = True,
     signed: bool = False,
 ) -> float:
-    """The expected calibration error, and with other options the usual mistakes in it."""
+    """The expected calibration error; each option makes one of the usual mistakes."""
     number = (confidence * bins).long()
     number = number.clamp(max=bins - 1) if last else number
     found = [number == b for b in range(bins) if (number == b).any()]

@@ -1,7 +1,4 @@
-"""Checkers of notebooks 00 to 03: sentences, Eq. 1, ensembles, and the assembly of a prompt.
-
-Leaves out: how a verdict comes about (teaching/verdicts.py), and the solutions, which stand in the notebooks.
-"""
+"""Checkers of notebooks 00 to 03: sentences, Eq. 1, ensembles, and the assembly of a prompt."""
 
 from __future__ import annotations
 
@@ -56,30 +53,25 @@ def check_class_probabilities(solution: Callable) -> str:
     half = (f @ normalize(w, dim=-1).T / tau, normalize(f, dim=-1) @ w.T / tau)
     columns = normalize(w, dim=0).T / tau
     wrong_axis = (normalize(f, dim=0) @ columns, normalize(f, dim=-1) @ columns)
-    compare(
-        answer_of(solution, f, w, tau),
-        scaled.softmax(dim=-1),
-        {
-            "the temperature is missing: divide the similarities by it before the softmax": cosine.softmax(-1),
-            "the similarities are multiplied by the temperature; Eq. 1 divides by it": (cosine * tau).softmax(-1),
-            "the softmax runs over the images (dim=0); it must run over the classes (dim=-1)": scaled.softmax(0),
-            "the features are not normalised: a cosine needs vectors of length one": (f @ w.T / tau).softmax(-1),
-            "the text features are normalised, the image features are not": half[0].softmax(-1),
-            "the image features are normalised, the text features are not": half[1].softmax(-1),
-            "both features and temperature are used raw: normalise, and divide by tau": (f @ w.T).softmax(-1),
-            "these are the similarities over tau; the softmax is still missing": scaled,
-            "these are the cosine similarities; temperature and softmax are still missing": cosine,
-            "these are logarithms of probabilities; use softmax, not log_softmax": scaled.log_softmax(-1),
-            "rows and columns are swapped: images go down, classes across": scaled.softmax(-1).T,
-            "normalised along the wrong axis: each feature is a row, so use dim=-1": wrong_axis[0].softmax(-1),
-            "the text features are normalised along the wrong axis: each is a row, so use dim=-1": wrong_axis[
-                1
-            ].softmax(-1),
-            "two wrong axes: each feature is a row, and the classes compete, so it is dim=-1 in both": wrong_axis[
-                1
-            ].softmax(0),
-        },
-    )
+    mistakes = {
+        "the temperature is missing: divide the similarities by it before the softmax": cosine.softmax(-1),
+        "the similarities are multiplied by the temperature; Eq. 1 divides by it": (cosine * tau).softmax(-1),
+        "the softmax runs over the images (dim=0); it must run over the classes (dim=-1)": scaled.softmax(0),
+        "the features are not normalised: a cosine needs vectors of length one": (f @ w.T / tau).softmax(-1),
+        "the text features are normalised, the image features are not": half[0].softmax(-1),
+        "the image features are normalised, the text features are not": half[1].softmax(-1),
+        "both features and temperature are used raw: normalise, and divide by tau": (f @ w.T).softmax(-1),
+        "these are the similarities over tau; the softmax is still missing": scaled,
+        "these are the cosine similarities; temperature and softmax are still missing": cosine,
+        "these are logarithms of probabilities; use softmax, not log_softmax": scaled.log_softmax(-1),
+        "rows and columns are swapped: images go down, classes across": scaled.softmax(-1).T,
+        "normalised along the wrong axis: each feature is a row, so use dim=-1": wrong_axis[0].softmax(-1),
+        "the text features are normalised along the wrong axis: each is a row, so use dim=-1":
+            wrong_axis[1].softmax(-1),
+        "two wrong axes: each feature is a row, and the classes compete, so it is dim=-1 in both":
+            wrong_axis[1].softmax(0),
+    }  # fmt: skip
+    compare(answer_of(solution, f, w, tau), scaled.softmax(dim=-1), mistakes)
     return "rows add up to one, and every number is Eq. 1's."
 
 
@@ -89,19 +81,16 @@ def check_weight_matrix(solution: Callable) -> str:
     for K, E, tau in ((4, 6, 0.2), (3, 5, 0.05)):
         w = 2 * random_numbers(K, K, E)
         rows = normalize(w, dim=-1)
-        compare(
-            answer_of(solution, w, tau),
-            rows / tau,
-            {
-                "the temperature is missing: the logits are cosines divided by it": rows,
-                "the rows are multiplied by the temperature; Eq. 1 divides by it": rows * tau,
-                "the rows are not normalised, so a class with a long feature gets larger logits": w / tau,
-                "neither normalised nor divided by the temperature: these are the features as they were": w,
-                "normalised along the wrong axis: each class is a row, so use dim=-1": normalize(w, dim=0) / tau,
-                "rows and columns are swapped: one row for each class": rows.T / tau,
-                "a softmax is no part of the weights: it comes after the layer": (rows / tau).softmax(dim=-1),
-            },
-        )
+        mistakes = {
+            "the temperature is missing: the logits are cosines divided by it": rows,
+            "the rows are multiplied by the temperature; Eq. 1 divides by it": rows * tau,
+            "the rows are not normalised, so a class with a long feature gets larger logits": w / tau,
+            "neither normalised nor divided by the temperature: these are the features as they were": w,
+            "normalised along the wrong axis: each class is a row, so use dim=-1": normalize(w, dim=0) / tau,
+            "rows and columns are swapped: one row for each class": rows.T / tau,
+            "a softmax is no part of the weights: it comes after the layer": (rows / tau).softmax(dim=-1),
+        }  # fmt: skip
+        compare(answer_of(solution, w, tau), rows / tau, mistakes)
     return "one row for each class: a linear classifier whose weights were written."
 
 
@@ -110,23 +99,20 @@ def check_ensemble(solution: Callable) -> str:
     """Prompt ensembling: `solution(text_features (T, K, E)) -> (K, E)`, T templates, features not normalised."""
     features = random_numbers(3, 3, 4, 6) * torch.tensor([0.3, 1.0, 4.0])[:, None, None]
     unit = normalize(features, dim=-1)
-    compare(
-        answer_of(solution, features),
-        normalize(unit.mean(dim=0), dim=-1),
-        {
-            "the average is taken before normalising, so long features outvote short ones; normalise each first":
-                normalize(features.mean(dim=0), dim=-1),
-            "the average is not normalised again: its length is below one wherever the templates disagree":
-                unit.mean(dim=0),
-            "nothing is normalised: normalise, average, normalise": features.mean(dim=0),
-            "the average runs over the classes; it must run over the templates (dim=0)":
-                normalize(unit.mean(dim=1), dim=-1),
-            "the templates are added up and not normalised again": unit.sum(dim=0),
-            "normalising runs along the wrong axis; each feature is a row, so use dim=-1":
-                normalize(normalize(features, dim=0).mean(dim=0), dim=0),
-            "only the first template is used": unit[0],
-        },
-    )  # fmt: skip
+    mistakes = {
+        "the average is taken before normalising, so long features outvote short ones; normalise each first":
+            normalize(features.mean(dim=0), dim=-1),
+        "the average is not normalised again: its length is below one wherever the templates disagree":
+            unit.mean(dim=0),
+        "nothing is normalised: normalise, average, normalise": features.mean(dim=0),
+        "the average runs over the classes; it must run over the templates (dim=0)":
+            normalize(unit.mean(dim=1), dim=-1),
+        "the templates are added up and not normalised again": unit.sum(dim=0),
+        "normalising runs along the wrong axis; each feature is a row, so use dim=-1":
+            normalize(normalize(features, dim=0).mean(dim=0), dim=0),
+        "only the first template is used": unit[0],
+    }  # fmt: skip
+    compare(answer_of(solution, features), normalize(unit.mean(dim=0), dim=-1), mistakes)
     return "each template has one vote, and the result has length one."
 
 
@@ -139,27 +125,22 @@ def check_prompt_assembly(solution: Callable) -> str:
     if isinstance(given, torch.Tensor) and given.shape == (7, 4) and not given.requires_grad:
         raise Wrong("the numbers may be right, but no gradient can flow back to the context: do not copy or detach it")
     ctx = ctx.detach()
-    compare(
-        given,
-        torch.cat([sos, ctx, name, eot]),
-        {
-            "the name stands before the context; Eq. 2 has the context first": torch.cat([sos, name, ctx, eot]),
-            "the context stands after EOT, where nothing can see it": torch.cat([sos, name, eot, ctx]),
-            "the context stands before SOS; every prompt starts with SOS": torch.cat([ctx, sos, name, eot]),
-            "SOS is missing": torch.cat([ctx, name, eot]),
-            "EOT is missing, and the text feature is read there": torch.cat([sos, ctx, name]),
-            "the context is missing": torch.cat([sos, name, eot]),
-            "the name is missing: all classes would have the same prompt": torch.cat([sos, ctx, eot]),
-            "the context is in reverse order": torch.cat([sos, ctx.flip(0), name, eot]),
-            "the context vectors are averaged into one": torch.cat([sos, ctx.mean(0, keepdim=True), name, eot]),
-            "the pieces are joined along the width; positions are rows, so use dim=0":
-                torch.cat([sos, ctx[:1], name[:1], eot], dim=1),
-        },
-    )  # fmt: skip
-    longer = [torch.randn(n, 6, generator=torch.Generator().manual_seed(n)) for n in (1, 5, 3, 1)]
+    mistakes = {
+        "the name stands before the context; Eq. 2 has the context first": torch.cat([sos, name, ctx, eot]),
+        "the context stands after EOT, where nothing can see it": torch.cat([sos, name, eot, ctx]),
+        "the context stands before SOS; every prompt starts with SOS": torch.cat([ctx, sos, name, eot]),
+        "SOS is missing": torch.cat([ctx, name, eot]),
+        "EOT is missing, and the text feature is read there": torch.cat([sos, ctx, name]),
+        "the context is missing": torch.cat([sos, name, eot]),
+        "the name is missing: all classes would have the same prompt": torch.cat([sos, ctx, eot]),
+        "the context is in reverse order": torch.cat([sos, ctx.flip(0), name, eot]),
+        "the context vectors are averaged into one": torch.cat([sos, ctx.mean(0, keepdim=True), name, eot]),
+        "the pieces are joined along the width; positions are rows, so use dim=0":
+            torch.cat([sos, ctx[:1], name[:1], eot], dim=1),
+    }  # fmt: skip
+    compare(given, torch.cat([sos, ctx, name, eot]), mistakes)
+    longer = [random_numbers(n, n, 6) for n in (1, 5, 3, 1)]
     other = answer_of(solution, *longer)
     if not isinstance(other, torch.Tensor) or other.shape != (10, 6) or not torch.equal(other, torch.cat(longer)):
-        raise Wrong(
-            "it is right for 3 context vectors and a name of 2 tokens, and wrong for 5 and 3: is a size typed in?"
-        )
+        raise Wrong("it is right for 3 context vectors and a name of 2 tokens, but not for 5 and 3: is it typed in?")
     return "SOS, context, name, EOT: Eq. 2."

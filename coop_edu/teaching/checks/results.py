@@ -1,7 +1,4 @@
-"""Checkers of notebooks 02, 06 and 07: paired differences, accuracy over some classes, an average, a verdict.
-
-Leaves out: how a verdict comes about (teaching/verdicts.py), and the solutions, which stand in the notebooks.
-"""
+"""Checkers of notebooks 02, 06 and 07: paired differences, accuracy over some classes, an average, a verdict."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare, random_numbers
+from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare, parts_of, random_numbers
 
 
 @checker
@@ -19,10 +16,11 @@ def check_paired_difference(solution: Callable) -> str:
     `first` and `second` are True where that classifier is right.  The difference is taken image by image.
     """
     for N, seed in ((300, 1), (80, 2)):
-        first, second = _answers(N, seed)
-        given = _pair(answer_of(solution, first.clone(), second.clone()), "the difference and its standard error")
-        compare(given, torch.tensor(_paired(first, second)), _unpaired(first, second), relative=1e-2)
-    return "what is hard about an image is hard for both, and falls out."
+        first, second = _correlated_answers(N, seed)
+        given = answer_of(solution, first.clone(), second.clone())
+        given = parts_of(given, 2, "two numbers, the difference and its standard error")
+        compare(given, _paired(first, second), _mistakes_of_pairs(first, second), relative=1e-2)
+    return "what is hard about an image is hard for both, and cancels."
 
 
 @checker
@@ -36,26 +34,22 @@ def check_honest_report(solution: Callable) -> str:
     on_val = {given: 60.0, "{}": 71.0, "{} icon": 73.5, "a logo of a {}.": 70.0}
     rows = {"{}": 5, "{} icon": 2, "a logo of a {}.": 1, given: 4}
     shares = {"{}": 0.8, "{} icon": 0.66, "a logo of a {}.": 0.7, given: 0.6}
-    hard = torch.rand(250, generator=_generator(0))  # for all templates: their answers go together
+    hard = torch.rand(250, generator=_generator(0))  # shared by all templates, so that their answers are correlated
     draws = {name: torch.rand(2, 250, generator=_generator(seed)) for name, seed in rows.items()}
     right = {name: torch.where(own[0] < 0.7, hard, own[1]) < shares[name] for name, own in draws.items()}
     answer = answer_of(solution, dict(on_val), {name: hits.clone() for name, hits in right.items()}, given)
-    if not isinstance(answer, tuple | list) or len(answer) != 3:
-        raise Wrong(f"three things were expected, template, points and error, and it returned {answer!r}")
-    chosen, *numbers = answer
+    chosen, *numbers = parts_of(answer, 3, "three things, template, points and error")
     best = max(on_val, key=lambda name: on_val[name])
     lucky = max(right, key=lambda name: float(right[name].double().mean()))
     if chosen == lucky:
-        raise Wrong(
-            "it chooses the template that is best on test images; choose on validation, and only report on test"
-        )
+        raise Wrong("it chooses the template that is best on test images; choose on validation, only report on test")
     if chosen != best:
         raise Wrong(f"the template that is best on validation is {best!r}, and it chose {chosen!r}")
-    wrong = _unpaired(right[best], right[given])
+    wrong = _mistakes_of_pairs(right[best], right[given])
     points, error = _paired(right[best], right[given])
     lead = on_val[best] - on_val[given]
-    wrong["the lead on validation flatters the winner; report the difference on test"] = torch.tensor([lead, error])
-    compare(_pair(numbers, "points and error"), torch.tensor([points, error]), wrong, relative=1e-2)
+    wrong["the lead on validation flatters the winner; report the difference on test"] = (lead, error)
+    compare(numbers, (points, error), wrong, relative=1e-2)
     return "chosen on one part, reported on another, with its error."
 
 
@@ -80,7 +74,7 @@ def check_verdict(solution: Callable) -> str:
         given = answer_of(solution, list(differences), paper)
         if given != right:
             raise Wrong(f"{differences} against {paper:+} in the paper is {right!r}, and it says {given!r}: {why}")
-    return "one rule for all statements, fixed before the numbers were there."
+    return "one rule for all statements, fixed before the numbers were known."
 
 
 @checker
@@ -98,30 +92,23 @@ def check_subset_accuracy(solution: Callable) -> str:
         if row % 3 == 0:
             logits[row, 0] = 6.0
     columns = torch.tensor(classes)
-    right = 100 * float((logits[:, columns].argmax(-1) == labels).float().mean())
-    over_all = logits.argmax(-1)
-    in_order = logits[:, sorted(classes)].argmax(-1)
+    over_all, in_order = logits.argmax(-1), logits[:, sorted(classes)].argmax(-1)
     chosen = logits[:, columns].argmax(-1)
-    given = float(answer_of(solution, logits, labels, classes))
-    compare(
-        torch.tensor([given]),
-        torch.tensor([right]),
-        {
-            "the largest of all K logits is taken; keep only the variant's columns, logits[:, classes]":
-                _percent(over_all == columns[labels]),
-            "the labels count within `classes`, and are compared with columns of all K":
-                _percent(over_all == labels),
-            "a column of all K is compared with a label of the subset": _percent(
-                columns[logits[:, columns].argmax(-1)] == labels),
-            "the columns are taken in sorted order; keep the order of `classes`": _percent(in_order == labels),
-            "that is the mean over the classes; every image counts alike":
-                100 * torch.stack([(chosen == labels)[labels == y].float().mean() for y in range(4)]).mean().reshape(1),
-            "that is a fraction; give per cent": torch.tensor([right / 100]),
-            "that is the share of wrong answers": torch.tensor([100 - right]),
-            "that is the number of right answers; give per cent": torch.tensor([right * len(labels) / 100]),
-            "the smallest logit is taken for the answer": _percent(logits[:, columns].argmin(-1) == labels),
-        },
-    )  # fmt: skip
+    right = _percent(chosen == labels)
+    mistakes = {
+        "the largest of all K logits is taken; keep only the variant's columns, logits[:, classes]":
+            _percent(over_all == columns[labels]),
+        "the labels count within `classes`, and are compared with columns of all K": _percent(over_all == labels),
+        "a column of all K is compared with a label of the subset": _percent(columns[chosen] == labels),
+        "the columns are taken in sorted order; keep the order of `classes`": _percent(in_order == labels),
+        "that is the mean over the classes; every image counts alike":
+            100 * torch.stack([(chosen == labels)[labels == y].float().mean() for y in range(4)]).mean(),
+        "that is a fraction; give percent": right / 100,
+        "that is the share of wrong answers": 100 - right,
+        "that is the number of right answers; give percent": right * len(labels) / 100,
+        "the smallest logit is taken for the answer": _percent(logits[:, columns].argmin(-1) == labels),
+    }  # fmt: skip
+    compare(float(answer_of(solution, logits, labels, classes)), right, mistakes)
     return "only the variant's own classes compete."
 
 
@@ -131,8 +118,7 @@ def check_average(solution: Callable) -> str:
     accuracies = {"food": [50.0, 56.0, 62.0], "arrows": [30.0, 33.0, 21.0], "places": [70.0, 72.0, 77.0]}
     table = torch.tensor(list(accuracies.values()))  # (tasks, seeds)
     given = answer_of(solution, {task: list(values) for task, values in accuracies.items()})
-    if not isinstance(given, tuple | list) or len(given) != 2:
-        raise Wrong(f"two numbers were expected, the mean and the standard deviation, and it returned {given!r}")
+    given = parts_of(given, 2, "two numbers, the mean and the standard deviation")
     mean, by_seed, by_task = table.mean(), table.mean(dim=0), table.mean(dim=1)
     spreads = {
         "the spread is that of the tasks; average over the tasks first, then take the spread over the seeds":
@@ -143,8 +129,7 @@ def check_average(solution: Callable) -> str:
         "the spread is divided by n - 1; the field's tables divide by n": by_seed.std(),
         "the spread is the variance; take its square root": by_seed.var(correction=0),
     }  # fmt: skip
-    right = torch.stack([mean, by_seed.std(correction=0)])
-    compare(list(given), right, {reason: torch.stack([mean, spread]) for reason, spread in spreads.items()})
+    compare(given, (mean, by_seed.std(correction=0)), {reason: (mean, spread) for reason, spread in spreads.items()})
     return "the mean over tasks and seeds, and how much it depends on the draw."
 
 
@@ -152,8 +137,8 @@ def _generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _answers(N: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where two classifiers are right, (N,) each: on most images both are, or neither."""
+def _correlated_answers(N: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where two classifiers are right, (N,) each: on most images both or neither."""
     draw = torch.rand(3, N, generator=_generator(seed))
     return draw[0] < 0.75, torch.where(draw[1] < 0.8, draw[0] < 0.75, draw[2] < 0.5)
 
@@ -163,29 +148,21 @@ def _paired(first: torch.Tensor, second: torch.Tensor) -> tuple[float, float]:
     return 100 * float(d.mean()), 100 * float(d.std()) / len(d) ** 0.5
 
 
-def _unpaired(first: torch.Tensor, second: torch.Tensor) -> dict[str, torch.Tensor]:
-    """{mistake: its answer}, of comparing two classifiers."""
+def _mistakes_of_pairs(first: torch.Tensor, second: torch.Tensor) -> dict[str, tuple[float, float]]:
+    """{mistake: its answer} when two classifiers are compared."""
     points, error = _paired(first, second)
     N, one, two = len(first), float(first.double().mean()), float(second.double().mean())
     apart = 100 * ((one * (1 - one) + two * (1 - two)) / N) ** 0.5
     return {
-        "the difference is second minus first": torch.tensor([-points, error]),
-        "these are fractions; give points, of 100": torch.tensor([points, error]) / 100,
-        "the difference is in points, its error is a fraction": torch.tensor([points, error / 100]),
-        "that is the error of two unpaired accuracies; take the difference image by image": torch.tensor(
-            [points, apart]
-        ),
-        "that is the spread of single images; divide it by the root of N": torch.tensor([points, error * N**0.5]),
-        "the spread is divided by N; divide it by the root of N": torch.tensor([points, error / N**0.5]),
-        "that is the variance of the mean; take its square root": torch.tensor([points, error**2 / 100]),
+        "the difference is second minus first": (-points, error),
+        "these are fractions; give points, of 100": (points / 100, error / 100),
+        "the difference is in points, its error is a fraction": (points, error / 100),
+        "that is the error of two unpaired accuracies; take the difference image by image": (points, apart),
+        "that is the spread of single images; divide it by the root of N": (points, error * N**0.5),
+        "the spread is divided by N; divide it by the root of N": (points, error / N**0.5),
+        "that is the variance of the mean; take its square root": (points, error**2 / 100),
     }
 
 
-def _pair(given: object, what: str) -> list[float]:
-    if not isinstance(given, tuple | list) or len(given) != 2:
-        raise Wrong(f"two numbers were expected, {what}, and it returned {given!r}")
-    return [float(number) for number in given]
-
-
-def _percent(hits: torch.Tensor) -> torch.Tensor:
-    return torch.tensor([100 * float(hits.float().mean())])
+def _percent(hits: torch.Tensor) -> float:
+    return 100 * float(hits.float().mean())

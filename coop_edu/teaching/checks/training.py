@@ -1,7 +1,4 @@
-"""Checkers of notebook 04: the sampler and the learning rate.
-
-Leaves out: the training loop (building.py), and the solutions, which stand in the notebooks.
-"""
+"""Checkers of notebook 04: the sampler and the learning rate."""
 
 from __future__ import annotations
 
@@ -35,7 +32,7 @@ def check_sampler(solution: Callable) -> str:
     if any(not 0 <= i < len(labels) for i in drawn):
         raise Wrong(f"positions must lie between 0 and {len(labels) - 1}, and it returned {drawn}")
     if len(set(drawn)) < len(drawn):
-        raise Wrong("an image is drawn twice; draw without putting back (random.sample, not random.choices)")
+        raise Wrong("an image is drawn twice; draw without replacement (random.sample, not random.choices)")
     count = Counter(labels[i] for i in drawn)
     if count[3] != 2:
         raise Wrong(f"class 3 has only 2 images, and both should be taken; it took {count[3]}")
@@ -51,13 +48,11 @@ def check_sampler(solution: Callable) -> str:
         raise Wrong("the same seed gives other images the second time: make a generator, random.Random(seed)")
     within = [[sorted(n % 12 for n in draw if labels[n] == label) for label in (0, 1, 2)] for draw in again]
     if all(first == second == third for first, second, third in within):
-        raise Wrong(
-            "every class gives the images at the same places: make one generator, before the classes, not one for each"
-        )
+        raise Wrong("every class gives the images at the same places: make one generator for all classes")
     if all(places[-1] - places[0] == 3 for draw in within for places in draw):
-        raise Wrong("it takes neighbours, a block of each class; draw each image on its own, with generator.sample")
+        raise Wrong("it takes neighbours, a block of each class; draw each image independently, with generator.sample")
     if random.getstate() != state[0] or not torch.equal(torch.get_rng_state(), state[1]):
-        raise Wrong("it draws from, or seeds, the global generator, and so disturbs everyone; use random.Random(seed)")
+        raise Wrong("it draws from, or seeds, the global generator, which other code uses too; use random.Random(seed)")
     return "k of each class, none twice, and the same seed gives the same images."
 
 
@@ -79,23 +74,19 @@ def _compare_schedules(solution: Callable, total: int) -> None:
     def schedule(first: float, after: Callable[[int], float]) -> torch.Tensor:
         return torch.tensor([first, *(after(epoch) for epoch in range(1, total))], dtype=torch.float64)
 
-    given = [answer_of(solution, epoch, total) for epoch in range(total)]
-    compare(
-        torch.tensor([float(value) for value in given], dtype=torch.float64),
-        schedule(1e-5, lambda e: cosine(e - 1)),
-        {
-            "the warm-up is missing: epoch 0 learns at 1e-5": schedule(0.002, cosine),
-            "epoch 0 starts at 0.002; the warm-up is missing there": schedule(0.002, lambda e: cosine(e - 1)),
-            "the cosine starts one epoch too early; it is 0.002 in epoch 1": schedule(1e-5, cosine),
-            "the cosine is stretched to reach 0; the authors' divides by all epochs and never does":
-                schedule(1e-5, lambda e: cosine(e - 1, total - 1)),
-            "the learning rate stays at 0.002; the cosine is missing": schedule(1e-5, lambda e: 0.002),
-            "the cosine is not halved and shifted, so it becomes negative; use (1 + cos) / 2":
-                schedule(1e-5, lambda e: 0.002 * math.cos(math.pi * (e - 1) / total)),
-            "the factor 1/2 is missing: epoch 1 should learn at 0.002": schedule(1e-5, lambda e: 2 * cosine(e - 1)),
-            "it falls along a line, not along a cosine": schedule(1e-5, lambda e: 0.002 * (1 - (e - 1) / total)),
-            "the cosine rises; it must fall": schedule(1e-5, lambda e: 0.002 - cosine(e - 1)),
-            "right for 50 epochs only: is a number typed in?": schedule(1e-5, lambda e: cosine(e - 1, 50)),
-        },
-        relative=1e-6,
-    )  # fmt: skip
+    given = [float(answer_of(solution, epoch, total)) for epoch in range(total)]
+    mistakes = {
+        "the warm-up is missing: epoch 0 learns at 1e-5": schedule(0.002, cosine),
+        "epoch 0 starts at 0.002; the warm-up is missing there": schedule(0.002, lambda e: cosine(e - 1)),
+        "the cosine starts one epoch too early; it is 0.002 in epoch 1": schedule(1e-5, cosine),
+        "the cosine is stretched to reach 0; the authors' divides by all epochs and never does":
+            schedule(1e-5, lambda e: cosine(e - 1, total - 1)),
+        "the learning rate stays at 0.002; the cosine is missing": schedule(1e-5, lambda e: 0.002),
+        "the cosine is not halved and shifted, so it becomes negative; use (1 + cos) / 2":
+            schedule(1e-5, lambda e: 0.002 * math.cos(math.pi * (e - 1) / total)),
+        "the factor 1/2 is missing: epoch 1 should learn at 0.002": schedule(1e-5, lambda e: 2 * cosine(e - 1)),
+        "it falls along a line, not along a cosine": schedule(1e-5, lambda e: 0.002 * (1 - (e - 1) / total)),
+        "the cosine rises; it must fall": schedule(1e-5, lambda e: 0.002 - cosine(e - 1)),
+        "right for 50 epochs only: is a number typed in?": schedule(1e-5, lambda e: cosine(e - 1, 50)),
+    }  # fmt: skip
+    compare(given, schedule(1e-5, lambda e: cosine(e - 1)), mistakes, relative=1e-6)

@@ -1,12 +1,12 @@
-"""What moves: type a prompt, slide the temperature, draw, watch a training, with the numbers live.
+"""Interactive widgets: type a prompt, move the temperature, draw, watch a training, with live numbers.
 
-A widget here is a small class: `compute` is a pure function of its arguments, `refresh` writes what it gives into an
-HTML or Image widget, and `.observe` ties the two together. `interact` and `Output` are left alone, because they swallow
-exceptions: an error here is an error in the cell. A notebook drives a widget in code as well (`explorer.template.value
-= "..."`, then `explorer.result`), so that a test run covers what a reader's hand would do. What a hand can do with a
-mouse it can do with the keyboard, and what stands in an image stands beside it as text.
+A widget here is a small class: `compute` is a pure function of its arguments, `refresh` writes the result into an HTML
+or Image widget, and `.observe` connects the two. `interact` and `Output` are not used, because they swallow exceptions:
+an error here is an error in the cell. A notebook also drives each widget in code (`explorer.template.value = "..."`,
+then `explorer.result`), so that a test run covers it. The keyboard can do what the mouse can do, and text beside an
+image says what it shows.
 
-Still figures are in plots/. A stored notebook shows no widget, so each has one beside it: `.figure()`.
+A stored notebook shows no widget, so each has a still figure from plots/ beside it: `.figure()`.
 """
 
 from coop_edu.teaching.widgets.domains import DomainExplorer
@@ -19,12 +19,6 @@ from coop_edu.teaching.widgets.temperature import TemperatureExplorer
 from coop_edu.teaching.widgets.weights import KgCoOpExplorer
 
 __all__ = [
-    "DomainExplorer",
-    "DrawingExplorer",
-    "KgCoOpExplorer",
-    "LiveTraining",
-    "PromptExplorer",
-    "SeedExplorer",
-    "TemperatureExplorer",
-    "bars_html",
-]
+    "DomainExplorer", "DrawingExplorer", "KgCoOpExplorer", "LiveTraining", "PromptExplorer", "SeedExplorer",
+    "TemperatureExplorer", "bars_html",
+]  # fmt: skip

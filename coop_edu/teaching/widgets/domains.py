@@ -1,7 +1,4 @@
-"""Pick a data set, and see which of its images each method gets wrong.
-
-Leaves out: the table of accuracies (evaluate/domains.py).
-"""
+"""Pick a dataset, and see which of its images each method gets wrong."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from matplotlib.figure import Figure
 
 from coop_edu import plots
 from coop_edu.data.images import load_image
-from coop_edu.teaching.widgets.parts import png_of, show
+from coop_edu.teaching.widgets.parts import Explorer, png_of
 
 if TYPE_CHECKING:
     from coop_edu.data.dataset import Dataset
@@ -26,22 +23,19 @@ if TYPE_CHECKING:
 SHOWN = 8  # images in the table
 
 
-class DomainExplorer:
-    """Pick a data set: how many of its test images each method gets wrong, and, of some, what it takes them for.
+class DomainExplorer(Explorer):
+    """Pick a dataset: how many of its test images each method gets wrong, and its answers for some of them.
 
-    `classifiers`: method -> classifier, learned elsewhere; `datasets`: name -> Dataset; `features`: name -> features of
-    its test images. Each is asked among the data set's own classes. In code, set the value of `.domain`, and read
-    `.result`, {method: the class it answers for each test image}.
+    `classifiers`: method -> classifier, already trained; `datasets`: name -> Dataset; `features`: name -> features of
+    its test images. Only the dataset's own classes compete. In code, set the value of `.domain`, and read `.result`,
+    {method: its answer for each test image}.
     """
 
     def __init__(
-        self,
-        classifiers: Mapping[str, Classifier],
-        datasets: Mapping[str, Dataset],
-        features: Mapping[str, Features],
+        self, classifiers: Mapping[str, Classifier], datasets: Mapping[str, Dataset], features: Mapping[str, Features]
     ) -> None:
         self.classifiers, self.datasets, self.features = dict(classifiers), dict(datasets), dict(features)
-        self.domain = widgets.ToggleButtons(options=list(datasets), description="data set")
+        self.domain = widgets.ToggleButtons(options=list(datasets), description="dataset")
         self.counts, self.table = widgets.HTML(), widgets.HTML()
         self.view = widgets.VBox([self.domain, self.counts, self.table])
         self.domain.observe(self.refresh, names="value")
@@ -49,7 +43,7 @@ class DomainExplorer:
 
     @torch.no_grad()
     def compute(self, domain: str) -> dict[str, list[str]]:
-        """{method: the class it answers for each test image}."""
+        """{method: its answer for each test image}."""
         names, f = self.datasets[domain].classnames, self.features[domain].image_features
         answers = {}
         for method, classifier in self.classifiers.items():
@@ -58,7 +52,7 @@ class DomainExplorer:
         return answers
 
     def wrong(self) -> dict[str, list[int]]:
-        """{method: the places of the test images that it gets wrong}, of the data set chosen."""
+        """{method: the indices of the test images that it gets wrong}, for the chosen dataset."""
         truth = [example.classname for example in self.datasets[self.domain.value].test]
         return {m: [n for n, name in enumerate(answers) if name != truth[n]] for m, answers in self.result.items()}
 
@@ -72,13 +66,13 @@ class DomainExplorer:
         self.table.value = f"<table><tr>{head}</tr>{rows}</table>"
 
     def figure(self, message: str = "") -> Figure:
-        """The images of the table, each under its class, as a still figure."""
+        """The images of the table with their classes, as a still figure."""
         test = self.datasets[self.domain.value].test
         shown = [test[place] for place in self._places()]
         return plots.show_images(shown, [example.classname for example in shown], message=message)
 
     def _places(self) -> Sequence[int]:
-        """Some images on which the methods differ, or, where they never do, that all get wrong; spread over all."""
+        """Indices of some images on which the methods differ; if they never do, of images that all get wrong."""
         wrong = [set(places) for places in self.wrong().values()]
         some, all_of_them = wrong[0].union(*wrong), wrong[0].intersection(*wrong)
         differ = sorted(some - all_of_them or some or {0})
@@ -90,9 +84,5 @@ class DomainExplorer:
         image = f'<img src="data:image/png;base64,{encoded}" alt="{html.escape(example.classname)}" width="40">'
         answers = [answers[place] for answers in self.result.values()]
         words = [f"{'✓' if name == example.classname else '✗'} {html.escape(name)}" for name in answers]
-        return (
-            "<tr>" + "".join(f"<td>{cell}</td>" for cell in (image, html.escape(example.classname), *words)) + "</tr>"
-        )
-
-    def _ipython_display_(self) -> None:
-        show(self.view)
+        cells = "".join(f"<td>{cell}</td>" for cell in (image, html.escape(example.classname), *words))
+        return f"<tr>{cells}</tr>"

@@ -1,9 +1,7 @@
-"""Draw, and CLIP guesses: a page for mouse, pen or finger, and Eq. 1 for what is on it.
+"""Draw, and CLIP guesses: a page for mouse, pen or finger, and Eq. 1 for the drawing.
 
-The page is an anywidget: its strokes are drawn where the hand is, and the kernel gets points, from which it makes the
-image itself, so that code can draw as well. With ipycanvas each movement would travel to the kernel and back.
-
-Leaves out: images from files (prompt_explorer.py).
+The page is an anywidget: the browser draws the strokes, and the kernel gets their points and makes the image from them,
+so that code can draw as well. With ipycanvas each movement would travel to the kernel and back.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ from PIL import Image, ImageDraw
 from coop_edu import plots
 from coop_edu.clip.zero_shot import ZeroShot
 from coop_edu.evaluate.accuracy import predict
-from coop_edu.teaching.widgets.parts import NEXT_TO, WIDE, bars_html, show
+from coop_edu.teaching.widgets.parts import NEXT_TO, WIDE, Explorer, bars_html
 
 if TYPE_CHECKING:
     from coop_edu.clip.models import Clip
@@ -44,19 +42,19 @@ READY: Mapping[str, Strokes] = {
 
 
 class DrawingPad(anywidget.AnyWidget):
-    """The page: `strokes` that are finished, and the one `under_way`."""
+    """The page: the finished `strokes`, and the one that is being drawn, `under_way`."""
 
     _esm = (files("coop_edu") / "assets" / "drawing_pad.js").read_text(encoding="utf-8")
     strokes: traitlets.List = traitlets.List().tag(sync=True)
     under_way: traitlets.List = traitlets.List().tag(sync=True)
 
 
-class DrawingExplorer:
-    """Draw with the mouse, or take a ready-made drawing: class -> probability (Eq. 1), while you draw.
+class DrawingExplorer(Explorer):
+    """Draw with the mouse, or take a ready-made drawing, and read class -> probability (Eq. 1) while you draw.
 
     `clip`: from load_clip; `classnames`: K names. In code, set `.strokes`, lists of points (x, y) from 0 to 1, or the
-    value of `.template`, and read `.result`, class -> probability; it is empty as long as the page is. `image()` is
-    what CLIP sees, as a PIL image.
+    value of `.template`, and read `.result`, class -> probability, which is empty while the page is empty. `image()`
+    is the PIL image that CLIP sees.
     """
 
     def __init__(self, clip: Clip, classnames: Sequence[str], template: str = "a drawing of a {}.") -> None:
@@ -87,7 +85,7 @@ class DrawingExplorer:
         for stroke in filter(None, (*self.pad.strokes, self.pad.under_way)):
             points = [(SIDE * x, SIDE * y) for x, y in stroke]
             draw.line(points, fill="black", width=PEN, joint="curve")
-            for x, y in points:  # round ends, and a dot where nothing moved
+            for x, y in points:  # round ends; a stroke of one point becomes a dot
                 draw.ellipse((x - PEN / 2, y - PEN / 2, x + PEN / 2, y + PEN / 2), fill="black")
         return page
 
@@ -96,7 +94,7 @@ class DrawingExplorer:
         return predict(self._classifier, image)
 
     def refresh(self, change: object = None) -> None:
-        """Guess again."""
+        """Compute the guess again."""
         drawn = any(self.pad.strokes) or bool(self.pad.under_way)
         self.result = self.compute(self.image()) if drawn and not self.problem else {}
         text = self.problem or "Draw with the mouse, or take a ready-made drawing."
@@ -105,20 +103,17 @@ class DrawingExplorer:
         self.bars.value = f'<div style="min-height:15em">{text}</div>'
 
     def figure(self, message: str = "") -> Figure:
-        """The drawing and the guesses, as a still figure; ValueError where nothing is drawn."""
+        """The drawing and the guesses, as a still figure; ValueError for an empty page."""
         if not self.result:
-            raise ValueError("there is no guess to draw: the page is empty, or the wording has no place for the name")
+            raise ValueError("there is no guess to draw: the page is empty, or the wording has no {}")
         return plots.show_probabilities(self.image(), self.result, message=message)
 
     def _new_wording(self, change: object = None) -> None:
         try:
             self._classifier, self.problem = ZeroShot(self.clip, self.classnames, self.template.value), ""
         except ValueError:
-            self.problem = "Put {} once into the wording, where the name of the class goes, as in “a drawing of a {}.”"
+            self.problem = "Put {} once into the wording, where the class name goes, as in “a drawing of a {}.”"
         self.refresh()
 
     def _press(self, name: str) -> None:
         self.strokes = READY[name] if name in READY else self.strokes[:-1] if name == "undo" else []
-
-    def _ipython_display_(self) -> None:
-        show(self.view)

@@ -1,9 +1,7 @@
 """Watch a training: its curves, the hand-written prompt as a line to beat, and drawings that turn from wrong to right.
 
-A kernel that runs a cell answers no button, unless the page's widgets have a thread of their own: the subshells of
-ipykernel 7 with JupyterLab 4.4 or Notebook 7.4. Elsewhere the toolbar's ■ ends the training as well.
-
-Leaves out: the training (coop/trainer.py), the figure (plots/training.py).
+While a kernel runs a cell, its buttons do not answer, except with the subshells of ipykernel 7 and JupyterLab 4.4 or
+Notebook 7.4. Without them, the toolbar's ■ ends the training.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from coop_edu.coop.history import History, StopTraining
 from coop_edu.data.features import extract_features
 from coop_edu.data.images import load_image
 from coop_edu.evaluate.accuracy import accuracy
-from coop_edu.teaching.widgets.parts import COLUMNS, SIDE, png_of, show, wall
+from coop_edu.teaching.widgets.parts import COLUMNS, SIDE, Explorer, png_of, wall
 
 if TYPE_CHECKING:
     from coop_edu.clip.zero_shot import ZeroShot
@@ -31,17 +29,17 @@ if TYPE_CHECKING:
     from coop_edu.data.dataset import Example
 
 LINES = 3  # of the wall
-SHARE = 5  # drawing takes at most about one part in so many of the time
+SHARE = 5  # wait five times as long as the last drawing took
 
 
-class LiveTraining:
-    """A training to look at: `live = LiveTraining(...)`, then `Trainer(learner, callback=live).fit(shots)`.
+class LiveTraining(Explorer):
+    """Watch a training: `live = LiveTraining(...)`, then `Trainer(learner, callback=live).fit(shots)`.
 
-    `written`: the hand-written prompt to beat; `watched`: validation images, never test images; `epochs`: how many
-    there will be. Shown in the cell before the training starts. It is drawn at most every `pause` seconds, and always
-    after the last epoch. At every drawing the learner's accuracy on the watched images is kept in `.measured`,
-    {epoch: percent}, and which images of the wall it gets right in `.right`. The button `.stop` ends the training
-    after the epoch under way, and `fit` returns the history so far.
+    `written`: the hand-written prompt to beat; `watched`: validation images, never test images; `epochs`: the number of
+    epochs. Show it in the cell before the training. It draws at most every `pause` seconds, and after the last epoch.
+    At each drawing it adds the learner's accuracy on the watched images to `.measured`, {epoch: percent}, and sets
+    `.right`: for each image of the wall, whether the learner is right. The button `.stop` ends the training after the
+    current epoch, and `fit` returns the history so far.
     """
 
     def __init__(
@@ -58,7 +56,7 @@ class LiveTraining:
         self._features = extract_features(written.clip, watched, progress=False)
         self.beat, self._classes = accuracy(written, self._features), len(written.classnames)
         step = max(1, len(watched) // (COLUMNS * LINES))
-        self._places = list(range(0, len(watched), step))[: COLUMNS * LINES]  # of the wall's images
+        self._places = list(range(0, len(watched), step))[: COLUMNS * LINES]  # indices of the wall's images
         self.names = [watched[place].classname for place in self._places]
         self._images = [load_image(watched[place].image).resize((SIDE - 12, SIDE - 12)) for place in self._places]
         self.stop = widgets.Button(description="Stop", icon="stop", tooltip="End the training after this epoch")
@@ -67,35 +65,38 @@ class LiveTraining:
         self.image, self.wall = (widgets.Image(format="png", width=720) for _ in range(2))
         bar = widgets.HBox([self.stop, self.status])
         self.view = widgets.VBox([bar, self.image, self.wall, self.changes])
-        self._epoch, self._next = 0, float("-inf")  # the last epoch seen, and when to draw again
+        self._epoch, self._next = 0, float("-inf")  # the last epoch seen, and the time of the next drawing
         self._begin(epochs)
         self._draw(History(), epochs)
         self.status.value = "waiting for the first epoch"
 
     def __call__(self, state: TrainerState) -> None:
-        """The Trainer's callback, once an epoch."""
-        if state.epoch <= self._epoch:  # another training with the same view
+        """The Trainer's callback, once per epoch."""
+        if state.epoch <= self._epoch:  # a new training with the same view
             self._begin(state.epochs)
         self._epoch = state.epoch
         over = self.stopping or state.epoch == state.epochs
         if over or self._clock() >= self._next:
             self._look(state, over)
         if over:
-            self.stop.disabled, self.stop.description = True, "Stop"  # a click that comes late is none
+            self.stop.disabled, self.stop.description = True, "Stop"  # ignore clicks after the training
         if self.stopping:
             raise StopTraining
 
     def figure(self, message: str = "") -> Figure:
         """The curves as they are now, as a still figure that stays in a stored notebook."""
-        return self._curves(message)
+        return plots.training_progress(
+            self._history, self.measured, epochs=self._epochs, beat=self.beat, chance=math.log(self._classes),
+            title=self.title, message=message,
+        )  # fmt: skip
 
     def _begin(self, epochs: int) -> None:
         self.measured: dict[int, float] = {}
-        self.right: list[bool] | None = None  # not looked at yet
+        self.right: list[bool] | None = None  # not measured yet
         self.drawn, self.stopping = 0, False
         self._epoch, self._next = 0, float("-inf")
         self.stop.disabled, self.stop.description = False, "Stop"
-        # ipykernel 7.4 hands a widget's messages to the thread that last wrote to it, which is busy: let it forget
+        # ipykernel 7.4 sends a widget's messages to the thread that wrote to it last, which is busy: make it forget.
         vars(self.stop.comm).pop("_reply_subshell_id", None)
 
     def _on_stop(self, button: object) -> None:
@@ -104,7 +105,7 @@ class LiveTraining:
 
     @torch.no_grad()
     def _look(self, state: TrainerState, over: bool) -> None:
-        """Measure, and draw what is found."""
+        """Measure and draw."""
         start = self._clock()
         answers = state.learner.logits(self._features.image_features.to(state.learner.clip.device)).argmax(dim=1).cpu()
         hits = answers == self._features.labels  # (N,)
@@ -118,20 +119,9 @@ class LiveTraining:
     def _draw(self, history: History, epochs: int) -> None:
         self._history, self._epochs = history, epochs
         drawn = io.BytesIO()
-        self._curves().savefig(drawn, format="png", dpi=100)
+        self.figure().savefig(drawn, format="png", dpi=100)
         self.image.value = drawn.getvalue()
         self.wall.value = png_of(wall(self._images, self.right))
-
-    def _curves(self, message: str = "") -> Figure:
-        return plots.training_progress(
-            self._history,
-            self.measured,
-            epochs=self._epochs,
-            beat=self.beat,
-            chance=math.log(self._classes),
-            title=self.title,
-            message=message,
-        )
 
     def _say(self, state: TrainerState, before: list[bool] | None, over: bool) -> None:
         left = sum(state.history.seconds) / state.epoch * (state.epochs - state.epoch)
@@ -142,12 +132,8 @@ class LiveTraining:
             f"{self.measured[state.epoch]:.1f} % right; the hand-written prompt has {self.beat:.1f} %."
         )
         assert self.right is not None
-        new = [
-            name for name, now, then in zip(self.names, self.right, before or [True] * len(self.right)) if now > then
-        ]
-        self.changes.value = f"{sum(self.right)} of these {len(self.right)} are right" + (
-            f"; newly right: {', '.join(new)}" if new else ""
+        before = before or [True] * len(self.right)
+        new = ", ".join(name for name, now, then in zip(self.names, self.right, before) if now > then)
+        self.changes.value = f"{sum(self.right)} of these {len(self.right)} are right" + f"; newly right: {new}" * bool(
+            new
         )
-
-    def _ipython_display_(self) -> None:
-        show(self.view)

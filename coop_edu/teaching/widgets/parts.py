@@ -1,8 +1,6 @@
-"""What the widgets share: bars as a table, images to click, the temperature's slider, and how a widget is shown.
+"""Shared by the widgets: bars as a table, images to click, the temperature slider, and how a widget is shown.
 
-Text has the colour of the page, so that it can be read in a dark theme too; an image lies on a white card.
-
-Leaves out: the widgets themselves (prompt_explorer.py and its neighbours), still figures (plots/).
+Text has the colour of the page, so that it can be read in a dark theme too; an image has a white background.
 """
 
 from __future__ import annotations
@@ -15,20 +13,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ipywidgets as widgets
-import torch
 from PIL import Image, ImageDraw
 
-from coop_edu.data.labels import distinct_names
 from coop_edu.plots.style import BAR, GREY, MARKED
 
-NEXT_TO = widgets.Layout(flex_flow="row wrap", align_items="flex-start")  # below each other where the page is narrow
+NEXT_TO = widgets.Layout(flex_flow="row wrap", align_items="flex-start")  # one below the other on a narrow page
 WIDE = {"layout": widgets.Layout(width="30em"), "style": {"description_width": "7em"}}
 
-COLUMNS, SIDE = 12, 60  # of a wall of images; pixels of each
+COLUMNS, SIDE = 12, 60  # of a wall of images: how many in a row, and the pixels of each
 
 
 def bars_html(probabilities: Mapping[str, float], top: int = 8) -> str:
-    """The most probable classes as a table of name, bar and per cent: readable as text, by screen readers too.
+    """The most probable classes as a table of name, bar and percent, which screen readers can read.
 
     >>> "cat" in bars_html({"cat": 0.9, "dog": 0.1})
     True
@@ -39,17 +35,17 @@ def bars_html(probabilities: Mapping[str, float], top: int = 8) -> str:
 
 
 def bar_cell(p: float, marked: bool = False) -> str:
-    """A cell of a table: a bar, and its probability in per cent."""
+    """A cell of a table: a bar, and its probability in percent."""
     colour = MARKED if marked else BAR
     bar = f'<div style="background:{colour};height:0.8em;flex:0 0 {6 * p:.2f}em;margin-right:0.5em"></div>'
     return f'<td style="min-width:11em"><div style="display:flex;align-items:center">{bar}{100 * p:.1f} %</div></td>'
 
 
 def temperature_slider(start: float) -> widgets.FloatLogSlider:
-    """tau from about 0.001 to 10, each factor of ten as wide as the next.
+    """tau from about 0.001 to 10, on a logarithmic scale.
 
-    A browser moves a slider in whole steps from its left end, so the ends are laid such that `start` is one of them;
-    else it would be rounded as soon as the slider is shown.
+    A browser moves a slider in whole steps from its left end. The ends are chosen such that `start` is one of the
+    steps; otherwise the browser would round it.
     """
     place, step = math.log10(start), 0.02
     return widgets.FloatLogSlider(
@@ -64,8 +60,20 @@ def temperature_slider(start: float) -> widgets.FloatLogSlider:
     )
 
 
+class Explorer:
+    """A widget that shows its `view`."""
+
+    view: widgets.Widget
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        still = "Controls: run this cell to move them. The figure beside them stays."  # for readers without widgets
+        display({**self.view._repr_mimebundle_(), "text/plain": still}, raw=True)
+
+
 class ImageButtons(widgets.ToggleButtons):
-    """One of several images: real buttons, each with its image and its name. `.value` is the name."""
+    """Choose one of several images: a button for each, with its image and name. `.value` is the name."""
 
     def __init__(self, images: Mapping[str, Image.Image], **options: Any) -> None:
         super().__init__(options=list(images), **options)
@@ -82,12 +90,6 @@ class ImageButtons(widgets.ToggleButtons):
         self.view = widgets.VBox([widgets.HTML(f"<style>{''.join(rules)}</style>", layout={"display": "none"}), self])
 
 
-def by_probability(classnames: Sequence[str], p: torch.Tensor) -> dict[str, float]:
-    """p (K,) as class -> probability, most probable first."""
-    names = distinct_names(classnames)
-    return dict(sorted(zip(names, p.tolist(), strict=True), key=lambda item: -item[1]))
-
-
 def png_of(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format="png")
@@ -95,7 +97,7 @@ def png_of(image: Image.Image) -> bytes:
 
 
 def wall(images: Sequence[Image.Image], marked: Sequence[bool] | None, struck: bool = True) -> Image.Image:
-    """Images of SIDE - 12 pixels in a grid: the marked ones framed, the others pale, and struck out if `struck`."""
+    """Images of SIDE - 12 pixels in a grid: marked ones have a frame; others are pale, and crossed out if `struck`."""
     page = Image.new("RGB", (COLUMNS * SIDE, SIDE * -(-len(images) // COLUMNS)), "white")
     draw = ImageDraw.Draw(page)
     for number, image in enumerate(images):
@@ -108,12 +110,3 @@ def wall(images: Sequence[Image.Image], marked: Sequence[bool] | None, struck: b
         if struck:
             draw.line((x + 6, y + SIDE - 7, x + SIDE - 7, y + 6), fill=GREY, width=2)
     return page
-
-
-def show(view: widgets.Widget) -> None:
-    """Show a widget; where there is none behind it, as in a file that is read elsewhere, say so."""
-    from IPython.display import display
-
-    bundle = view._repr_mimebundle_()
-    still = "Controls: run this cell to move them. The figure beside them stays."
-    display({**bundle, "text/plain": still}, raw=True)

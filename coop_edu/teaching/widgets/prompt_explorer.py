@@ -1,7 +1,4 @@
-"""Type a prompt and see what CLIP makes of it: Eq. 1 for one image, and the accuracy over many.
-
-Leaves out: the similarities behind the bars (notebook 01), prompts that are learned (coop/).
-"""
+"""Type a prompt and see CLIP's answer: Eq. 1 for one image, and the accuracy over many."""
 
 from __future__ import annotations
 
@@ -18,15 +15,14 @@ from coop_edu.clip.templates import fill, several_names
 from coop_edu.clip.zero_shot import ZeroShot
 from coop_edu.data.images import load_image
 from coop_edu.data.labels import distinct_names
-from coop_edu.evaluate.accuracy import accuracy
+from coop_edu.evaluate.accuracy import accuracy, by_probability
 from coop_edu.teaching.widgets.parts import (
     NEXT_TO,
     WIDE,
+    Explorer,
     ImageButtons,
     bar_cell,
-    by_probability,
     png_of,
-    show,
     temperature_slider,
 )
 
@@ -34,25 +30,26 @@ if TYPE_CHECKING:
     from coop_edu.clip.models import Clip
     from coop_edu.data.features import Features
 
-# what a wording is measured against: written down before anything was measured, for drawings and for photographs
+# A wording is ranked among these. They were written down before anything was measured, for drawings and photographs.
 FIXED_WORDINGS = (
     "{}", "{} icon", "{} glyph", "an icon of a {}.", "a pictogram of a {}.", "a silhouette of a {}.",
     "a line drawing of a {}.", "a sketch of a {}.", "a logo of a {}.", "an image of a {}.", "a photo of a {}.",
     "a bad photo of a {}.", "this is a {}",
 )  # fmt: skip
 ROWS = 7  # classes with a bar of their own
+PLACEHOLDER = "Put {} once into each sentence, where the class name goes, as in “a photo of a {}.”"
 
 
-class PromptExplorer:
-    """Two wordings of a prompt side by side: what each makes CLIP answer (Eq. 1), and how often it is right.
+class PromptExplorer(Explorer):
+    """Two wordings of a prompt side by side: CLIP's answer with each (Eq. 1), and how often it is right.
 
-    `clip`: from load_clip; `images`: name -> image (path, PIL image, array, bytes or Example), under the name of its
-    class if it has one of the `classnames`, of which there are K, and then its bar is marked; `validation`: features
-    of validation images, never of test images, on which wordings are ranked.
-    The temperature tau starts where CLIP's own training left it, at 1 / logit_scale. In code, set the values of
-    `.template`, `.other` (empty for none), `.temperature` and `.image`, and read `.result` and `.other_result`, class
-    -> probability, and `.rank`, the place of the template among the FIXED_WORDINGS.
-    A template without exactly one {} is explained in place of the bars, and the results are empty.
+    `clip`: from load_clip; `classnames`: K names; `images`: name -> image (path, PIL image, array, bytes or Example).
+    If an image's name is one of the `classnames`, that class is the true one, and its bar is marked.
+    `validation`: features of validation images, never of test images, on which wordings are ranked.
+    The temperature tau starts at the value that CLIP learned, 1 / logit_scale. In code, set the values of `.template`,
+    `.other` (may be empty), `.temperature` and `.image`, and read `.result` and `.other_result`, class -> probability,
+    and `.rank`, the rank of the template among the FIXED_WORDINGS.
+    For a template without exactly one {}, an explanation replaces the bars, and the results are empty.
     """
 
     def __init__(
@@ -65,7 +62,7 @@ class PromptExplorer:
         validation: Features | None = None,
     ) -> None:
         if not images:
-            raise ValueError('expected at least one image to explore, as {"my cat": "cat.png"}; got none')
+            raise ValueError('expected at least one image to explore, as {"my cat": "cat.png"}')
         self.clip, self.classnames, self.validation = clip, several_names(classnames), validation
         self.images = {name: load_image(getattr(image, "image", image)) for name, image in images.items()}
         self._features = {name: clip.encode_image(clip.preprocess(i)[None]) for name, i in self.images.items()}
@@ -97,7 +94,7 @@ class PromptExplorer:
     def score(self, template: str) -> float:
         """Accuracy of a template on the validation images, in percent; ValueError if there are none."""
         if self.validation is None:
-            raise ValueError("expected validation=extract_features(clip, dataset.val), to measure wordings; got none")
+            raise ValueError("to measure wordings, pass validation=extract_features(clip, dataset.val)")
         if template not in self._scores:
             self._scores[template] = accuracy(self._classifier(template), self.validation)
         return self._scores[template]
@@ -108,24 +105,24 @@ class PromptExplorer:
         return 1 + sum(self.score(wording) > self.score(template) for wording in wordings), len(wordings)
 
     def refresh(self, change: object = None) -> None:
-        """Compute again from the controls and show what comes out."""
+        """Compute again from the controls and show the result."""
         self.preview.value = png_of(self.images[self.image.value])
         wordings = [self.template.value, *filter(None, [self.other.value])]
         try:
             answers = [self.compute(text, self.temperature.value, self.image.value) for text in wordings]
             self.problem = ""
-        except ValueError as error:  # a template in the making: say what is missing, where the reader looks
-            answers = [{}]
-            self.problem = _explain(wordings, error)
+        except ValueError as error:  # an unfinished template: explain it where the reader looks
+            answers, filled = [{}], all(text.count("{}") == 1 for text in wordings)
+            self.problem = str(error) if filled else PLACEHOLDER
         self.result, self.other_result = answers[0], answers[1] if len(answers) > 1 else {}
         self.rank = None if self.problem or self.validation is None else self.place(wordings[0])[0]
         inside = html.escape(self.problem) or self._table(wordings, answers)
-        height = 1.75 * (len(self._shown[self.image.value]) + 3)  # always the same: nothing below it moves
+        height = 1.75 * (len(self._shown[self.image.value]) + 3)  # constant, so that nothing below it moves
         self.bars.value = f'<div style="height:{height:.1f}em;line-height:1.3;overflow:auto">{inside}</div>'
         self.standing.value = "&nbsp;<br>&nbsp;" if self.rank is None else self._standing(wordings)
 
     def figure(self, message: str = "") -> Figure:
-        """What is shown now, as a still figure that stays in a stored notebook; ValueError where nothing is."""
+        """What is shown now, as a still figure that stays in a stored notebook; ValueError without an answer."""
         if self.problem:
             raise ValueError(f"there is no answer to draw. {self.problem}")
         name = self.image.value
@@ -135,21 +132,18 @@ class PromptExplorer:
         both = {self.template.value: self.result, self.other.value: self.other_result}
         return plots.compare_wordings(image, both, truth=truth, message=message)
 
-    def _ipython_display_(self) -> None:
-        show(self.view)
-
     def _classifier(self, template: str) -> ZeroShot:
         if template not in self._classifiers:
             self._classifiers[template] = ZeroShot(self.clip, self.classnames, template)
         return self._classifiers[template]
 
     def _rows(self, image: str) -> list[str]:
-        """The classes that have a bar, the true one first: always these, in this order, whatever is typed."""
+        """The classes that have a bar, the true one first: the same in the same order, whatever is typed."""
         answer = self.compute("{}", 1 / float(self.clip.logit_scale), image)
         return sorted(answer, key=lambda name: name != image)[:ROWS]
 
     def _standing(self, wordings: Sequence[str]) -> str:
-        """How good each wording is, on many images: always two lines."""
+        """The accuracy and rank of each wording: always two lines."""
         lines = ["&nbsp;", "&nbsp;"]
         for number, (whose, wording) in enumerate(zip(("Your", "The other"), wordings)):
             rank, n = self.place(wording)
@@ -173,16 +167,9 @@ class PromptExplorer:
         return f'<div>{text}</div><table style="white-space:nowrap">{"".join(rows)}</table>'
 
     def _head(self, wording: str, answer: Mapping[str, float]) -> str:
-        """The sentence that fits best, and whether it is the right one."""
+        """The sentence that fits best, and whether its class is the true one."""
         first = next(iter(answer))
         (sentence,) = fill(wording, [self.classnames[distinct_names(self.classnames).index(first)]])
         verdict = "" if self.image.value not in self.classnames else "✓ " if first == self.image.value else "✗ "
         cut = "max-width:14em;overflow:hidden;text-overflow:ellipsis;text-align:left"
         return f'<td style="{cut}" title="{html.escape(sentence)}">{verdict}<b>“{html.escape(sentence)}”</b></td>'
-
-
-def _explain(wordings: Sequence[str], error: ValueError) -> str:
-    """What is wrong with the first wording that cannot be filled."""
-    if any(wording.count("{}") != 1 for wording in wordings):
-        return "Put {} once into each sentence, where the name of the class goes, as in “a photo of a {}.”"
-    return str(error)

@@ -1,7 +1,4 @@
-"""Which images did this seed draw? The few-shot sampler, class by class.
-
-Leaves out: the sampler (data/few_shot.py).
-"""
+"""Which images did this seed draw? The few-shot sampler, class by class."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from matplotlib.figure import Figure
 from coop_edu import plots
 from coop_edu.data.few_shot import sample_few_shot
 from coop_edu.data.images import load_image
-from coop_edu.teaching.widgets.parts import SIDE, WIDE, png_of, show, wall
+from coop_edu.teaching.widgets.parts import SIDE, WIDE, Explorer, png_of, wall
 
 if TYPE_CHECKING:
     from coop_edu.data.dataset import Example
@@ -22,11 +19,11 @@ if TYPE_CHECKING:
 SHOTS, SEEDS = (1, 2, 4, 8, 16), (1, 2, 3)  # the paper's
 
 
-class SeedExplorer:
-    """Move shots and seed: of all training images of a class, those that are drawn are framed, the others pale.
+class SeedExplorer(Explorer):
+    """Change shots and seed: of a class's training images, the drawn ones have a frame, and the others are pale.
 
     `examples`: the training images. In code, set the values of `.shots`, `.seed` and `.classname`, and read `.result`,
-    the drawn images' numbers, counted from 1 within their class. The table beside it has the paper's three seeds.
+    the numbers of the drawn images, counted from 1 within their class. A table shows the paper's three seeds.
     """
 
     def __init__(self, examples: Sequence[Example]) -> None:
@@ -65,6 +62,3 @@ class SeedExplorer:
         own = self._by_class[self.classname.value]
         shown = [own[number - 1] for number in self.result]
         return plots.show_images(shown, [f"image {number}" for number in self.result], message=message)
-
-    def _ipython_display_(self) -> None:
-        show(self.view)

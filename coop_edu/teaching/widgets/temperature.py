@@ -1,7 +1,4 @@
-"""The temperature of Eq. 1 as a slider: the same similarities, other probabilities, always the same order.
-
-Leaves out: prompts and images (prompt_explorer.py).
-"""
+"""The temperature of Eq. 1 as a slider: the probabilities change, their order does not."""
 
 from __future__ import annotations
 
@@ -10,11 +7,12 @@ from collections.abc import Mapping
 import ipywidgets as widgets
 import torch
 
-from coop_edu.teaching.widgets.parts import bars_html, by_probability, show, temperature_slider
+from coop_edu.evaluate.accuracy import by_probability
+from coop_edu.teaching.widgets.parts import Explorer, bars_html, temperature_slider
 
 
-class TemperatureExplorer:
-    """Slide the temperature tau: the same similarities, other probabilities, always the same order.
+class TemperatureExplorer(Explorer):
+    """Move the temperature tau: the probabilities change, their order does not.
 
     `similarities`: class -> cosine similarity to one image. Read `.result`, or call `compute(tau)`.
 
@@ -40,6 +38,3 @@ class TemperatureExplorer:
     def refresh(self, change: object = None) -> None:
         self.result = self.compute(self.temperature.value)
         self.bars.value = bars_html(self.result)
-
-    def _ipython_display_(self) -> None:
-        show(self.view)

@@ -1,7 +1,4 @@
-"""KgCoOp's weight as a slider, from CoOp to the hand-written prompt.
-
-Leaves out: KgCoOp (coop/kgcoop.py); the prompts are learned before, one for each weight.
-"""
+"""KgCoOp's weight as a slider, from CoOp to the hand-written prompt; the prompts were learned before."""
 
 from __future__ import annotations
 
@@ -12,14 +9,14 @@ import ipywidgets as widgets
 from matplotlib.figure import Figure
 
 from coop_edu import plots
-from coop_edu.teaching.widgets.parts import WIDE, bar_cell, show
+from coop_edu.teaching.widgets.parts import WIDE, Explorer, bar_cell
 
 
-class KgCoOpExplorer:
-    """Slide the weight: what a prompt learned with it gets right, between CoOp (weight 0) and the hand-written prompt.
+class KgCoOpExplorer(Explorer):
+    """Move the weight: the accuracy of the prompt learned with it, beside CoOp (weight 0) and the hand-written prompt.
 
-    `scores`: weight -> {part: percent}, 0 among the weights, such as the accuracy on base and new classes; `written`:
-    {part: percent} of the hand-written prompt. Read `.result`, or call `compute(weight)`.
+    `scores`: weight -> {part: percent}, such as the accuracies on base and new classes; one weight must be 0.
+    `written`: {part: percent} of the hand-written prompt. Read `.result`, or call `compute(weight)`.
 
     >>> explorer = KgCoOpExplorer({0.0: {"new": 50.0}, 8.0: {"new": 60.0}}, written={"new": 70.0})
     >>> explorer.weight.value = 8.0
@@ -43,7 +40,7 @@ class KgCoOpExplorer:
         return dict(self.scores[weight])
 
     def rows(self) -> dict[str, dict[str, float]]:
-        """What is shown: CoOp, the weight chosen, the hand-written prompt."""
+        """What is shown: CoOp, the chosen weight, the hand-written prompt."""
         chosen = {} if self.weight.value == 0 else {f"KgCoOp, weight {self.weight.value:g}": self.result}
         return {"CoOp": self.compute(0), **chosen, "zero-shot": self.written}
 
@@ -60,6 +57,3 @@ class KgCoOpExplorer:
     def figure(self, message: str = "") -> Figure:
         """What is shown now, as a still figure."""
         return plots.domain_table(self.rows(), message=message)
-
-    def _ipython_display_(self) -> None:
-        show(self.view)
