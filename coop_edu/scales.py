@@ -56,7 +56,7 @@ class Scale:
         """The training recipe of this scale for `shots` images per class (paper's Section 3.1)."""
         from coop_edu.coop.recipe import Recipe
 
-        return Recipe.paper(shots, dataset) if self.name == "paper" else Recipe.mini()
+        return Recipe.paper(shots, dataset) if self.name == "paper" else Recipe.mini(shots)
 
 
 SCALES = {

@@ -67,21 +67,21 @@ class Recipe:
         return cls(epochs=50 if shots == 1 or dataset == "ImageNet" else 100 if shots <= 4 else 200)
 
     @classmethod
-    def mini(cls) -> Recipe:
+    def mini(cls, shots: int = 16) -> Recipe:
         """For a laptop: the paper's settings with fewer epochs, on the plain images, which are encoded once.
 
-        Counted in steps, because an epoch of one shot of twenty classes is a single step: 300 steps at least, 10 epochs
-        at least.  The number was chosen on validation images (assets/MINICLIP.md).
+        Counted in steps, because an epoch of one shot of twenty classes is a single step: 50 steps per shot, at most
+        300, and at least 10 epochs.  The numbers were chosen on validation images (assets/MINICLIP.md).
 
-        >>> [Recipe.mini().for_images(20 * shots).epochs for shots in (1, 2, 4, 8, 16)]
-        [300, 300, 150, 60, 30]
+        >>> [Recipe.mini(shots).for_images(20 * shots).epochs for shots in (1, 2, 4, 8, 16)]
+        [50, 100, 100, 60, 30]
         """
-        return cls(epochs=10, min_steps=300, views=None)
+        return cls(epochs=10, min_steps=min(50 * shots, 300), views=None)
 
     def for_images(self, n: int) -> Recipe:
         """The same recipe with the epochs that n training images take: more than `epochs` if `min_steps` asks for it.
 
-        >>> Recipe.mini().for_images(16 * 77).epochs
+        >>> Recipe.mini(shots=16).for_images(16 * 77).epochs
         10
         """
         enough = -(-self.min_steps // self.steps_per_epoch(n))
