@@ -10,7 +10,7 @@ PYTEST_FLAGS ?=
 LAB_FLAGS ?=
 BENCH_FLAGS ?=
 BUILD ?= build
-CANDIDATE ?= half
+CANDIDATE ?= other
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.coop_edu_installed
