@@ -204,7 +204,7 @@ def _rows(file: Path, row: Callable[[str], list]) -> Rows:
 def _mat(file: Path) -> dict:
     """The variables of a MATLAB file, each with at least one dimension."""
     import numpy as np
-    from scipy.io import loadmat  # scikit-learn requires scipy
+    from scipy.io import loadmat
 
     try:
         content = loadmat(file, squeeze_me=True)
