@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PIP_FLAGS ?=
 PYTEST_FLAGS ?=
+WORKERS ?= 2
 LAB_FLAGS ?=
 BENCH_FLAGS ?=
 BUILD ?= build
@@ -18,7 +19,7 @@ SITE_READY := $(VENV)/.coop_edu_site
 FROM_NPM := docs/explorer/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab check test lint bench outputs learner site wheel miniclip clean
+.PHONY: help setup lab check quick test lint bench outputs learner site wheel miniclip clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -38,8 +39,14 @@ lab: setup  ## open JupyterLab at the first notebook
 check: setup  ## the environment check: versions, device, cache folder, assets
 	$(BIN)/python -m coop_edu
 
+# Whole files go to one of two processes, in the order of the files, so that the notebooks come last.
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+quick: setup  ## the tests of the library that take seconds: no notebooks, site, browser or other processes
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow" tests coop_edu $(PYTEST_FLAGS)
+
 test: setup  ## unit tests, docstring examples and every notebook
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(PYTEST_FLAGS)
 
 lint: setup  ## ruff, on modules and notebooks; types; imports between rooms
 	$(BIN)/python -m ruff check .

@@ -14,6 +14,10 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+# Before torch starts its threads: two processes of one thread do more than one process of two.
+if (WORKERS := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))
+
 import coop_edu  # noqa: F401 (before torch, which reads what it sets)
 
 from exercises import append_solutions
@@ -32,7 +36,8 @@ def pytest_configure(config):
     os.environ["IPYTHONDIR"] = _kernel_home.name
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("COOP_EDU_CACHE", str(config.cache.mkdir("coop_edu")))
-    shutil.rmtree(Path(os.environ["COOP_EDU_CACHE"]) / "runs", ignore_errors=True)  # notebooks compute anew
+    if WORKERS == 1 or not hasattr(config, "workerinput"):
+        shutil.rmtree(Path(os.environ["COOP_EDU_CACHE"]) / "runs", ignore_errors=True)  # notebooks compute anew
     for variable in ("COOP_EDU_SCALE", "COOP_EDU_STRICT"):
         os.environ.pop(variable, None)
     runpy.run_path(str(NO_NETWORK))
