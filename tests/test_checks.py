@@ -101,7 +101,25 @@ ZOO = {  # name: (checker, wrong solution, words of the diagnosis)
     "names only": (F, lambda t, names: [n.replace("_", " ") for n in names], "words around"),
     "name behind": (F, lambda t, names: [t + " " + n.replace("_", " ") for n in names], "behind the template"),
     "one string": (F, lambda t, names: t.format(names[0]), "a list with one sentence"),
-    "first class": (F, lambda t, names: [t.format(names[0])], "2 sentences"),
+    "first class": (F, lambda t, names: [t.format(names[0])], "3 sentences"),
+    "small letters": (F, lambda t, names: [t.format(n.replace("_", " ").lower()) for n in names], "small letters"),
+    "no hyphens": (F, lambda t, names: [t.format(n.replace("_", " ").replace("-", " ")) for n in names], "hyphens"),
+    "template without underscores": (
+        F,
+        lambda t, names: [t.format(n).replace("_", " ") for n in names],
+        "of the template",
+    ),
+    "articles": (
+        F,
+        lambda t, names: [t.format(n.replace("_", " ")).replace("a airplane", "an airplane") for n in names],
+        "“an”",
+    ),
+    "sorted names": (F, lambda t, names: [t.format(n.replace("_", " ")) for n in sorted(names)], "another order"),
+    "a set": (F, lambda t, names: {t.format(n.replace("_", " ")) for n in names}, "a list with one sentence"),
+    "forgotten return": (P, lambda f, w, t: None, "`return` missing"),
+    "templates along the classes": (E, lambda t: unit(normalize(t).mean(0)), "dim=1"),
+    "no pi": (L, lambda e, n: 1e-5 if e == 0 else 0.001 * (1 + math.cos((e - 1) / n)), "pi is missing"),
+    "no 0.002": (L, lambda e, n: 1e-5 if e == 0 else right_rate(e, n) / 0.002, "0.002 is missing"),
     "shouting": (F, lambda t, names: [t.format(n.replace("_", " ")).upper() for n in names], "it should be"),
     "features along the wrong axis": (
         P,
@@ -116,7 +134,7 @@ ZOO = {  # name: (checker, wrong solution, words of the diagnosis)
         lambda s, c, n, e: torch.tensor([*s.tolist(), *c.tolist(), *n.tolist(), *e.tolist()]),
         "no gradient",
     ),
-    "assembly, repair as given": (A, lambda s, c, n, e: torch.cat([s, n, e, c.flip(0)]), ""),
+    "assembly, repair as given": (A, lambda s, c, n, e: torch.cat([s, n, e, c.flip(0)]), "two mistakes"),
     "sizes typed in": (A, lambda s, c, n, e: torch.cat([s, c[:3], n[:2], e]), "typed in"),
     "a generator for each class": (
         S,
@@ -231,9 +249,18 @@ def raises(*arguments):
 
 
 @pytest.mark.parametrize("check", CHECKERS)
-@pytest.mark.parametrize("stub", [raises, lambda *_: None, lambda *_: ...])
-def test_empty_is_not_attempted(check, stub):
-    assert check(stub).status == "not attempted"
+def test_empty_is_not_attempted(check):
+    assert check(raises).status == "not attempted"
+
+
+@pytest.mark.parametrize("check", CHECKERS)
+def test_an_answer_that_is_not_returned_is_named(check):
+    assert "`return` missing" in check(lambda *_: None).message
+
+
+def test_an_error_of_torch_is_shown_with_its_line():
+    verdict = checks.check_paired_difference(lambda first, second: first - second)  # torch raises NotImplementedError
+    assert verdict.status == "wrong" and "lambda first, second: first - second" in verdict.message, verdict
 
 
 @pytest.mark.parametrize("check", CHECKERS)

@@ -129,7 +129,7 @@ def read_classnames(folder: Path, root: Path) -> dict[str, str]:
 
 def _clips_names() -> dict[str, str]:
     from open_clip import IMAGENET_CLASSNAMES
-    from timm.data import ImageNetInfo  # open_clip requires timm, which has the folders' names
+    from timm.data.imagenet_info import ImageNetInfo  # open_clip requires timm, which has the folders' names
 
     return dict(zip(ImageNetInfo("imagenet-1k").label_names(), IMAGENET_CLASSNAMES))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 
 NOT_ATTEMPTED, WRONG, RIGHT = "not attempted", "wrong", "right"
+STUBS = ((), ("replace this line",))  # what an exercise raises before it is written; torch's own error says more
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,12 +39,14 @@ def checker(check: Callable[[Callable], str]) -> Callable[[Callable], Verdict]:
         name = getattr(solution, "__name__", "the function")
         try:
             verdict = Verdict(RIGHT, check(solution))
-        except NotImplementedError:
-            verdict = Verdict(NOT_ATTEMPTED, f"{name} is still empty. Write it, then run this cell again.")
         except Wrong as wrong:
             verdict = Verdict(WRONG, f"because {wrong}")
         except Exception as error:
-            verdict = Verdict(WRONG, f"because {name} stopped with {type(error).__name__}: {error}")
+            if isinstance(error, NotImplementedError) and error.args in STUBS:
+                verdict = Verdict(NOT_ATTEMPTED, f"{name} is still empty. Write it, then run this cell again.")
+            else:
+                stopped = f"because {name} stopped with {type(error).__name__}: {error}"
+                verdict = Verdict(WRONG, stopped + _line_of(error, solution))
         if os.environ.get("COOP_EDU_STRICT") == "1" and verdict.status != RIGHT:
             raise AssertionError(repr(verdict))
         return verdict
@@ -50,11 +54,22 @@ def checker(check: Callable[[Callable], str]) -> Callable[[Callable], Verdict]:
     return checked
 
 
+def _line_of(error: Exception, solution: Callable) -> str:
+    """The last line of the learner's own that an error went through."""
+    code = getattr(getattr(solution, "forward", solution), "__code__", None)
+    line, trace = "", error.__traceback__
+    while trace is not None:
+        if code is not None and trace.tb_frame.f_code.co_filename == code.co_filename:
+            line = linecache.getline(code.co_filename, trace.tb_lineno).strip()
+        trace = trace.tb_next
+    return f" (in the line `{line}`)" if line else ""
+
+
 def answer_of(solution: Callable, *arguments: Any) -> Any:
-    """The learner's answer; None counts as not attempted."""
+    """The learner's answer; Wrong if there is none."""
     answer = solution(*arguments)
-    if answer is None or answer is NotImplemented or answer is Ellipsis:
-        raise NotImplementedError
+    if answer is None:
+        raise Wrong("it returned None: is the `return` missing?")
     return answer
 
 

@@ -15,7 +15,10 @@ from coop_edu.clip.text_towers import text_tower
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.teaching.verdicts import Wrong, answer_of, checker, relative_difference
 
-NAMES = {2: ["cat", "hot air balloon"], 3: ["key", "tree", "alarm clock"]}  # two sizes, so that none can be typed in
+NAMES = {  # two sizes, so that none can be typed in; ")." is one token
+    2: ["cat", "hot air balloon"],
+    3: ["key", "kite (toy)", "alarm clock"],
+}
 CLOSE = 1e-4
 
 
@@ -35,13 +38,18 @@ def check_prompt_learner(solution: Callable) -> str:
         if (count := sum(p.numel() for p in learned)) != start.ctx.numel():
             raise Wrong(f"{count:,} numbers are learned; {M} vectors have {start.ctx.numel():,}")
         features = _checked_features(mine, names, start)
-        for weight in weights:
-            weight.grad = None
         features.sum().backward()
         if any(p.grad is None or not p.grad.any() for p in learned):
             raise Wrong("the context receives no gradient: it was detached or copied on its way into the prompt")
         if any(weight.grad is not None for weight in weights):
             raise Wrong("CLIP's own weights receive a gradient; they have to stay frozen")
+        start().sum().backward()
+        if relative_difference(learned[0].grad, start.ctx.grad) > CLOSE:  # type: ignore[arg-type]
+            raise Wrong("the gradient at the context is not that of the text features: part of the way is cut off")
+        with torch.no_grad():
+            learned[0].mul_(2)
+        if relative_difference(answer_of(mine), features) == 0:
+            raise Wrong("the context has changed and the text features have not: compute them anew in each forward()")
     return "the prompt goes through the frozen encoder, and the gradient comes back to the context."
 
 
@@ -74,7 +82,9 @@ def check_class_specific(solution: Callable) -> str:
 
 
 def _build(solution: Callable, names: list[str], M: int) -> tuple[PromptLearner, nn.Module]:
-    """The library's learner and the solution's, from the same context."""
+    """The library's learner and the solution's, from the same context; CLIP is frozen, whatever was tried before."""
+    for weight in _weights_of(clip_of_checks()):
+        weight.requires_grad_(False).grad = None
     start = PromptLearner(clip_of_checks(), names, n_ctx=M, seed=M)
     mine = answer_of(solution, clip_of_checks(), list(names), start.ctx.detach().clone())
     if not isinstance(mine, nn.Module):
@@ -107,6 +117,10 @@ def _which_prompt(features: torch.Tensor, names: list[str], start: PromptLearner
         "the feature is read at the wrong position; read it at EOT, the last": _assembled(names, ctx, read=-2),
         "the positional embedding is not added": _assembled(names, ctx, positions=False),
         "the causal mask is missing": _assembled(names, ctx, mask=False),
+        "the last layer norm, ln_final, is missing": _assembled(names, ctx, norm=False),
+        "the full stop is looked up apart from the name; look both up together, because “).” is one token": _assembled(
+            names, ctx, stop=None
+        ),
         "the features are normalised already; give them as the text encoder does": normalize(start()),
     }
     for mistake, wrong in mistakes.items():
@@ -119,11 +133,12 @@ def _assembled(
     names: list[str],
     ctx: torch.Tensor,
     *,
-    stop: str = ".",
+    stop: str | None = ".",
     front: bool = False,
     read: int = -1,
     positions: bool = True,
     mask: bool = True,
+    norm: bool = True,
 ) -> torch.Tensor:
     """The text features of the exercise, one prompt after the other; each option makes one of the usual mistakes."""
     clip = clip_of_checks()
@@ -132,11 +147,12 @@ def _assembled(
     sot, eot = table[[clip.tokenizer.sot_token_id]], table[[clip.tokenizer.eot_token_id]]
     rows = []
     for name in names:
-        words = table[clip.tokenizer.encode(name + stop)]
+        apart = clip.tokenizer.encode(name) + clip.tokenizer.encode(".")
+        words = table[apart if stop is None else clip.tokenizer.encode(name + stop)]
         x = torch.cat([sot, words, ctx, eot] if front else [sot, ctx, words, eot])
         x = x + text.positional_embedding[: len(x)] if positions else x
         x = text.transformer(x[None], attn_mask=text.attn_mask[: len(x), : len(x)] if mask else None)[0]
-        rows.append(text.ln_final(x)[read] @ text.text_projection)
+        rows.append((text.ln_final(x) if norm else x)[read] @ text.text_projection)
     return torch.stack(rows)
 
 

@@ -44,8 +44,13 @@ def check_training_loop(solution: Callable) -> str:
                 raise Wrong(mistake)
         step = next(i for i, (a, b) in enumerate(zip(losses, right)) if not _near([a], [b]))
         raise Wrong(f"at step {step + 1} the loss should be {right[step]:.5f} and is {losses[step]:.5f}")
-    if relative_difference(mine.ctx, library.ctx) > CLOSE:
+    off = relative_difference(mine.ctx, library.ctx)
+    if off > CLOSE:
         raise Wrong("the losses are right, but the context at the end is not the one after the last step")
+    light = _learner()
+    _train(light, features, labels, batches, rates, decay=0.0)
+    if relative_difference(mine.ctx, light.ctx) < off:  # it changes so little that no loss shows it
+        raise Wrong("the weight decay of 5e-4 is missing")
     return "step for step the library's losses, and the same context at the end."
 
 
@@ -62,11 +67,15 @@ def _train(
     *,
     clear: bool = True,
     momentum: float = 0.9,
+    decay: float = 5e-4,
+    anew: bool = False,
 ) -> list[float]:
     """The loop; each option makes one of the usual mistakes."""
-    optimizer = torch.optim.SGD(learner.parameters(), lr=rates[0], momentum=momentum, weight_decay=5e-4)
+    optimizer = torch.optim.SGD(learner.parameters(), lr=rates[0], momentum=momentum, weight_decay=decay)
     losses = []
     for rate, epoch in zip(rates, batches, strict=True):
+        if anew:
+            optimizer = torch.optim.SGD(learner.parameters(), lr=rate, momentum=momentum, weight_decay=decay)
         for group in optimizer.param_groups:
             group["lr"] = rate
         for batch in epoch:
@@ -92,6 +101,8 @@ def _mistakes(
     return {
         "the gradients of all steps add up: clear them with zero_grad() before each backward()": losses(clear=False),
         "the momentum of 0.9 is missing": losses(momentum=0.0),
+        "a new optimizer in every epoch forgets the momentum; make one before the loop": losses(anew=True),
+        "the learning rate is set after the epoch; set it before": losses(rates=[rates[0], *rates[:-1]]),
         "the learning rate stays that of the first epoch": losses(rates=[rates[0]] * n),
         "the learning rate is the last epoch's throughout": losses(rates=[rates[-1]] * n),
         "the learning rate changes with every step; it belongs to the epoch": losses(steps, by_step),

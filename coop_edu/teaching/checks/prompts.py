@@ -13,7 +13,7 @@ from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare, rando
 @checker
 def check_prompts(solution: Callable) -> str:
     """Sentences from a template: `solution(template, classnames) -> list[str]`, one per class, no underscores."""
-    template, names = "a drawing of a {}, on white.", ["cat", "hot_air_balloon"]
+    template, names = "a drawing of a {}, no_background.", ["T-shirt", "hot_air_balloon", "airplane"]
     given = answer_of(solution, template, list(names))
     if isinstance(given, str) or not isinstance(given, list | tuple):
         raise Wrong(f"a list with one sentence per class was expected, and it returned {type(given).__name__}")
@@ -25,8 +25,18 @@ def check_prompts(solution: Callable) -> str:
         "only the names are returned; the words around them are missing": spaced,
         "the name is put behind the template; it belongs where {} stands": [f"{template} {name}" for name in spaced],
         "the braces are still there; replace all of {}": [template.replace("{}", f"{{{name}}}") for name in spaced],
+        "the underscores of the template are replaced, too; only those of the names should be":
+            [template.replace("{}", name).replace("_", " ") for name in names],
+        "the names are in small letters now; leave them as they are, except for the underscores":
+            [template.replace("{}", name.lower()) for name in spaced],
+        "the hyphens are gone, too; only underscores should be replaced":
+            [template.replace("{}", name.replace("-", " ")) for name in spaced],
+        "it turns “a” into “an”; fill in the template as it is":
+            [template.replace("a {}", f"{'an' if name[0] in 'aeiou' else 'a'} {name}") for name in spaced],
     }  # fmt: skip
     right = [template.replace("{}", name) for name in spaced]
+    if list(given) != right and sorted(map(str, given)) == sorted(right):
+        raise Wrong("the sentences are in another order than the class names")
     for reason, answer in mistakes.items():
         if list(given) == answer:
             raise Wrong(reason)
@@ -44,8 +54,8 @@ def check_class_probabilities(solution: Callable) -> str:
     >>> from coop_edu.clip.probability import class_probabilities
     >>> check_class_probabilities(lambda f, w, tau: class_probabilities(f, w, 1 / tau))
     ✓ right: rows add up to one, and every number is Eq. 1's.
-    >>> check_class_probabilities(lambda f, w, tau: None).status
-    'not attempted'
+    >>> check_class_probabilities(lambda f, w, tau: None)
+    ✗ wrong: because it returned None: is the `return` missing?
     """
     f, w, tau = 3 * random_numbers(1, 5, 8), 2 * random_numbers(2, 4, 8), 0.2
     cosine = normalize(f, dim=-1) @ normalize(w, dim=-1).T
@@ -111,6 +121,8 @@ def check_ensemble(solution: Callable) -> str:
         "normalising runs along the wrong axis; each feature is a row, so use dim=-1":
             normalize(normalize(features, dim=0).mean(dim=0), dim=0),
         "only the first template is used": unit[0],
+        "F.normalize without dim works along dim=1, here the classes; each feature is a row, so use dim=-1":
+            normalize(normalize(features, dim=1).mean(dim=0), dim=-1),
     }  # fmt: skip
     compare(answer_of(solution, features), normalize(unit.mean(dim=0), dim=-1), mistakes)
     return "each template has one vote, and the result has length one."
@@ -133,6 +145,8 @@ def check_prompt_assembly(solution: Callable) -> str:
         "EOT is missing, and the text feature is read there": torch.cat([sos, ctx, name]),
         "the context is missing": torch.cat([sos, name, eot]),
         "the name is missing: all classes would have the same prompt": torch.cat([sos, ctx, eot]),
+        "two mistakes: the context stands after EOT, where nothing can see it, and in reverse order":
+            torch.cat([sos, name, eot, ctx.flip(0)]),
         "the context is in reverse order": torch.cat([sos, ctx.flip(0), name, eot]),
         "the context vectors are averaged into one": torch.cat([sos, ctx.mean(0, keepdim=True), name, eot]),
         "the pieces are joined along the width; positions are rows, so use dim=0":

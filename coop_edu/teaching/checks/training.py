@@ -85,6 +85,10 @@ def _compare_schedules(solution: Callable, total: int) -> None:
         "the cosine is not halved and shifted, so it becomes negative; use (1 + cos) / 2":
             schedule(1e-5, lambda e: 0.002 * math.cos(math.pi * (e - 1) / total)),
         "the factor 1/2 is missing: epoch 1 should learn at 0.002": schedule(1e-5, lambda e: 2 * cosine(e - 1)),
+        "pi is missing: the cosine should run over half a wave, from 0 to pi":
+            schedule(1e-5, lambda e: 0.001 * (1 + math.cos((e - 1) / total))),
+        "the 0.002 is missing: the cosine alone falls from 1 to 0":
+            schedule(1e-5, lambda e: (1 + math.cos(math.pi * (e - 1) / total)) / 2),
         "it falls along a line, not along a cosine": schedule(1e-5, lambda e: 0.002 * (1 - (e - 1) / total)),
         "the cosine rises; it must fall": schedule(1e-5, lambda e: 0.002 - cosine(e - 1)),
         "right for 50 epochs only: is a number typed in?": schedule(1e-5, lambda e: cosine(e - 1, 50)),

@@ -25,7 +25,7 @@ from coop_edu.teaching.widgets.parts import COLUMNS, SIDE, Explorer, png_of, wal
 
 if TYPE_CHECKING:
     from coop_edu.clip.zero_shot import ZeroShot
-    from coop_edu.coop.trainer import TrainerState
+    from coop_edu.coop.history import TrainerState
     from coop_edu.data.dataset import Example
 
 LINES = 3  # of the wall
