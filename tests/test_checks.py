@@ -1,8 +1,11 @@
 """Every checker against a zoo: it must say *right* to right solutions, and name the mistake of each wrong one."""
 
+import inspect
 import math
 import random
+from pathlib import Path
 
+import nbformat
 import pytest
 import torch
 from test_checks_building import CLASS_SPECIFIC, LEARNERS, LOOPS
@@ -10,6 +13,9 @@ from test_checks_building import ZOO as ZOO_OF_LATER
 from torch.nn.functional import normalize
 
 from coop_edu import checks, mean_and_std
+from coop_edu.teaching.checks import solutions
+
+from exercises import solutions as solutions_in
 
 
 def unit(x):
@@ -280,6 +286,32 @@ def test_every_checker_has_a_zoo():
         wrong = [name for name, (checker, _, _) in {**ZOO, **LATER}.items() if checker is check]
         assert len(wrong) >= 3, f"{check.__name__} is tested with {wrong} only"
         assert check.__doc__
+
+
+def test_what_later_cells_compute_with_is_the_readers_own_as_soon_as_it_is_right(capsys):
+    def sample(labels, k, seed):
+        raise NotImplementedError
+
+    assert checks.finished(sample) is solutions.sample and "until yours is right" in capsys.readouterr().out
+
+    def sample(labels, k, seed):
+        return [i for group in by_class(labels) for i in random.Random(seed).sample(group, min(k, len(group)))]
+
+    assert checks.finished(sample) is solutions.sample  # a generator for each class: wrong
+
+    def sample(labels, k, seed):
+        return sorted(solutions.sample(labels, k, seed))
+
+    assert checks.finished(sample) is sample and capsys.readouterr().out.endswith("sample: yours\n")
+
+
+@pytest.mark.parametrize("name", solutions.SOLVED)
+def test_the_solutions_are_those_folded_in_the_notebooks(name):
+    check, solution = solutions.SOLVED[name]
+    assert check(solution).status == "right"
+    folder = Path(__file__).resolve().parents[1] / "notebooks"
+    folded = [text for path in folder.glob("0[34]_*.ipynb") for text, _ in solutions_in(nbformat.read(path, 4))]
+    assert inspect.getsource(solution).strip() in [text.strip() for text in folded]
 
 
 def test_checkers_leave_the_global_generators_alone():

@@ -38,12 +38,13 @@ def lines(source):
 def leaks(original, copy):
     """Lines of the solutions that the copy has, and that the learner was not given anyway.
 
-    Given are the stubs, and what the lesson before the exercises shows.
+    Given are the stubs, and what the lesson before the exercise shows.
     """
     places = [number for number, cell in enumerate(original.cells) if is_exercise(cell)]
-    given = [cell for n, cell in enumerate(original.cells) if n < places[0] or n in places]
-    allowed = lines("\n".join(cell.source for cell in given))
-    secret = lines("\n".join(solution for solution, _ in solutions(original))) - allowed
+    folded, secret = {place + 1 for place in places}, set()
+    for place, (solution, _) in zip(places, solutions(original)):
+        shown = [cell for n, cell in enumerate(original.cells) if n in places or (n < place and n not in folded)]
+        secret |= lines(solution) - lines("\n".join(cell.source for cell in shown))
     return sorted(secret & lines("\n".join(cell.source for cell in copy.cells)))
 
 

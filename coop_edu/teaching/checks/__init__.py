@@ -1,9 +1,10 @@
 """Exercise checkers: pass your function to one, and it answers *not attempted*, *wrong, because ...* or *right*.
 
 A checker calls the function on small inputs from a fixed seed and compares with the right answer.  If they differ, it
-compares with the answers of common mistakes, so that it can name yours.  A function that returns None or raises
+compares with the answers of common mistakes, so that it can name yours.  A function that still raises
 NotImplementedError counts as not attempted.  With the environment variable COOP_EDU_STRICT=1 everything but *right* is
-an error; the test run solves all exercises that way.  The solutions are in the notebooks.
+an error; the test run solves all exercises that way.  The solutions are in the notebooks; `finished` has those on which
+later cells build.
 """
 
 from coop_edu.teaching.checks.building import check_class_specific, check_prompt_learner
@@ -29,6 +30,7 @@ from coop_edu.teaching.checks.results import (
     check_subset_accuracy,
     check_verdict,
 )
+from coop_edu.teaching.checks.solutions import finished
 from coop_edu.teaching.checks.training import check_learning_rate, check_sampler
 
 __all__ = [
@@ -37,5 +39,5 @@ __all__ = [
     "check_paired_difference", "check_paired_verdict", "check_parameter_count", "check_prompt_assembly",
     "check_prompt_learner", "check_prompts", "check_pull", "check_run_cost", "check_sampler",
     "check_subset_accuracy", "check_training_loop", "check_training_steps", "check_verdict",
-    "check_weight_matrix",
+    "check_weight_matrix", "finished",
 ]  # fmt: skip
