@@ -32,7 +32,10 @@ ROOT = Path(__file__).resolve().parents[1]
 SITE = ROOT / "site"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MODULES = ("sphinx", "myst_nb", "furo", "latex2mathml", "onnx")  # of the extra
-PAGES = ("CONTRIBUTING.md", "CHANGELOG.md", "ATTRIBUTION.md", "docs/glossary.md")
+PAGES = (
+    *("docs/library.md", "docs/glossary.md", "docs/troubleshooting.md", "docs/speed.md"),
+    *("CONTRIBUTING.md", "CHANGELOG.md", "ATTRIBUTION.md"),
+)
 FILES = ("LICENSE", "CITATION.cff", "docs/walkthrough.png")
 
 

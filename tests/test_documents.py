@@ -20,7 +20,7 @@ from coop_edu import __main__
 
 from test_repository import PROJECT, ROOT, read
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/library.md", "docs/speed.md", "docs/troubleshooting.md")
 COMMANDS = r"(?:make|python|pip|%pip|conda|jupyter|pre-commit|\.ci/run)\b"
 SMALLER = [["--datasets", name, "--shots", "1", "--seeds", "1", "--epochs", "1"] for name in ("IconFood", "Caltech101")]
 

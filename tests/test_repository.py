@@ -14,6 +14,8 @@ from packaging.specifiers import SpecifierSet
 
 import coop_edu
 from coop_edu import plots
+from coop_edu.grid.agreement import agreement
+from coop_edu.grid.frame import shipped_results
 from coop_edu.teaching import environment
 
 if sys.version_info >= (3, 11):
@@ -137,16 +139,27 @@ def test_readme_table_lists_every_notebook_in_order():
     assert [file for file, _ in listed] == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 
 
-def test_readme_has_the_rooms_in_their_own_words():
-    listed = re.findall(r"(?m)^\| `coop_edu/(\w+)/` \| (.*?) \|", read("README.md"))
+def test_the_rooms_are_described_in_their_own_words():
+    listed = re.findall(r"(?m)^\| `coop_edu/(\w+)/` \| (.*?) \|", read("docs/library.md"))
     assert listed == list(rooms().items())
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_readme_states_the_sizes_that_were_measured_and_published():
+    said = re.search(
+        r"two images per class is ([\d.]+) .*?\(([\d.]+) .*?sixteen ([\d.]+) points \(([\d.]+)", read("README.md"), re.S
+    )
+    table = agreement(shipped_results())
+    known = [table.loc[letter, column] for letter in "ba" for column in ("here", "in the paper")]
+    assert said.groups() == tuple(f"{points:.1f}" for points in known)
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", *(f"docs/{page.name}" for page in ROOT.glob("docs/*.md"))]
+)
 def test_links_lead_somewhere(name):
     targets = re.findall(r"\]\(([^)#\s]+)|(?:src|href)=\"([^\"#]+)\"", read(name))
     targets = [a or b for a, b in targets]
-    assert [t for t in targets if not re.match(r"[a-z]+:", t) and not (ROOT / t).exists()] == []
+    assert [t for t in targets if not re.match(r"[a-z]+:", t) and not ((ROOT / name).parent / t).exists()] == []
 
 
 def test_every_notebook_is_collected():

@@ -51,16 +51,16 @@ def compare_wordings(
     `truth`: the class to mark; the first answers get a ✓ or ✗ by it.
     """
     check_not_empty(answers, "wording")
-    figure, axes = new_figure(1.8 + 2.5 * len(answers), 0.32 * top + 1.1, 1, 1 + len(answers), width_ratios=(
-        2, *[2] * len(answers)))  # fmt: skip
-    draw_image(axes[0], image, truth)
+    figure, axes = new_figure(1.5 + 2.6 * len(answers), 0.32 * top + 1.1, 1, 1 + len(answers), width_ratios=(
+        1.5, *[2] * len(answers)))  # fmt: skip
+    draw_image(axes[0], image, textwrap.fill(truth, 12))
     for axis, (template, probabilities) in zip(axes[1:], answers.items(), strict=True):
         first = _draw_answer(axis, probabilities, truth, top)
         axis.set_xticks([0, 50, 100])
         axis.set_title(textwrap.fill(f"“{template}”", 24) + "\n", fontsize=10, loc="left")
         verdict = "" if not truth else "✓" if first == truth else "✗"
         colour = MARKED if first == truth else BLACK
-        look = {"xycoords": "axes fraction", "fontsize": 12, "fontweight": "bold", "color": colour}
+        look = {"xycoords": "axes fraction", "fontsize": 11, "fontweight": "bold", "color": colour}
         axis.annotate(f"{verdict} {first}", (0, 1.03), **look)
     return caption(figure, message)
 
@@ -132,7 +132,7 @@ def similarity_matrix(
 def _draw_answer(axis: Axes, probabilities: Mapping[str, float], truth: str, top: int) -> str:
     """Draw the most probable classes as bars, the true one marked, and return the first."""
     best = sorted(probabilities.items(), key=lambda item: -item[1])[:top]
-    names = [f"{name} (true)" if name == truth else name for name, _ in best]
+    names = [f"✓ {name}" if name == truth else name for name, _ in best]  # not by its colour alone
     colours = [MARKED if name == truth else BAR for name, _ in best]
     draw_bars(axis, names, [100 * p for _, p in best], colours, write=whole_percent)
     return best[0][0]

@@ -69,8 +69,10 @@ def caption(figure: Figure, message: str) -> Figure:
 def _show(figure: Figure, message: str) -> None:
     from IPython.display import display
 
-    width = round(figure.get_figwidth() * SCREEN)
-    data = png(figure, dpi=SCREEN * min(2, ENOUGH / width))
+    width = figure.get_figwidth() * SCREEN
+    scale = min(2, ENOUGH / width)
+    data = png(figure, dpi=SCREEN * scale)
+    width = round(Image.open(io.BytesIO(data)).width / scale)  # what was drawn may be wider than planned
     described = {"image/png": {"width": width, "alt": message}}
     text = message or repr(figure)
     display({"image/png": data, "text/plain": text}, metadata=described, raw=True)
@@ -82,7 +84,7 @@ def _show(figure: Figure, message: str) -> None:
 def png(figure: Figure, dpi: float) -> bytes:
     """The figure as the bytes of a PNG file with at most 128 colours: a third of the size, and it looks the same."""
     drawn, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=dpi)
+    figure.savefig(drawn, format="png", dpi=dpi, bbox_inches="tight")  # else long words at the edge are cut off
     Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(small, "png", optimize=True)
     return small.getvalue()
 
