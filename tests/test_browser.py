@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import nbformat
 import pytest
 
+from coop_edu import load_clip
 from coop_edu.teaching.widgets.drawing import READY
 
 import browser
@@ -156,9 +157,10 @@ def test_slider_and_images_obey_the_keyboard(notebook):
     before = notebook.inside("explorer", "table").text_content()
     handle = notebook.inside("explorer", ".noUi-handle")
     handle.focus()
-    for _ in range(20):
+    for _ in range(20):  # of fifty steps for a power of ten
         handle.press("ArrowRight")
-    expect(notebook.inside("explorer", ".widget-readout")).to_have_text("0.0728", timeout=PATIENCE)
+    warm = 10 ** (20 / 50) / load_clip("mini").logit_scale.item()
+    expect(notebook.inside("explorer", ".widget-readout")).to_have_text(f"{warm:.4f}", timeout=PATIENCE)
     expect(notebook.inside("explorer", "table")).not_to_have_text(before, timeout=PATIENCE)
     second = notebook.inside("explorer", "button").nth(1)
     name = second.inner_text().strip()

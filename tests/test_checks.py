@@ -122,7 +122,7 @@ ZOO = {  # name: (checker, wrong solution, words of the diagnosis)
     ),
     "sorted names": (F, lambda t, names: [t.format(n.replace("_", " ")) for n in sorted(names)], "another order"),
     "a set": (F, lambda t, names: {t.format(n.replace("_", " ")) for n in names}, "a list with one sentence"),
-    "forgotten return": (P, lambda f, w, t: None, "`return` missing"),
+    "forgotten return": (P, lambda f, w, t: None, "return missing"),
     "templates along the classes": (E, lambda t: unit(normalize(t).mean(0)), "dim=1"),
     "no pi": (L, lambda e, n: 1e-5 if e == 0 else 0.001 * (1 + math.cos((e - 1) / n)), "pi is missing"),
     "no 0.002": (L, lambda e, n: 1e-5 if e == 0 else right_rate(e, n) / 0.002, "0.002 is missing"),
@@ -261,7 +261,7 @@ def test_empty_is_not_attempted(check):
 
 @pytest.mark.parametrize("check", CHECKERS)
 def test_an_answer_that_is_not_returned_is_named(check):
-    assert "`return` missing" in check(lambda *_: None).message
+    assert "return missing" in check(lambda *_: None).message
 
 
 def test_an_error_of_torch_is_shown_with_its_line():

@@ -62,14 +62,14 @@ def _line_of(error: Exception, solution: Callable) -> str:
         if code is not None and trace.tb_frame.f_code.co_filename == code.co_filename:
             line = linecache.getline(code.co_filename, trace.tb_lineno).strip()
         trace = trace.tb_next
-    return f" (in the line `{line}`)" if line else ""
+    return f" (in the line “{line}”)" if line else ""
 
 
 def answer_of(solution: Callable, *arguments: Any) -> Any:
     """The learner's answer; Wrong if there is none."""
     answer = solution(*arguments)
     if answer is None:
-        raise Wrong("it returned None: is the `return` missing?")
+        raise Wrong("it returned None: is the return missing?")
     return answer
 
 

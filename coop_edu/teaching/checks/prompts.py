@@ -55,7 +55,7 @@ def check_class_probabilities(solution: Callable) -> str:
     >>> check_class_probabilities(lambda f, w, tau: class_probabilities(f, w, 1 / tau))
     ✓ right: rows add up to one, and every number is Eq. 1's.
     >>> check_class_probabilities(lambda f, w, tau: None)
-    ✗ wrong: because it returned None: is the `return` missing?
+    ✗ wrong: because it returned None: is the return missing?
     """
     f, w, tau = 3 * random_numbers(1, 5, 8), 2 * random_numbers(2, 4, 8), 0.2
     cosine = normalize(f, dim=-1) @ normalize(w, dim=-1).T
