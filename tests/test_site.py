@@ -123,7 +123,7 @@ def test_every_public_name_and_room_has_its_place(site):
 @pytest.mark.slow
 def test_search_and_glossary(site):
     index = (site / "searchindex.js").read_text(encoding="utf-8")
-    assert "docs/glossary" in index and "hourglass" in index and "promptlearner" in index.lower()
+    assert "docs/glossary" in index and "temperatur" in index and "promptlearner" in index.lower()
     assert page(site, "docs/glossary").count("<strong>") >= len(glossary())
 
 
