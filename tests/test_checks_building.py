@@ -6,7 +6,7 @@ from scipy.stats import t as student
 from torch import nn
 from torch.nn.functional import normalize
 
-from coop_edu import checks
+from coop_edu import PromptLearner, checks
 
 
 class Right(nn.Module):
@@ -297,7 +297,35 @@ def cost(N, K, T, B, image, prompt, size, once, back=2, steps=None, images=None,
     return images * image + steps * back * K * prompt, K * size if memory is None else memory
 
 
+class Sure(PromptLearner):
+    """The notebook's solution; what subclasses change is a mistake."""
+
+    axis, sign, base = 1, -1, 1.0
+
+    def __init__(self, clip, classnames, *, weight=0.5, **options):
+        super().__init__(clip, classnames, **options)
+        self.weight = weight
+
+    def entropy(self, logits):
+        log_p = logits.log_softmax(dim=self.axis)
+        return self.sign * (log_p.exp() * log_p).sum(dim=self.axis).mean() / self.base
+
+    def objective(self, image_features, text_features, labels):
+        loss, logits = super().objective(image_features, text_features, labels)
+        return loss + self.weight * self.entropy(logits), logits
+
+
+def unsure(**attributes):
+    return type("Unsure", (Sure,), attributes)
+
+
+class Forgets(PromptLearner):
+    def __init__(self, clip, classnames, *, weight=0.5, **options):
+        super().__init__(clip, classnames, **options)
+
+
 RIGHT = {
+    "entropy": (checks.check_entropy_method, Sure),
     "image by image": (checks.check_paired_difference, image_by_image),
     "image by image, tensors": (
         checks.check_paired_difference,
@@ -318,7 +346,23 @@ RIGHT = {
 P, C, K, W = checks.check_paired_verdict, checks.check_calibration_error, checks.check_pull, checks.check_weight_matrix
 A = checks.check_accuracy_with_error
 D, H, V, R = checks.check_paired_difference, checks.check_honest_report, checks.check_verdict, checks.check_run_cost
+M = checks.check_entropy_method
 ZOO = {
+    "entropy, missing": (M, unsure(entropy=lambda self, logits: 0.0), "the entropy is missing"),
+    "entropy, sign": (M, unsure(sign=1), "sign of the entropy"),
+    "entropy, no weight": (M, unsure(entropy=lambda self, z: Sure.entropy(self, z) / self.weight), "weight is missing"),
+    "entropy, sum": (M, unsure(entropy=lambda self, z: len(z) * Sure.entropy(self, z)), "take their mean"),
+    "entropy, mean of classes": (M, unsure(entropy=lambda self, z: Sure.entropy(self, z) / z.shape[1]), "their sum"),
+    "entropy, bits": (M, unsure(base=0.6931471805599453), "natural"),
+    "entropy, over images": (M, unsure(axis=0), "over the images"),
+    "entropy, detached": (M, unsure(entropy=lambda self, z: Sure.entropy(self, z.detach())), "no gradient"),
+    "entropy, not kept": (M, Forgets, "write self.weight = weight there"),
+    "entropy, no learner": (M, lambda clip, names, **options: clip, "a subclass of PromptLearner"),
+    "entropy, loss alone": (
+        M,
+        unsure(objective=lambda self, f, w, y: Sure.objective(self, f, w, y)[0]),
+        "the loss and the logits",
+    ),
     "images unpaired": (D, unpaired, "unpaired"),
     "images, second first": (D, lambda a, b: image_by_image(b, a), "second minus first"),
     "images, fractions": (D, lambda a, b: image_by_image(a, b, scale=1), "fractions"),

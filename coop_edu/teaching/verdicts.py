@@ -56,18 +56,19 @@ def checker(check: Callable[[Callable], str]) -> Callable[[Callable], Verdict]:
 
 def _line_of(error: Exception, solution: Callable) -> str:
     """The last line of the learner's own that an error went through."""
-    code = getattr(getattr(solution, "forward", solution), "__code__", None)
+    functions = vars(solution).values() if isinstance(solution, type) else [solution]
+    files = {function.__code__.co_filename for function in functions if hasattr(function, "__code__")}
     line, trace = "", error.__traceback__
     while trace is not None:
-        if code is not None and trace.tb_frame.f_code.co_filename == code.co_filename:
-            line = linecache.getline(code.co_filename, trace.tb_lineno).strip()
+        if (file := trace.tb_frame.f_code.co_filename) in files:
+            line = linecache.getline(file, trace.tb_lineno).strip()
         trace = trace.tb_next
     return f" (in the line “{line}”)" if line else ""
 
 
-def answer_of(solution: Callable, *arguments: Any) -> Any:
+def answer_of(solution: Callable, *arguments: Any, **options: Any) -> Any:
     """The learner's answer; Wrong if there is none."""
-    answer = solution(*arguments)
+    answer = solution(*arguments, **options)
     if answer is None:
         raise Wrong("it returned None: is the return missing?")
     return answer

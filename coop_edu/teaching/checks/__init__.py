@@ -12,6 +12,7 @@ from coop_edu.teaching.checks.costs import check_parameter_count, check_run_cost
 from coop_edu.teaching.checks.later import (
     check_accuracy_with_error,
     check_calibration_error,
+    check_entropy_method,
     check_paired_verdict,
     check_pull,
 )
@@ -35,7 +36,7 @@ from coop_edu.teaching.checks.training import check_learning_rate, check_sampler
 
 __all__ = [
     "check_accuracy_with_error", "check_average", "check_calibration_error", "check_class_probabilities",
-    "check_class_specific", "check_ensemble", "check_honest_report", "check_learning_rate",
+    "check_class_specific", "check_ensemble", "check_entropy_method", "check_honest_report", "check_learning_rate",
     "check_paired_difference", "check_paired_verdict", "check_parameter_count", "check_prompt_assembly",
     "check_prompt_learner", "check_prompts", "check_pull", "check_run_cost", "check_sampler",
     "check_subset_accuracy", "check_training_loop", "check_training_steps", "check_verdict",

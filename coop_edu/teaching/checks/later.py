@@ -1,4 +1,4 @@
-"""Checkers of notebooks 09 to 12: a paired verdict, an accuracy with its error, calibration, KgCoOp's pull."""
+"""Checkers of notebooks 09 to 12: a paired verdict, an accuracy with its error, calibration, methods after CoOp."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import torch
 from scipy.stats import t as student
 
 from coop_edu.clip.probability import normalize
-from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare, parts_of
+from coop_edu.coop.prompt_learner import PromptLearner
+from coop_edu.teaching.checks.building import NAMES, clip_of_checks
+from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare, parts_of, random_numbers
 
 
 @checker
@@ -118,6 +120,48 @@ def check_pull(solution: Callable) -> str:
         if not isinstance(given, torch.Tensor) or not given.requires_grad:
             raise Wrong("the number is right, but no gradient can flow back to the learned features")
     return "zero where learned and hand-written features agree, and it pulls the learned ones."
+
+
+@checker
+def check_entropy_method(solution: Callable) -> str:
+    """A method of one's own: `solution(clip, classnames, weight=..., **options)` is a PromptLearner.
+
+    Its objective is CoOp's loss plus `weight` times the mean entropy, in nats, of its predictions for the images of the
+    batch; and the logits, as they were.
+    """
+    clip, names = clip_of_checks(), NAMES[3]
+    for weight in (0.5, 2.0):
+        mine = answer_of(solution, clip, list(names), weight=weight, n_ctx=2, seed=1)
+        if not isinstance(mine, PromptLearner):
+            raise Wrong(f"a subclass of PromptLearner was expected, and it made {type(mine).__name__}")
+        mine.options()  # an error that says what to do, where the weight was not kept
+        text_features, labels = mine(), torch.arange(6) % len(names)
+        image_features = random_numbers(5, 6, text_features.shape[1])
+        answer = answer_of(mine.objective, image_features, text_features, labels)
+        given, logits = parts_of(answer, 2, "two things, the loss and the logits")
+        loss, plain = PromptLearner.objective(mine, image_features, text_features, labels)
+        log_p = plain.detach().log_softmax(dim=1)  # (B, K)
+        entropies, loss_ = -(log_p.exp() * log_p).sum(dim=1), loss.detach()
+        over_images = -(plain.detach().softmax(0) * plain.detach().log_softmax(0)).sum(dim=0).mean()
+        entropy = entropies.mean()
+        mistakes = {
+            "that is CoOp's own loss; the entropy is missing": loss_,
+            "the sign of the entropy is wrong: - sum p log p is positive": loss_ - weight * entropy,
+            "the weight is missing": loss_ + entropy,
+            "the entropies of the images are added up; take their mean": loss_ + weight * entropies.sum(),
+            "p log p is averaged over the classes; the entropy is their sum": loss_ + weight * entropy / len(names),
+            "the logarithm is to base 2; take the natural one": loss_ + weight * entropy / math.log(2),
+            "the softmax runs over the images; it must run over the classes, dim=1": loss_ + weight * over_images,
+            "that is the entropy alone; CoOp's loss is missing": weight * entropy,
+        }
+        compare(torch.as_tensor(given).reshape(()), loss_ + weight * entropy, mistakes)
+        if not torch.allclose(torch.as_tensor(logits), plain):
+            raise Wrong("the loss is right, and the logits are others than CoOp's; return them as they were")
+        (gradient,) = torch.autograd.grad(given, mine.ctx, retain_graph=True)
+        (of_coop,) = torch.autograd.grad(loss, mine.ctx)
+        if torch.allclose(gradient, of_coop, rtol=1e-3):
+            raise Wrong("the number is right, but no gradient flows back through the entropy")
+    return "a method of your own: what the library trains, saves and runs in a grid."
 
 
 def _ece(
