@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -96,63 +97,17 @@ class Trainer:
         FloatingPointError as soon as the loss or the context is seen not to be finite.
         """
         self.check(data)
-        self.interrupted = False
-        recipe, learner = self.count_epochs(len(data)), self.learner
-        self.optimizer = recipe.optimizer(learner.parameters())
-        self.scaler = torch.amp.GradScaler(
-            self.device.type,
-            init_scale=1024,  # torch's 2^16 overflows at first, which skips steps: a short training has few
-            enabled=recipe.precision == "float16",
-        )
-        training = {} if self.checkpoint is None else self.depends_on(data)
-        history = History()
-        if resume and self.checkpoint is not None and self.checkpoint.is_file():
-            saved = resume_training(learner, self.checkpoint, self.optimizer, self.scaler, training)
-            history, training["start"] = History(**saved), learner.start
-        batches = self.batches(data, first_epoch=len(history))
+        recipe = self.count_epochs(len(data))
+        training, history = self._begin(data, resume)
+        batches, steps = self.batches(data, first_epoch=len(history)), recipe.steps_per_epoch(len(data))
         epochs = range(len(history), recipe.epochs)
-        try:
+        with self._interruptible(history):
             for epoch in progress_bar(epochs, desc="learning the prompt", show=self.progress, delay=2):
-                image_features = self._run_epoch(epoch, batches, recipe.steps_per_epoch(len(data)), history)
-                done = epoch + 1
-                last = done == recipe.epochs
-                path = self.checkpoint if last or done % self.checkpoint_every == 0 else None
-                if path is not None or last:
-                    check_usable(learner, image_features, epoch, recipe)
-                if path is not None:
-                    self._save(path, training, history)
-                if self._enough(TrainerState(done, recipe.epochs, history, learner, recipe.steps_per_epoch(len(data)))):
+                image_features = self._run_epoch(epoch, batches, steps, history)
+                self._keep(epoch, image_features, training, history)
+                if self._enough(TrainerState(epoch + 1, recipe.epochs, history, self.learner, steps)):
                     break
-        except KeyboardInterrupt:
-            if not hasattr(builtins, "__IPYTHON__"):  # a script must not go on with it
-                raise
-            self.interrupted = True
-            print(
-                f"interrupted: {len(history)} of {recipe.epochs} epochs are done, and the prompt is as it was then. To "
-                "train it whole, make the learner anew."
-            )
         return history
-
-    def depends_on(self, data: TrainingData) -> dict[str, Any]:
-        """What the outcome depends on, beside the learner's options: must be the same when a training is resumed."""
-        return {
-            "recipe": asdict(self.recipe),
-            "labels": labels_of(data).tolist(),
-            "images": digest_of(data),
-            "start": self.learner.start,
-        }
-
-    def _enough(self, state: TrainerState) -> bool:
-        """Call the callback; does it want the training to end?"""
-        try:
-            if self.callback is not None:
-                self.callback(state)
-        except StopTraining:
-            return True
-        return False
-
-    def _save(self, path: Path, training: dict[str, Any], history: History) -> None:
-        save_training(self.learner, path, self.optimizer, self.scaler, training, asdict(history))
 
     # ------------------------------------------------------------------------------------ one epoch, one step
     def _run_epoch(self, epoch: int, batches: Batches, steps: int, history: History) -> Float[Tensor, "B E"]:
@@ -227,6 +182,65 @@ class Trainer:
         if self.learner.max_classes_at_once is not None:
             self.learner.check_groups()
         check_data(data, self.learner, self.recipe)
+
+    # ---------------------------------------------------------------------------- begin, keep, stop: around the loop
+    def _begin(self, data: TrainingData, resume: bool) -> tuple[dict[str, Any], History]:
+        """A new optimizer, or the one of the checkpoint: what the training depends on, and its history so far."""
+        self.interrupted = False
+        self.optimizer = self.recipe.optimizer(self.learner.parameters())
+        self.scaler = torch.amp.GradScaler(
+            self.device.type,
+            init_scale=1024,  # torch's 2^16 overflows at first, which skips steps: a short training has few
+            enabled=self.recipe.precision == "float16",
+        )
+        training = {} if self.checkpoint is None else self.depends_on(data)
+        if not resume or self.checkpoint is None or not self.checkpoint.is_file():
+            return training, History()
+        saved = resume_training(self.learner, self.checkpoint, self.optimizer, self.scaler, training)
+        return {**training, "start": self.learner.start}, History(**saved)
+
+    def _keep(
+        self, epoch: int, image_features: Float[Tensor, "B E"], training: dict[str, Any], history: History
+    ) -> None:
+        """Write the checkpoint, if one is due, and refuse a prompt that is of no use, at the end in any case."""
+        last = epoch + 1 == self.recipe.epochs
+        due = self.checkpoint is not None and (last or (epoch + 1) % self.checkpoint_every == 0)
+        if due or last:
+            check_usable(self.learner, image_features, epoch, self.recipe)
+        if due and self.checkpoint is not None:
+            save_training(self.learner, self.checkpoint, self.optimizer, self.scaler, training, asdict(history))
+
+    def _enough(self, state: TrainerState) -> bool:
+        """Call the callback; does it want the training to end?"""
+        try:
+            if self.callback is not None:
+                self.callback(state)
+        except StopTraining:
+            return True
+        return False
+
+    @contextmanager
+    def _interruptible(self, history: History) -> Iterator[None]:
+        """Ctrl-C in a notebook ends the loop, and says how far it came."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            if not hasattr(builtins, "__IPYTHON__"):  # a script must not go on with it
+                raise
+            self.interrupted = True
+            print(
+                f"interrupted: {len(history)} of {self.recipe.epochs} epochs are done, and the prompt is as it was "
+                "then. To train it whole, make the learner anew."
+            )
+
+    def depends_on(self, data: TrainingData) -> dict[str, Any]:
+        """What the outcome depends on, beside the learner's options: must be the same when a training is resumed."""
+        return {
+            "recipe": asdict(self.recipe),
+            "labels": labels_of(data).tolist(),
+            "images": digest_of(data),
+            "start": self.learner.start,
+        }
 
 
 def _check_overrides(trainer: type[Trainer], learner: type[PromptLearner]) -> None:
