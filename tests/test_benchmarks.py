@@ -18,6 +18,9 @@ from coop_edu.coop.prompt_learner import PromptLearner
 
 from tiny_clip import tiny_clip, tiny_config
 
+pytestmark = pytest.mark.slow  # notebooks and processes
+
+
 SMALL = Setting(K=7, M=4, reference_classes=7, repeats=1, threads=1)
 
 

@@ -63,6 +63,7 @@ def wait_policy(code, **variables):
     return re.findall(r"OMP_WAIT_POLICY\s*=\s*'(\w+)'", done.stderr)
 
 
+@pytest.mark.slow
 def test_threads_wait_asleep_unless_somebody_chose_otherwise():
     """Whichever name of the package comes first: in a notebook, on the command line, a module of it."""
     told = wait_policy("from coop_edu import choose_scale\nimport torch")

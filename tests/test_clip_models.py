@@ -272,6 +272,7 @@ def test_encoding_in_groups():
     torch.testing.assert_close(whole[260:], clip.encode_text(texts[260:]), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["coop_edu", "coop_edu.clip.probability", "coop_edu.clip.prompt_encoder"])
 def test_what_needs_no_open_clip_does_not_import_it(module):
     code = f"import sys, {module}; sys.exit('open_clip' in sys.modules or 'torchvision' in sys.modules)"

@@ -76,7 +76,14 @@ def test_the_grid_and_its_report(tmp_path, monkeypatch, capsys):
             assert status == 0 and "CoOp" in out, err
 
 
-@pytest.mark.parametrize("command", [line for line in commands() if not line.startswith("python -m coop_edu ")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(line, marks=[pytest.mark.slow] if line.startswith("python ") else [])
+        for line in commands()
+        if not line.startswith("python -m coop_edu ")
+    ],
+)
 def test_command(command):
     program, *words = shlex.split(command)
     if program == "make":

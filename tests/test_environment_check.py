@@ -33,6 +33,7 @@ def failures(report):
     return {check.name: check for check in report.checks if not check.ok}
 
 
+@pytest.mark.slow
 def test_a_good_machine_passes():
     result = run(["-m", "coop_edu"])
     assert result.returncode == 0, result.stdout + result.stderr
@@ -40,6 +41,7 @@ def test_a_good_machine_passes():
     assert "Everything is ready." in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["torch", "PIL"])
 def test_a_missing_package_is_named_with_its_remedy(module):
     package = {"PIL": "pillow"}.get(module, module)

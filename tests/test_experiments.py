@@ -428,6 +428,7 @@ settle(sys.argv[1])
 """
 
 
+@pytest.mark.slow
 def test_six_processes_lose_no_line_of_one_file(tmp_path):
     file = tmp_path / "results.jsonl"
     some = [
@@ -523,6 +524,7 @@ experiments.run_grid(grid(seeds=[1, 2, 3]), {file!r}, epochs=1, progress=False)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
 def test_killed_and_resumed_gives_the_same_bytes(tiny, tmp_path):
     undisturbed, killed = tmp_path / "undisturbed.jsonl", tmp_path / "killed.jsonl"
@@ -559,6 +561,7 @@ runpy.run_module("coop_edu", run_name="__main__")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_ctrl_c_ends_at_once_with_one_line_and_keeps_what_is_finished(tiny, tmp_path):
     file = tmp_path / "results.jsonl"
@@ -603,6 +606,7 @@ Parallel(n_jobs=2)(delayed(work)(lock, os.getpid()) for lock in sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
 def test_workers_end_with_their_parent(tmp_path):
     locks = [str(tmp_path / name) for name in "ab"]

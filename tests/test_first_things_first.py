@@ -382,6 +382,7 @@ for name, act in dict(
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the limit of a file's size is Unix's")
 def test_a_full_disk_names_the_file(tmp_path):
     code = FULL.format(tests=str(Path(__file__).parent))

@@ -77,6 +77,7 @@ def test_families_hold_a_designers_whole_work(rows):
         assert len({family[name] for name in sets if name in family}) == 1, sets
 
 
+@pytest.mark.slow
 def test_no_near_duplicate_across_the_border(pretraining, downstream):
     assert near(downstream, pretraining) == []
 

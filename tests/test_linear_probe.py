@@ -69,6 +69,7 @@ def assert_same_search(train, val):
     assert found == search_of_the_authors_script(train, val)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning", "ignore:The number of unique", "ignore:asked for"
 )

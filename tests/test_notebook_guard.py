@@ -10,6 +10,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 HERE = Path(__file__).parent
+pytestmark = pytest.mark.slow
 CHECKER = (
     "import os\ndef check_half(f):\n"
     "    try:\n        ok = f(4) == 2\n    except NotImplementedError:\n        ok = None\n"

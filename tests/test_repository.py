@@ -162,6 +162,7 @@ def test_links_lead_somewhere(name):
     assert [t for t in targets if not re.match(r"[a-z]+:", t) and not ((ROOT / name).parent / t).exists()] == []
 
 
+@pytest.mark.slow
 def test_every_notebook_is_collected():
     notebooks = [path.name for path in (ROOT / "notebooks").glob("*.ipynb")]
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "notebooks"]

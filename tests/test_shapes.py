@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 HOOK = """
 from jaxtyping import TypeCheckError, install_import_hook
 ROOMS = ["coop_edu.clip", "coop_edu.data", "coop_edu.coop", "coop_edu.evaluate"]
@@ -51,11 +53,13 @@ def run(code):
     return subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 def test_every_way_of_training_and_testing_keeps_to_the_shapes():
     done = run(COURSE)
     assert done.stdout.strip() == "whole course", done.stderr[-3000:]
 
 
+@pytest.mark.slow
 def test_a_shape_that_is_wrong_is_seen():
     tries = "".join(f"try: {code}\nexcept TypeCheckError: print({name!r})\n" for name, code in WRONG.items())
     assert run(tries).stdout.splitlines() == list(WRONG)

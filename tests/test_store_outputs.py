@@ -10,6 +10,9 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+pytestmark = pytest.mark.slow  # notebooks and processes
+
+
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "store_outputs.py"
 
 

@@ -455,6 +455,7 @@ Trainer(make_learner(tiny_clip()), recipe, progress=False, checkpoint=sys.argv[1
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 def test_a_killed_training_leaves_a_whole_checkpoint(clip, tmp_path):
     path = tmp_path / "c.safetensors"

@@ -13,6 +13,7 @@ import pytest
 from coop_edu import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.slow
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "ATTRIBUTION.md")
 
 
