@@ -42,6 +42,7 @@ PUBLIC = {
     "coop.checkpoints": ("load_prompt", "save_prompt"),
     "coop.authors_files": ("export_authors", "import_authors"),
     "evaluate.accuracy": ("accuracy", "macro_f1", "per_class_accuracy", "predict"),
+    "evaluate.tables": ("confusion_matrix", "predict_table"),
     "evaluate.domains": ("domain_generalisation",),
     "evaluate.seeds": ("mean_and_std",),
     "evaluate.linear_probe": ("LinearProbe",),
@@ -107,6 +108,7 @@ if TYPE_CHECKING:  # the same for type checkers and editors, which run nothing; 
     from coop_edu.evaluate.domains import domain_generalisation as domain_generalisation
     from coop_edu.evaluate.linear_probe import LinearProbe as LinearProbe
     from coop_edu.evaluate.seeds import mean_and_std as mean_and_std
+    from coop_edu.evaluate.tables import confusion_matrix as confusion_matrix, predict_table as predict_table
     from coop_edu.grid.frame import read_results as read_results
     from coop_edu.grid.parallel import side_by_side as side_by_side
     from coop_edu.scales import Scale as Scale, choose_scale as choose_scale

@@ -1,6 +1,7 @@
 """`python -m coop_edu`: the environment check. The exit status is 0 when everything is ready, 1 when not.
 
-`python -m coop_edu run ...` and `report ...` are grids of experiments (grid/commands.py).
+`python -m coop_edu run ...` and `report ...` are grids of experiments, and `predict ...` asks a saved prompt about the
+images of a folder (grid/commands.py).
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from coop_edu.teaching.environment import check_environment
 
 def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments and arguments[0] in ("run", "report"):
+    if arguments and arguments[0] in ("run", "report", "predict"):
         from coop_edu.grid.commands import main as command
 
         return command(arguments)
     parser = argparse.ArgumentParser(
         prog="python -m coop_edu",
         description="Check that this machine is ready.",
-        epilog="Experiments: python -m coop_edu run --help, python -m coop_edu report --help",
+        epilog="Experiments: python -m coop_edu run --help, report --help; a saved prompt: predict --help",
     )
     parser.add_argument("--version", action="version", version=f"coop_edu {__version__}")
     parser.parse_args(arguments)

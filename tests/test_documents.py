@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import coop_edu
-from coop_edu import __main__
+from coop_edu import PromptLearner, __main__, load_clip, save_prompt
 
 from test_repository import PROJECT, ROOT, read
 
@@ -61,7 +61,7 @@ def test_the_grid_and_its_report(tmp_path, monkeypatch, capsys):
         place = tmp_path / "my_images" / ("dark" if shade < 100 else "light")
         place.mkdir(parents=True, exist_ok=True)
         Image.new("L", (32, 32), shade + n).save(place / f"{n}.png")
-    lines = [line for line in commands() if line.startswith("python -m coop_edu ")]
+    lines = [line for line in commands() if line.startswith("python -m coop_edu ") and " predict " not in line]
     assert [line.split()[3] for line in lines] == ["run", "report", "run", "run"]
     for line in lines:
         arguments = shlex.split(line)[3:]
@@ -74,6 +74,16 @@ def test_the_grid_and_its_report(tmp_path, monkeypatch, capsys):
             assert status == 1 and "101_ObjectCategories" in err
         else:
             assert status == 0 and "CoOp" in out, err
+
+
+def test_a_saved_prompt_answers_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (line,) = [line for line in commands() if line.startswith("python -m coop_edu predict ")]
+    (tmp_path / "new_images").mkdir()
+    Image.new("RGB", (32, 32), "red").save(tmp_path / "new_images" / "1.png")
+    save_prompt(PromptLearner(load_clip("mini"), ["apple", "cake"], n_ctx=4), "food.safetensors")
+    assert __main__.main(shlex.split(line)[3:]) == 0
+    assert (tmp_path / "answers.csv").read_text().splitlines()[0] == "image,answer,probability"
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def accuracy(classifier: Classifier, data: Data, *, cache: str | Path | None = N
     data: features of plain images, or examples, whose features are computed or read from the folder `cache`.
     Raises ValueError if data and classifier disagree on the classes, or if the features are of augmented views.
     """
-    answers, labels = _answers(classifier, data, cache, progress)
+    answers, labels = answers_and_labels(classifier, data, cache, progress)
     return 100 * (answers == labels).double().mean().item()
 
 
@@ -52,7 +52,7 @@ def macro_f1(classifier: Classifier, data: Data, *, cache: str | Path | None = N
 
     Only classes that have images count.  Arguments and errors are those of `accuracy`.
     """
-    answers, labels = _answers(classifier, data, cache, progress)
+    answers, labels = answers_and_labels(classifier, data, cache, progress)
     K = len(classifier.classnames)
     right = torch.bincount(labels[answers == labels], minlength=K)  # TP, (K,)
     both = torch.bincount(labels, minlength=K) + torch.bincount(answers, minlength=K)  # 2 TP + FP + FN
@@ -67,7 +67,7 @@ def per_class_accuracy(
 
     Classes of one name are told apart by their labels: "crane (class 134)" and "crane (class 517)".
     """
-    answers, labels = _answers(classifier, data, cache, progress)
+    answers, labels = answers_and_labels(classifier, data, cache, progress)
     correct = answers == labels
     K = len(classifier.classnames)
     right, total = torch.bincount(labels[correct], minlength=K), torch.bincount(labels, minlength=K)  # (K,) each
@@ -102,8 +102,8 @@ METRICS = {"accuracy": accuracy}
 
 
 @torch.no_grad()
-def _answers(
-    classifier: Classifier, data: Data, cache: str | Path | None, progress: bool
+def answers_and_labels(
+    classifier: Classifier, data: Data, cache: str | Path | None = None, progress: bool = True
 ) -> tuple[Int[Tensor, " N"], Int[Tensor, " N"]]:
     """The most probable class of each image, and its label."""
     features = data

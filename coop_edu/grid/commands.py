@@ -1,6 +1,6 @@
-"""`python -m coop_edu run` and `python -m coop_edu report`: grids of experiments from the command line.
+"""`python -m coop_edu run` and `report`: grids of experiments from the command line; `predict`: a saved prompt's word.
 
-Leaves out: what they do (run.py, report.py); `python -m coop_edu` alone is the environment check.
+Leaves out: what they do (run.py, report.py, evaluate/tables.py); `python -m coop_edu` alone is the environment check.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run a command; the exit status is 0 when it is done, 1 when an error was printed, INTERRUPTED after Ctrl-C."""
     chosen = parser().parse_args(arguments)
     try:
-        return (run if chosen.command == "run" else report)(chosen)
+        return {"run": run, "report": report, "predict": predict}[chosen.command](chosen)
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -27,9 +27,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options of both commands."""
-    both = argparse.ArgumentParser(prog="python -m coop_edu")
-    commands = both.add_subparsers(dest="command", required=True)
+    """The options of all commands."""
+    all_ = argparse.ArgumentParser(prog="python -m coop_edu")
+    commands = all_.add_subparsers(dest="command", required=True)
     run = commands.add_parser(
         "run",
         help="run one experiment or a grid; what is in the results already is not run again",
@@ -58,7 +58,15 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--figure", type=Path, help="a file to draw into, such as curves.png")
     report.add_argument("--metric", default="accuracy", help="of the protocol few-shot (default: accuracy)")
     report.add_argument("--methods", nargs="+", default=[], help="your own, for label and colour: my_file.py:my_method")
-    return both
+    predict = commands.add_parser("predict", help="ask a saved prompt about the images of a folder")
+    predict.add_argument("prompt", type=Path, help="a file that save_prompt or a checkpoint wrote")
+    predict.add_argument("folder", type=Path, help="its images and those of its sub-folders are taken")
+    predict.add_argument("--top", type=int, default=1, help="so many answers for each image (default: 1)")
+    predict.add_argument("--csv", type=Path, help="a file for the table, instead of printing it")
+    predict.add_argument(
+        "--pretrained", type=Path, help="a file with the CLIP's weights, for a machine without a network"
+    )
+    return all_
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -97,6 +105,23 @@ def run(chosen: argparse.Namespace) -> int:
         return INTERRUPTED
     lines = read_lines(chosen.results)
     print(table(as_frame({cell: lines[cell] for cell in cells})))
+    return 0
+
+
+def predict(chosen: argparse.Namespace) -> int:
+    """Print what a saved prompt says of each image of a folder, or write it as CSV."""
+    from coop_edu.clip.models import load_clip
+    from coop_edu.coop.checkpoints import load_prompt
+    from coop_edu.coop.prompt_file import read_prompt
+    from coop_edu.evaluate.tables import predict_table
+
+    clip = load_clip(read_prompt(chosen.prompt)[0]["model"], pretrained=chosen.pretrained)
+    table = predict_table(load_prompt(chosen.prompt, clip), chosen.folder, top=chosen.top)
+    if chosen.csv:
+        table.to_csv(chosen.csv, index=False)
+        print(f"{len(table)} images: {chosen.csv}")
+    else:
+        print(table.to_string(index=False, float_format="{:.3f}".format))
     return 0
 
 

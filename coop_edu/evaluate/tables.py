@@ -1,0 +1,65 @@
+"""What a classifier says of many images, as tables of pandas: its predictions, and which classes it mixes up.
+
+Leaves out: one number for all of it, and one image alone (accuracy.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from coop_edu.data.dataset import IMAGE_SUFFIXES, Example
+from coop_edu.data.images import ImageLike, load_image
+from coop_edu.data.labels import distinct_names
+from coop_edu.evaluate.accuracy import Classifier, Data, answers_and_labels
+from coop_edu.files import user_path
+
+AT_ONCE = 64  # images
+
+
+@torch.no_grad()
+def predict_table(
+    classifier: Classifier, images: str | Path | Iterable[Example | ImageLike], *, top: int = 1
+) -> pd.DataFrame:
+    """A row for each image: "image", then "answer" and "probability" (Eq. 1), and "answer 2" ... up to `top`.
+
+    images: a folder, whose images and those of its sub-folders are taken, or a list of examples, paths or images.  An
+    image in memory is named by its place in the list.  Raises FileNotFoundError for a folder without images, and
+    ValueError, which names it, for an image that is damaged.
+
+        predict_table(load_prompt("mine.safetensors", clip), "new images", top=3).to_csv("answers.csv")
+    """
+    if isinstance(images, str | Path):
+        folder = user_path(images)
+        images = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+        if not images:
+            raise FileNotFoundError(f"no images in {folder}: they end in {', '.join(sorted(IMAGE_SUFFIXES))}")
+    given = [item.image if isinstance(item, Example) else item for item in images]
+    clip, names = classifier.clip, distinct_names(classifier.classnames)
+    rows = []
+    for start in range(0, len(given), AT_ONCE):
+        part = given[start : start + AT_ONCE]
+        pixels = torch.stack([clip.preprocess(load_image(image)) for image in part]).to(clip.device)  # (B, 3, H, W)
+        p = classifier.logits(clip.encode_image(pixels)).softmax(dim=1)  # (B, K)
+        best, labels = (part.tolist() for part in p.topk(min(top, p.shape[1])))
+        for place, (image, ps, ks) in enumerate(zip(part, best, labels), start=start):
+            row = {"image": str(image) if isinstance(image, str | Path) else place}
+            for n, (probability, k) in enumerate(zip(ps, ks), start=1):
+                row |= {f"answer {n}": names[k], f"probability {n}": probability}
+            rows.append(row)
+    return pd.DataFrame(rows).rename(columns={"answer 1": "answer", "probability 1": "probability"})
+
+
+def confusion_matrix(classifier: Classifier, data: Data) -> pd.DataFrame:
+    """How many images of each class (rows) were taken for each class (columns); the diagonal is what was right.
+
+    data and errors: as for `accuracy`.
+    """
+    answers, labels = answers_and_labels(classifier, data)
+    names = distinct_names(classifier.classnames)
+    counts = torch.zeros(len(names), len(names), dtype=torch.long)
+    counts.index_put_((labels, answers), torch.ones(len(labels), dtype=torch.long), accumulate=True)
+    return pd.DataFrame(counts.numpy(), index=pd.Index(names, name="is"), columns=pd.Index(names, name="taken for"))
