@@ -448,7 +448,12 @@ def test_domain_explorer_counts_what_accuracy_counts(clip, watched):
             assert len(places) == round(len(sets[name].test) * (1 - right / 100))
             assert f"<td>{method}</td><td>{len(places)} of {len(sets[name].test)} wrong</td>" in explorer.counts.value
         assert set(explorer.result["bare"]) <= set(sets[name].classnames)
-    assert explorer.table.value.count("<img") == len(explorer.figure("m").axes) > 0
+    figure = explorer.figure("m")
+    assert explorer.table.value.count("<img") == len(figure.axes) > 0
+    titles = " ".join(axis.get_title() for axis in figure.axes)
+    for mark in "✓✗":
+        assert titles.count(mark) == explorer.table.value.count(mark)
+    assert figure.message == "m Right or wrong, in this order: bare, photo."
 
 
 # ------------------------------------------------------------------------------------------------- all of them

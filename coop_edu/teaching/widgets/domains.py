@@ -66,10 +66,16 @@ class DomainExplorer(Explorer):
         self.table.value = f"<table><tr>{head}</tr>{rows}</table>"
 
     def figure(self, message: str = "") -> Figure:
-        """The images of the table with their classes, as a still figure."""
-        test = self.datasets[self.domain.value].test
-        shown = [test[place] for place in self._places()]
-        return plots.show_images(shown, [example.classname for example in shown], message=message)
+        """The images of the table with their classes, and a ✓ or ✗ for each method, as a still figure."""
+        test, places = self.datasets[self.domain.value].test, self._places()
+        truth = [test[place].classname for place in places]
+        marks = [
+            "".join("✓" if answers[place] == name else "✗" for answers in self.result.values())
+            for place, name in zip(places, truth)
+        ]
+        order = f"Right or wrong, in this order: {', '.join(self.result)}."
+        titles = [f"{name} {mark}" for name, mark in zip(truth, marks)]
+        return plots.show_images([test[place] for place in places], titles, message=f"{message} {order}")
 
     def _places(self) -> Sequence[int]:
         """Indices of some images on which the methods differ; if they never do, of images that all get wrong."""
