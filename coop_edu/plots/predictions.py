@@ -75,7 +75,8 @@ def show_images(
 ) -> Figure:
     """Images in a grid, each under its title; `rows` may have a name for each row.
 
-    An image may be an Example, a path, a PIL image, an array or bytes. Raises ValueError for too few or many titles.
+    A title may have several lines. An image may be an Example, a path, a PIL image, an array or bytes. Raises
+    ValueError for too few or many titles.
     """
     check_not_empty(images, "image")
     columns = min(columns, len(images))
@@ -87,7 +88,7 @@ def show_images(
     for axis in axes.flat:
         axis.axis("off")
     for axis, image, title in zip(axes.flat[: len(images)], images, titles or [""] * len(images), strict=True):
-        draw_image(axis, image, textwrap.fill(title, 16))
+        draw_image(axis, image, "\n".join(textwrap.fill(line, 16) for line in title.split("\n")))
     for axis, name in zip(axes[:, 0], rows):
         look = {"xycoords": "axes fraction", "ha": "right", "va": "center", "fontsize": 10, "fontweight": "bold"}
         axis.annotate(name, (-0.12, 0.5), **look)

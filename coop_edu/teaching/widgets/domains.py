@@ -74,7 +74,7 @@ class DomainExplorer(Explorer):
             for place, name in zip(places, truth)
         ]
         order = f"Right or wrong, in this order: {', '.join(self.result)}."
-        titles = [f"{name} {mark}" for name, mark in zip(truth, marks)]
+        titles = [f"{name}\n{mark}" for name, mark in zip(truth, marks)]
         return plots.show_images([test[place] for place in places], titles, message=f"{message} {order}")
 
     def _places(self) -> Sequence[int]:
