@@ -51,7 +51,7 @@ def test_a_list_of_paths_or_images_or_a_generator(learner, folder):
 def test_no_images_and_a_damaged_one_are_named(learner, folder, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no images in .*nowhere"):
         predict_table(learner, tmp_path / "nowhere")
-    (folder / "b.png").write_bytes(b"not a picture")
+    (folder / "b.png").write_bytes(b"not an image")
     with pytest.raises(ValueError, match=r"b\.png"):
         predict_table(learner, folder)
 
