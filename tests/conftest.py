@@ -36,7 +36,7 @@ def pytest_configure(config):
     os.environ["IPYTHONDIR"] = _kernel_home.name
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("COOP_EDU_CACHE", str(config.cache.mkdir("coop_edu")))
-    if WORKERS == 1 or not hasattr(config, "workerinput"):
+    if not hasattr(config, "workerinput"):  # not in a worker, beside one that may compute already
         shutil.rmtree(Path(os.environ["COOP_EDU_CACHE"]) / "runs", ignore_errors=True)  # notebooks compute anew
     for variable in ("COOP_EDU_SCALE", "COOP_EDU_STRICT"):
         os.environ.pop(variable, None)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from sklearn import metrics
 
 from coop_edu.data.dataset import IMAGE_SUFFIXES, Example
 from coop_edu.data.images import ImageLike, load_image
@@ -44,7 +45,7 @@ def predict_table(
         part = given[start : start + AT_ONCE]
         pixels = torch.stack([clip.preprocess(load_image(image)) for image in part]).to(clip.device)  # (B, 3, H, W)
         p = classifier.logits(clip.encode_image(pixels)).softmax(dim=1)  # (B, K)
-        best, labels = (part.tolist() for part in p.topk(min(top, p.shape[1])))
+        best, labels = (values.tolist() for values in p.topk(min(top, p.shape[1])))
         for place, (image, ps, ks) in enumerate(zip(part, best, labels), start=start):
             row = {"image": str(image) if isinstance(image, str | Path) else place}
             for n, (probability, k) in enumerate(zip(ps, ks), start=1):
@@ -60,6 +61,5 @@ def confusion_matrix(classifier: Classifier, data: Data) -> pd.DataFrame:
     """
     answers, labels = answers_and_labels(classifier, data)
     names = distinct_names(classifier.classnames)
-    counts = torch.zeros(len(names), len(names), dtype=torch.long)
-    counts.index_put_((labels, answers), torch.ones(len(labels), dtype=torch.long), accumulate=True)
-    return pd.DataFrame(counts.numpy(), index=pd.Index(names, name="is"), columns=pd.Index(names, name="taken for"))
+    counts = metrics.confusion_matrix(labels, answers, labels=range(len(names)))  # (K, K)
+    return pd.DataFrame(counts, index=pd.Index(names, name="is"), columns=pd.Index(names, name="taken for"))

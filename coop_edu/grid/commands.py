@@ -1,4 +1,4 @@
-"""`python -m coop_edu run` and `report`: grids of experiments from the command line; `predict`: a saved prompt's word.
+"""The commands `python -m coop_edu run`, `report` and `predict`: grids of experiments, and a saved prompt's answers.
 
 Leaves out: what they do (run.py, report.py, evaluate/tables.py); `python -m coop_edu` alone is the environment check.
 """
