@@ -281,3 +281,10 @@ def test_gradient_path_marks_the_context_alone():
     assert sum(word.startswith(r"$\mathbf{v}") for word in words) == 4
     framed = [patch for patch in figure.axes[0].patches if patch.get_linewidth() == 2]
     assert len(framed) == 4
+
+
+def test_a_long_word_at_the_edge_is_not_cut_off():
+    answers = {"{}": {"a hot air balloon over a magnifying glass": 0.7, "b": 0.3}}
+    figure = plots.compare_wordings(np.zeros((8, 8)), answers, truth="a hot air balloon over a magnifying glass")
+    drawn = np.asarray(Image.open(io.BytesIO(png(figure, dpi=60))).convert("L"))
+    assert (drawn[:, [0, -1]] > 240).all() and (drawn < 240).any()
