@@ -21,7 +21,6 @@ from coop_edu.data.dataset import Dataset
 from coop_edu.data.datasets import load_dataset
 from coop_edu.data.few_shot import sample_few_shot
 from coop_edu.evaluate.accuracy import accuracy
-from coop_edu.files import sha256
 from coop_edu.grid import report, workspace
 from coop_edu.grid import run as experiments
 from coop_edu.grid.cells import run_cells
@@ -290,22 +289,6 @@ def test_missing_weights_are_one_error_at_once(tiny, tmp_path, monkeypatch, caps
     arguments = ["run", "--results", str(tmp_path / "r.jsonl"), "--datasets", "Zoo", "Farm", "--seeds", "1"]
     assert __main__.main(arguments) == 1
     assert capsys.readouterr().err == "error: no weights for 'RN50'\n" and len(asked) == 1
-    assert __main__.main([*arguments, "--pretrained", str(tmp_path / "none.pt")]) == 1
-    assert "no weights at" in capsys.readouterr().err and len(asked) == 1
-
-
-def test_weights_of_ones_own_are_taken_and_kept_apart(tiny, tmp_path, monkeypatch):
-    one, other, given = tmp_path / "one.safetensors", tmp_path / "other.safetensors", []
-    one.write_bytes(b"1")
-    other.write_bytes(b"2")
-    monkeypatch.setattr(workspace, "load_clip", lambda name, pretrained=None: given.append(pretrained) or tiny)
-    file, cells = tmp_path / "results.jsonl", grid(datasets=["Zoo"], methods=["zero_shot"])
-    (line,) = run_grid(cells, file, pretrained=str(one), progress=False)
-    assert given == [one] and line["weights"] == sha256(one)[:16]
-    assert run_grid(cells, file, pretrained=one, progress=False) == [line]
-    for pretrained in (other, None):
-        with pytest.raises(ValueError, match="other weights of mini: take another file"):
-            run_grid(cells, file, pretrained=pretrained, progress=False)
 
 
 def test_a_folder_and_a_split_file_are_data_sets(tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ from coop_edu.clip.models import Clip
 from coop_edu.clip.templates import clean_classnames
 from coop_edu.clip.tensor_file import read_tensor_file
 from coop_edu.clip.text_towers import text_tower
-from coop_edu.coop.checkpoints import layout, weights_digest
+from coop_edu.coop.checkpoints import layout, same_clip
 from coop_edu.coop.parameters import copy_parameters
 from coop_edu.coop.prompt_config import POSITIONS
 from coop_edu.coop.prompt_learner import PromptLearner
@@ -153,7 +153,7 @@ def _check_clip(path: Path, ctx: torch.Tensor, state: dict, header: Header | Non
     """The paper's CLIPs all have contexts of one width; the start token's vector, or our header, tells them apart."""
     embedding = text_tower(clip.model).token_embedding.weight
     if header:
-        same = (header.model, header.weights) == (clip.name, weights_digest(clip))
+        same = same_clip(header.model, header.weights, clip)
     elif "token_prefix" in state:
         start = embedding[clip.tokenizer.sot_token_id]  # (D,)
         same = _alike(state["token_prefix"].reshape(-1, state["token_prefix"].shape[-1])[0], start)

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from coop_edu.clip.fingerprint import clip_fingerprint
 from coop_edu.clip.models import Clip
 from coop_edu.clip.text_towers import text_tower
 from coop_edu.coop.parameters import copy_parameters, holds
@@ -71,7 +72,7 @@ def load_prompt(
             f"the prompt in {path} was learned by {learned_by}, not by {method.__name__}: load_prompt(path, clip, "
             f"method={learned_by})"
         )
-    if (header["model"], header["weights"]) != (clip.name, weights_digest(clip)):
+    if not same_clip(header["model"], header["weights"], clip):
         other = "has other weights" if header["model"] == clip.name else f"is {clip.name!r}"
         raise ValueError(
             f"the prompt in {path} was learned on {header['model']!r} (context width {header['width']}), and this CLIP "
@@ -129,6 +130,8 @@ def resume_training(
         saved["images"] = saved.pop("pictures")
     state = record(Training, saved, f"{path}, its training", more=True)
     here = {**layout(learner), **training}
+    if same_clip(header["model"], header["weights"], learner.clip):
+        here["weights"] = header["weights"]  # an older file has an older hash of it
     if holds(learner, tensors):
         here.pop("start", None)
     plain = {"method": PromptLearner.__name__, "options": {}}  # what a file of CoOp does not say
@@ -155,10 +158,11 @@ def _momentum_of(name: str) -> str:
     return "momentum" if name == "ctx" else f"momentum of {name}"
 
 
-def weights_digest(clip: Clip) -> str:
-    """Tells two models of one name apart: a checksum of the text tower's word positions, 16 hexadecimal digits."""
-    positions = text_tower(clip.model).positional_embedding
-    return hashlib.sha256(positions.detach().cpu().float().numpy().tobytes()).hexdigest()[:16]
+def same_clip(model: str, weights: str, clip: Clip) -> bool:
+    """Is `clip` the one that a file names?  Files of version 0.3 and older have a hash of the word positions only."""
+    positions = text_tower(clip.model).positional_embedding.detach().cpu().float().numpy()
+    old = hashlib.sha256(positions.tobytes()).hexdigest()[:16]
+    return model == clip.name and weights in (clip_fingerprint(clip), old)
 
 
 def layout(learner: PromptLearner) -> dict[str, Any]:
@@ -171,7 +175,7 @@ def layout(learner: PromptLearner) -> dict[str, Any]:
     return {
         **method,
         "model": learner.clip.name,
-        "weights": weights_digest(learner.clip),
+        "weights": clip_fingerprint(learner.clip),
         "classnames": list(learner.classnames),
         "n_ctx": learner.ctx.shape[-2],
         "width": learner.ctx.shape[-1],

@@ -7,9 +7,7 @@ Leaves out: how images become features (data/features.py), the steps (trainer.py
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
@@ -19,11 +17,10 @@ from coop_edu.coop.context import tensor_digest
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.coop.recipe import Recipe
 from coop_edu.data.batches import seeded
+from coop_edu.data.contents import images_digest
 from coop_edu.data.dataset import Example
 from coop_edu.data.features import Features
-from coop_edu.data.images import ImageLike, image_key
 from coop_edu.data.labels import check_same_classes, label_names
-from coop_edu.files import sha256
 
 TrainingData = Sequence[Example] | Features
 Batches = Iterator[tuple[Tensor, Tensor]]  # image features (B, E), labels (B,)
@@ -38,14 +35,7 @@ def digest_of(data: TrainingData) -> str:
     """A checksum of the features, bit for bit, or of the contents of the image files, wherever they lie."""
     if isinstance(data, Features):
         return tensor_digest(data.image_features)
-    contents = (_content(example.image) for example in data)
-    return hashlib.sha256(" ".join(contents).encode()).hexdigest()[:16]
-
-
-def _content(image: ImageLike) -> str:
-    if isinstance(image, str | Path):
-        return sha256(image) if Path(image).is_file() else ""
-    return image_key(image)
+    return images_digest(data)
 
 
 def check_data(data: TrainingData, learner: PromptLearner, recipe: Recipe) -> None:

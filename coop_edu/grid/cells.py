@@ -14,12 +14,13 @@ from dataclasses import asdict, replace
 from importlib import metadata
 from typing import Any
 
+from coop_edu.clip.fingerprint import clip_fingerprint
 from coop_edu.coop.recipe import Recipe
 from coop_edu.data.dataset import Dataset
 from coop_edu.data.few_shot import too_few
 from coop_edu.evaluate.accuracy import METRICS, Classifier, accuracy
 from coop_edu.evaluate.domains import domain_generalisation
-from coop_edu.grid.group import Group, relabel
+from coop_edu.grid.group import Group, group_of, relabel
 from coop_edu.grid.methods import find_method, recipe_of
 from coop_edu.grid.results import HALVES, Cell
 from coop_edu.grid.workspace import Workspace
@@ -29,12 +30,11 @@ from coop_edu.scales import SCALES
 def run_cells(cells: Sequence[Cell], workspace: Workspace) -> list[dict[str, Any]]:
     """The lines of cells that differ in their seed only.
 
-    {"cell": ..., "figures": {metric: percent}, "recipe": ..., "versions": ..., "too few": ...}; the last names classes
-    that had fewer examples than were asked for, and gave all: {"validation": {"bone": 3}}.
+    {"cell": ..., "figures": {metric: percent}, "recipe": ..., "made of": ..., "versions": ..., "too few": ...}
+
+    The last names classes that had fewer examples than were asked for, and gave all: {"validation": {"bone": 3}}.
     """
-    classes = len(workspace.dataset(cells[0].dataset).classnames)
-    base = -(-classes // 2) if cells[0].protocol == "base-to-new" else classes  # the first half, the larger one
-    group = Group(cells, workspace, base)
+    group = group_of(cells, workspace)
     lines = []
     for cell, classifier in zip(cells, find_method(cells[0].method).make(group)):
         metrics = _metrics(cell, classifier, group)
@@ -45,7 +45,7 @@ def run_cells(cells: Sequence[Cell], workspace: Workspace) -> list[dict[str, Any
                 "recipe": as_json(recipe_of(cell, workspace.epochs)),
                 "versions": versions(),
                 "too few": _too_few(group.dataset, cell.shots),
-                **({} if workspace.weights is None else {"weights": workspace.weights}),
+                "made of": made_of(cell, group),
             }
         )
     return lines
@@ -66,6 +66,22 @@ def _metrics(cell: Cell, classifier: Classifier, group: Group) -> dict[str, floa
     rest = group.features("test", relabel(dataset.test, base))
     old, new = accuracy(classifier, test), accuracy(classifier.with_classnames(dataset.classnames[base:]), rest)
     return {"base": old, "new": new, "H": 2 * old * new / max(old + new, 1e-9)}  # H: harmonic mean
+
+
+def made_of(cell: Cell, group: Group) -> dict[str, str]:
+    """Hashes of what a cell depends on: the CLIP, the classes and test images, and the images that were drawn.
+
+    Methods that use it have the hand-written template, too.
+    """
+    names = SCALES[cell.scale].variants if cell.protocol == "domains" else ()
+    tests = [group.workspace.test_digest(name) for name in (cell.dataset, *names)]
+    found = {"CLIP": clip_fingerprint(group.clip), "data set": " ".join(tests)}
+    if cell.shots:
+        found["shots"] = group.workspace.shots_digest(cell.dataset, cell.shots, cell.seed)
+    method = find_method(cell.method)
+    if not method.learned or getattr(method, "options", None):
+        found["template"] = group.dataset.template
+    return found
 
 
 def _too_few(dataset: Dataset, shots: int) -> dict[str, dict[str, int]]:

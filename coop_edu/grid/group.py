@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from coop_edu.clip.models import Clip
+from coop_edu.clip.zero_shot import ZeroShot
 from coop_edu.data.dataset import Dataset, Example
 from coop_edu.data.features import Features
 from coop_edu.data.few_shot import draw_train_val
+from coop_edu.evaluate.accuracy import accuracy
 from coop_edu.grid.results import Cell
 from coop_edu.grid.workspace import Workspace
 from coop_edu.scales import SCALES, Scale
@@ -27,7 +30,17 @@ class Group:
 
     @property
     def dataset(self) -> Dataset:
-        return self.workspace.dataset(self.cells[0].dataset)
+        dataset = self.workspace.dataset(self.cells[0].dataset)
+        return replace(dataset, template=self.template) if self.workspace.templates else dataset
+
+    @cached_property
+    def template(self) -> str:
+        """Of several hand-written templates the best on the validation images of these classes."""
+        templates = self.workspace.templates
+        if len(templates) == 1:
+            return templates[0]
+        val = self.features("val", relabel(self.workspace.dataset(self.cells[0].dataset).val, 0, self.n_classes))
+        return max(templates, key=lambda text: accuracy(ZeroShot(self.clip, self.classnames, text), val))
 
     @property
     def clip(self) -> Clip:
@@ -58,3 +71,10 @@ def relabel(examples: Iterable[Example], first: int, end: int | None = None) -> 
         for example in examples
         if example.label >= first and (end is None or example.label < end)
     ]
+
+
+def group_of(cells: Sequence[Cell], workspace: Workspace) -> Group:
+    """The group of cells that differ in their seed only."""
+    classes = len(workspace.dataset(cells[0].dataset).classnames)
+    base = -(-classes // 2) if cells[0].protocol == "base-to-new" else classes  # the first half, the larger one
+    return Group(cells, workspace, base)

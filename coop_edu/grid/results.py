@@ -83,7 +83,29 @@ def read_lines(*results: str | Path) -> dict[Cell, dict]:
                     f"line {first_number} of {first} and line {number} of {path} are of one cell, {cell}, and differ "
                     f"in {', '.join(differ)}: which counts? Go on with a copy that has one of the two."
                 )
+    _check_one_origin(found)
     return found
+
+
+def check_same_origin(cell: Cell, old: dict, new: dict, path: Path | str) -> None:
+    """Raises ValueError if two results of a cell were made of different things (cells.made_of)."""
+    ours, theirs = old.get("made of", {}), new.get("made of", {})
+    if changed := [what for what in ours.keys() & theirs.keys() if ours[what] != theirs[what]]:
+        raise ValueError(
+            f"{path} has {cell}, and since then its {' and '.join(sorted(changed))} changed. Take another results "
+            "file, or delete the lines of what has changed."
+        )
+
+
+def _check_one_origin(lines: Mapping[Cell, dict]) -> None:
+    """Raises ValueError if one name stands for two CLIPs or data sets: a report would average over both."""
+    first: dict[tuple, tuple[Cell, str]] = {}
+    for cell, line in lines.items():
+        for what, names in (("CLIP", (cell.clip,)), ("data set", (cell.protocol, cell.dataset))):
+            if what in (made := line.get("made of", {})):
+                other, known = first.setdefault((what, *names), (cell, made[what]))
+                if known != made[what]:
+                    raise ValueError(f"{other} and {cell} had different {what}s of one name: keep them in two files")
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict]]:
@@ -200,6 +222,8 @@ def _missing(found: Mapping[Cell, dict], lines: Mapping[Cell, dict], path: Path)
                 f"{path} has {cell} with another recipe ({found[cell]['recipe']}, now {lines[cell]['recipe']}): take "
                 "another file"
             )
+        check_same_origin(cell, found.get(cell, {}), lines[cell], path)
+    _check_one_origin({**lines, **found})
     return {cell: line for cell, line in lines.items() if cell not in found}
 
 

@@ -24,11 +24,12 @@ from itertools import groupby
 from pathlib import Path
 
 from coop_edu.files import check_replaceable, user_path
-from coop_edu.grid.cells import as_json, run_cells
+from coop_edu.grid.cells import as_json, made_of, run_cells
+from coop_edu.grid.group import group_of
 from coop_edu.grid.methods import METHODS, Baseline, Method, find_method, method_from, recipe_of
 from coop_edu.grid.parallel import as_finished
 from coop_edu.grid.progress import Outcome, shown
-from coop_edu.grid.results import Cell, add, append, read_lines, settle
+from coop_edu.grid.results import Cell, add, append, check_same_origin, read_lines, settle
 from coop_edu.grid.workspace import Workspace
 from coop_edu.records import whole_number
 from coop_edu.scales import SCALES
@@ -91,28 +92,28 @@ def run_grid(
     root: str | Path | None = None,
     epochs: int | None = None,
     pretrained: str | Path | None = None,
+    templates: Sequence[str] = (),
+    names: Mapping[str, str] | None = None,
     jobs: int | None = 1,
     progress: bool = True,
 ) -> list[dict]:
     """Run the cells that `results` does not have yet; returns the lines of all of them, in the order of `cells`.
 
-    root: where the paper's data sets are; epochs: instead of the recipe's; pretrained: a file with weights of the CLIP.
-    Data sets and weights are loaded before anything is computed, so that a wrong name is found at once.  jobs:
-    processes; 1 is this one, with a thread on each core; more need joblib; None takes backend and number from
+    root: where the paper's data sets are; epochs: instead of the recipe's; pretrained, templates, names: as Workspace
+    takes them.  Data sets and weights are loaded before anything is computed, so that a wrong name is found at once.
+    jobs: processes; 1 is this one, with a thread on each core; more need joblib; None takes backend and number from
     joblib.parallel_config, for a cluster.  A run that is killed or interrupted loses what is in flight and no more; in
     the end the file is sorted.  Several grids may write one file at the same time.
-    Raises ValueError if results are damaged, or if a cell in them had another recipe; OSError, before anything is
-    computed, if results are read-only or no file; RuntimeError, after all others are finished, if cells failed, naming
-    them.
+    Raises ValueError if results are damaged, or if a cell in them had another recipe, CLIP, data set or template;
+    OSError, before anything is computed, if results are read-only or no file; RuntimeError, after all others are
+    finished, if cells failed, naming them.
     """
     cells, results = list(dict.fromkeys(cells)), user_path(results)
     if jobs is not None and whole_number(jobs, "jobs") == 0:
         raise ValueError("expected jobs of at least 1, or -1 for one on each core, got 0")
-    workspace = Workspace(root, epochs=epochs, pretrained=pretrained)
-    if workspace.pretrained is not None and not workspace.pretrained.is_file():
-        raise FileNotFoundError(f"no weights at {workspace.pretrained}")
+    workspace = Workspace(root, epochs=epochs, pretrained=pretrained, templates=templates, names=names)
     done = read_lines(results)
-    _check_as_before(cells, done, results, workspace)
+    _check_recipes(cells, done, results, workspace)
     times = results.with_name(f"{results.stem}.seconds.jsonl")
     for file in (results, times):
         check_replaceable(file).parent.mkdir(parents=True, exist_ok=True)  # what cannot work fails now
@@ -120,7 +121,8 @@ def run_grid(
         done = settle(results)  # without a line that a crash has cut
     # A group of which a line is missing is computed whole: then each number is rounded as in an undisturbed run.
     todo = [group for group in groups_of(cells) if not done.keys() >= set(group)]
-    _load(todo, workspace)
+    _load(groups_of(cells), workspace)
+    _check_made_of(cells, done, results, workspace)
     failed = []
     for group, lines, seconds in shown(todo, _run_all(todo, workspace, jobs), workspace, progress):
         if isinstance(lines, Exception):
@@ -137,16 +139,22 @@ def run_grid(
     return [done[cell] for cell in cells]
 
 
-def _check_as_before(cells: Sequence[Cell], done: Mapping[Cell, dict], results: Path, workspace: Workspace) -> None:
-    """Raises ValueError if a cell in the file had another recipe, or other weights."""
+def _check_recipes(cells: Sequence[Cell], done: Mapping[Cell, dict], results: Path, workspace: Workspace) -> None:
+    """Raises ValueError if a cell in the file had another recipe."""
     for cell in cells:
         recipe = as_json(recipe_of(cell, workspace.epochs))
         if cell in done and done[cell]["recipe"] != recipe:
             raise ValueError(
                 f"{results} has {cell} with another recipe ({done[cell]['recipe']}, now {recipe}): take another file"
             )
-        if cell in done and done[cell].get("weights") != workspace.weights:
-            raise ValueError(f"{results} has {cell} with other weights of {cell.clip}: take another file")
+
+
+def _check_made_of(cells: Sequence[Cell], done: Mapping[Cell, dict], results: Path, workspace: Workspace) -> None:
+    """Raises ValueError if a cell in the file was made of something else.  Files of version 0.3 do not say of what."""
+    for group in groups_of(cell for cell in cells if "made of" in done.get(cell, {})):
+        shared = group_of(group, workspace)
+        for cell in group:
+            check_same_origin(cell, done[cell], {"made of": made_of(cell, shared)}, results)
 
 
 def _load(todo: Sequence[Sequence[Cell]], workspace: Workspace) -> None:
@@ -188,7 +196,10 @@ def _run_all(groups: list[list[Cell]], workspace: Workspace, jobs: int | None) -
         return
     from joblib import Parallel, delayed, effective_n_jobs
 
-    shared = workspace.root, workspace.epochs, workspace.pretrained
+    shared = (
+        *(workspace.root, workspace.epochs, workspace.pretrained),
+        *(tuple(workspace.templates), tuple((workspace.names or {}).items())),
+    )
     work = [delayed(_in_worker)(group, find_method(group[0].method), *shared, os.getpid()) for group in groups]
     try:
         pool = Parallel(n_jobs=jobs, return_as="generator_unordered")
@@ -205,17 +216,25 @@ def _in_worker(
     method: Method | Baseline,
     root: str | Path | None,
     epochs: int | None,
-    pretrained: Path | None,
+    pretrained: str | Path | None,
+    templates: tuple[str, ...],
+    names: tuple[tuple[str, str], ...],
     parent: int,
 ) -> Outcome:
     METHODS[method.name] = method  # it may be one that its user registered in the parent
     end_with(parent)
-    return _timed(group, _workspace_of_worker(root, epochs, pretrained))
+    return _timed(group, _workspace_of_worker(root, epochs, pretrained, templates, names))
 
 
 @cache
-def _workspace_of_worker(root: str | Path | None, epochs: int | None, pretrained: Path | None) -> Workspace:
-    return Workspace(root, epochs=epochs, pretrained=pretrained)
+def _workspace_of_worker(
+    root: str | Path | None,
+    epochs: int | None,
+    pretrained: str | Path | None,
+    templates: tuple[str, ...],
+    names: tuple[tuple[str, str], ...],
+) -> Workspace:
+    return Workspace(root, epochs=epochs, pretrained=pretrained, templates=templates, names=dict(names))
 
 
 @cache

@@ -7,19 +7,22 @@ Leaves out: what a cell computes with them (cells.py).
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from collections.abc import Sequence
-from functools import cached_property, lru_cache, partial
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 
 from coop_edu import __version__
+from coop_edu.clip.fingerprint import clip_fingerprint
 from coop_edu.clip.models import Clip, load_clip
-from coop_edu.coop.checkpoints import weights_digest
+from coop_edu.data.contents import examples_digest
 from coop_edu.data.dataset import Dataset, Example
 from coop_edu.data.datasets import DATASETS, load_dataset
 from coop_edu.data.features import FeatureBank, Features, extract_features
+from coop_edu.data.few_shot import draw_train_val
 from coop_edu.data.own import from_folder, from_split_file
-from coop_edu.files import cache_folder, sha256, user_path
+from coop_edu.files import cache_folder, user_path
 from coop_edu.grid.results import Cell
 from coop_edu.scales import Scale
 
@@ -29,7 +32,9 @@ WHOLE = 20_000  # of a list of training images up to this long, all are encoded 
 class Workspace:
     """root: where the paper's data sets are; cache: a folder for features; epochs: instead of the recipes'.
 
-    pretrained: a file with weights of the CLIP.  A data set may also be one's own: a folder, or a split file.
+    pretrained: a file with weights of the CLIP, or a tag of open_clip.  A data set may also be one's own: a folder, or
+    a split file.  names: class names for its folders.  templates: of these hand-written ones the best on the validation
+    images is taken, instead of the data set's own.
     """
 
     def __init__(
@@ -39,9 +44,11 @@ class Workspace:
         cache: str | Path | None = None,
         epochs: int | None = None,
         pretrained: str | Path | None = None,
+        templates: Sequence[str] = (),
+        names: Mapping[str, str] | None = None,
     ) -> None:
-        self.root, self.epochs = root, epochs
-        self.pretrained = None if pretrained is None else user_path(pretrained)
+        self.root, self.epochs, self.templates, self.names = root, epochs, templates, names
+        self.pretrained = pretrained
         self.cache = Path(cache) if cache else cache_folder() / "features"
         self._loading = (
             threading.RLock()
@@ -49,6 +56,7 @@ class Workspace:
         self._load_clip = lru_cache(maxsize=1)(partial(load_clip, pretrained=self.pretrained))
         self._load_dataset = lru_cache(maxsize=16)(self._known_or_own)
         self._bank = lru_cache(maxsize=48)(self._encode)
+        self._digest = lru_cache(maxsize=None)(self._hash)
 
     def clip(self, name: str) -> Clip:
         with self._loading:
@@ -58,16 +66,25 @@ class Workspace:
         with self._loading:
             return self._load_dataset(name)
 
-    @cached_property
-    def weights(self) -> str | None:
-        """A checksum of one's own weights: results of two files do not go together."""
-        return None if self.pretrained is None else sha256(self.pretrained)[:16]
+    def test_digest(self, name: str) -> str:
+        """A hash of a data set's class names and test images."""
+        return self._digest(name, 0, 0)
+
+    def shots_digest(self, name: str, shots: int, seed: int) -> str:
+        """A hash of the training and validation images that a seed draws."""
+        return self._digest(name, shots, seed)
+
+    def _hash(self, name: str, shots: int, seed: int) -> str:
+        dataset = self.dataset(name)
+        drawn = draw_train_val(dataset, shots, seed) if shots else (dataset.test,)
+        hashes = [",".join(dataset.classnames), *map(examples_digest, drawn)]
+        return hashlib.sha256(" ".join(hashes).encode()).hexdigest()[:16]
 
     def _known_or_own(self, name: str) -> Dataset:
         path = user_path(name)
         if name in DATASETS or not path.exists():
             return load_dataset(name, root=self.root)
-        return from_folder(path) if path.is_dir() else from_split_file(path)
+        return from_folder(path, names=self.names) if path.is_dir() else from_split_file(path)
 
     def features(self, cell: Cell, part: str, examples: Sequence[Example]) -> Features:
         """Features of some plain images of a data set's train, val or test list, with their labels of here."""
@@ -83,5 +100,5 @@ class Workspace:
 
 def results_file(name: str, scale: Scale) -> Path:
     """Where a notebook keeps results, so that a restart goes on: one file for each scale, weights and version."""
-    weights = weights_digest(load_clip(scale.clip))
+    weights = clip_fingerprint(load_clip(scale.clip))
     return cache_folder() / "runs" / f"{name}-{scale.name}-{weights}-{__version__}.jsonl"

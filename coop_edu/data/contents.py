@@ -1,0 +1,60 @@
+"""Hashes of images' contents, so that results know what they were made of, wherever the files lie.
+
+A file is read once: its hash is kept in the cache folder beside its size, its time to the nanosecond and its inode.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from coop_edu.data.dataset import Example
+from coop_edu.data.images import ImageLike, image_key
+from coop_edu.files import cache_folder, sha256
+
+TABLE = "create table if not exists contents (path, size, time, inode, digest, primary key (path, size, time, inode))"
+FRESH = 2e9  # nanoseconds: a file that is younger may still change within one tick of the disk's clock
+
+
+def contents(images: Sequence[ImageLike]) -> list[str]:
+    """The SHA-256 of each image's file; of an image in memory its pixels'; "" for a file that does not exist."""
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(cache_folder() / "contents.sqlite", timeout=10)) as memory, memory:
+            memory.execute(TABLE)
+            return [_content(image, memory) for image in images]
+    except (sqlite3.Error, OSError):  # a cache folder that is full, read-only, or on a disk without locks
+        return [_content(image) for image in images]
+
+
+def _content(image: ImageLike, memory: sqlite3.Connection | None = None) -> str:
+    if not isinstance(image, str | Path):
+        return image_key(image)
+    if not os.path.isfile(image):
+        return ""
+    stat = os.stat(image)
+    key = os.path.abspath(image), stat.st_size, stat.st_mtime_ns, stat.st_ino
+    where = "where path = ? and size = ? and time = ? and inode = ?"
+    if memory and (row := memory.execute(f"select digest from contents {where}", key).fetchone()):
+        return row[0]
+    digest = sha256(image)
+    if memory and time.time_ns() - stat.st_mtime_ns > FRESH:
+        memory.execute("insert or replace into contents values (?, ?, ?, ?, ?)", (*key, digest))
+    return digest
+
+
+def images_digest(examples: Sequence[Example]) -> str:
+    """A hash of the images alone, 16 hexadecimal digits."""
+    return hashlib.sha256(" ".join(contents([example.image for example in examples])).encode()).hexdigest()[:16]
+
+
+def examples_digest(examples: Sequence[Example]) -> str:
+    """A hash of images, labels and class names, in their order, 16 hexadecimal digits."""
+    labels = [(example.label, example.classname) for example in examples]
+    return hashlib.sha256(json.dumps([images_digest(examples), labels]).encode()).hexdigest()[:16]

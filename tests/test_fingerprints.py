@@ -1,0 +1,208 @@
+"""Results, prompts and features know what they were made of: a swap is seen even where every name stays the same."""
+
+import copy
+import hashlib
+import os
+import shutil
+
+import pytest
+import torch
+
+from coop_edu.clip.fingerprint import clip_fingerprint
+from coop_edu.clip.models import load_clip
+from coop_edu.coop import checkpoints
+from coop_edu.coop.authors_files import export_authors, import_authors
+from coop_edu.coop.checkpoints import load_prompt, save_prompt
+from coop_edu.coop.prompt_learner import PromptLearner
+from coop_edu.coop.recipe import Recipe
+from coop_edu.coop.trainer import Trainer
+from coop_edu.data import contents as contents_module
+from coop_edu.data.contents import contents
+from coop_edu.data.features import Features
+from coop_edu.data.few_shot import sample_few_shot
+from coop_edu.data.own import from_folder
+from coop_edu.grid import workspace
+from coop_edu.grid.results import read_lines
+from coop_edu.grid.run import make_grid, run_grid
+
+from tiny_clip import tiny_clip
+from tiny_images import draw, make_examples
+
+NAMES = ["cat", "dog", "eel"]
+
+
+def changed(part):
+    """A CLIP of the same name, with one number of one part changed."""
+    clip = tiny_clip()
+    with torch.no_grad():
+        dict(clip.model.named_parameters())[part].view(-1)[0] += 1e-4
+    return clip
+
+
+PARTS = ["visual.conv1.weight", "token_embedding.weight", "text_projection", "logit_scale"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_prompt_is_refused_by_a_clip_of_which_any_part_differs(part, tmp_path):
+    learner = PromptLearner(tiny_clip(), NAMES, n_ctx=2)
+    save_prompt(learner, tmp_path / "prompt.safetensors")
+    theirs = export_authors(learner, tmp_path, 1)
+    other = changed(part)
+    assert load_prompt(tmp_path / "prompt.safetensors", tiny_clip()).classnames == tuple(NAMES)
+    with pytest.raises(ValueError, match="has other weights"):
+        load_prompt(tmp_path / "prompt.safetensors", other)
+    with pytest.raises(ValueError, match="does not fit"):
+        import_authors(theirs, other, NAMES, position="end")
+
+
+def test_a_training_is_not_resumed_with_other_weights(tmp_path):
+    file = tmp_path / "training.safetensors"
+    data = Features(torch.randn(6, 16), torch.arange(6) % 3, tuple(NAMES))
+
+    def train(clip, **options):
+        learner = PromptLearner(clip, data.classnames, n_ctx=2)
+        return Trainer(learner, Recipe(epochs=2, views=None), checkpoint=file, progress=False).fit(data, **options)
+
+    train(tiny_clip())
+    with pytest.raises(ValueError, match="weights"):
+        train(changed("text_projection"), resume=True)
+
+
+def test_the_fingerprint_sees_changes_in_place_and_nothing_else():
+    clip = tiny_clip()
+    before = clip_fingerprint(clip)
+    assert clip_fingerprint(tiny_clip()) == clip_fingerprint(clip.to("cpu")) == before
+    with torch.no_grad():
+        clip.model.logit_scale += 1
+    assert clip_fingerprint(clip) != before
+    mini = load_clip("mini")
+    other = copy.copy(mini)
+    object.__setattr__(other, "preprocess", lambda image: mini.preprocess(image) / 2)
+    assert clip_fingerprint(other) != clip_fingerprint(mini)
+
+
+def test_an_older_file_with_a_hash_of_the_word_positions_is_read(tmp_path, monkeypatch):
+    def old(clip):
+        positions = clip.model.positional_embedding.detach().numpy()
+        return hashlib.sha256(positions.tobytes()).hexdigest()[:16]
+
+    monkeypatch.setattr(checkpoints, "clip_fingerprint", old)
+    save_prompt(PromptLearner(tiny_clip(), NAMES, n_ctx=2), tmp_path / "old.safetensors")
+    monkeypatch.undo()
+    assert load_prompt(tmp_path / "old.safetensors", tiny_clip()).n_ctx == 2
+
+
+# ---------------------------------------------------------------------------------------------------------- a grid
+@pytest.fixture
+def shapes(tmp_path, monkeypatch):
+    """A folder of one's own images, and a CLIP that nobody trained."""
+    monkeypatch.setenv("COOP_EDU_CACHE", str(tmp_path / "cache"))
+    clip = tiny_clip()
+    monkeypatch.setattr(workspace, "load_clip", lambda name, pretrained=None: clip)
+    make_examples(tmp_path / "shapes", NAMES, each=8)
+    return tmp_path / "shapes"
+
+
+def run(folder, file, methods=("zero_shot",), seeds=(1,), **options):
+    cells = make_grid("mini", datasets=[str(folder)], shots=[2], seeds=list(seeds), methods=list(methods))
+    return run_grid(cells, file, epochs=1, progress=False, **options)
+
+
+def swap_classes(folder):
+    (folder / "cat").rename(folder / "x")
+    (folder / "dog").rename(folder / "cat")
+    (folder / "x").rename(folder / "dog")
+
+
+def add_a_class(folder):
+    make_examples(folder, [*NAMES, "fox"], each=8)
+
+
+def rename_a_class(folder):
+    (folder / "cat").rename(folder / "cow")
+
+
+def redraw_an_image(folder):
+    test = from_folder(folder).test[0].image
+    before = test.stat()
+    draw(test, seed=99)
+    os.utime(test, ns=(before.st_mtime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("change", [swap_classes, add_a_class, rename_a_class, redraw_an_image])
+def test_results_of_images_that_have_changed_are_refused(shapes, tmp_path, change):
+    file = tmp_path / "results.jsonl"
+    lines = run(shapes, file)
+    assert run(shapes, file) == lines
+    change(shapes)
+    with pytest.raises(ValueError, match=r"since then its data set changed. Take another results file"):
+        run(shapes, file)
+    (new,) = run(shapes, tmp_path / "new.jsonl")  # and the right number is the one of a new file
+    assert new["made of"]["data set"] != lines[0]["made of"]["data set"]
+
+
+def test_only_the_cells_that_an_image_was_drawn_for_depend_on_it(shapes, tmp_path):
+    file = tmp_path / "results.jsonl"
+    run(shapes, file, ["zero_shot", "M2_end"])
+    draw(sample_few_shot(from_folder(shapes).train, 2, 1)[0].image, seed=99)
+    run(shapes, file)
+    with pytest.raises(ValueError, match="its shots changed"):
+        run(shapes, file, ["M2_end"])
+
+
+def test_a_folder_that_was_moved_with_its_results_is_the_same(shapes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = run("shapes", "results.jsonl", ["zero_shot", "M2_end"])
+    shutil.copytree(shapes, tmp_path / "elsewhere" / "shapes")
+    shutil.copy(tmp_path / "results.jsonl", tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run("shapes", "results.jsonl", ["zero_shot", "M2_end"]) == lines
+    swap_classes(tmp_path / "elsewhere" / "shapes")
+    with pytest.raises(ValueError, match="data set"):
+        run("shapes", "results.jsonl")
+
+
+def test_results_of_two_clips_of_one_name_do_not_go_together(shapes, tmp_path, monkeypatch):
+    file = tmp_path / "results.jsonl"
+    run(shapes, file, ["M2_end"])
+    other = changed("text_projection")
+    monkeypatch.setattr(workspace, "load_clip", lambda name, pretrained=None: other)
+    with pytest.raises(ValueError, match="its CLIP changed"):
+        run(shapes, file, ["M2_end"])
+    with pytest.raises(ValueError, match="different CLIPs of one name: keep them in two files"):
+        run(shapes, file, ["M2_end"], seeds=[2])  # else a report would average over both
+    assert len(read_lines(file)) == 1
+    run(shapes, tmp_path / "two.jsonl", ["M2_end"], seeds=[2])
+    with pytest.raises(ValueError, match="different CLIPs"):
+        read_lines(file, tmp_path / "two.jsonl")
+
+
+def test_the_template_is_a_part_of_what_uses_it(shapes, tmp_path):
+    file = tmp_path / "results.jsonl"
+    run(shapes, file, ["zero_shot", "M2_end"])
+    run(shapes, file, ["M2_end"], templates=["an icon of a {}."])
+    with pytest.raises(ValueError, match="its template changed"):
+        run(shapes, file, templates=["an icon of a {}."])
+
+
+def test_a_file_is_read_once_until_it_changes(tmp_path, monkeypatch):
+    monkeypatch.setenv("COOP_EDU_CACHE", str(tmp_path / "cache"))
+    images, read = [draw(tmp_path / f"{n}.png", n) for n in range(3)], []
+    for image in images:
+        os.utime(image, ns=(10**18, 10**18))
+    monkeypatch.setattr(
+        contents_module, "sha256", lambda path: read.append(path) or f"hash of {path.read_bytes()[-20:]}"
+    )
+    first = contents(images)
+    assert contents(images) == first and len(read) == 3
+    images[0].rename(tmp_path / "x.png")
+    images[1].rename(images[0])  # same size is not needed: another inode is another file
+    (tmp_path / "x.png").rename(images[1])
+    assert contents(images)[:2] == first[:2][::-1]
+
+
+def test_without_a_cache_folder_files_are_hashed_each_time(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("COOP_EDU_CACHE", str(tmp_path / "file" / "cache"))
+    image = draw(tmp_path / "1.png", 1)
+    assert contents([image, tmp_path / "none.png"]) == [contents([str(image)])[0], ""]
