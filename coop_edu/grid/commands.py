@@ -6,16 +6,22 @@ Leaves out: what they do (run.py, report.py, evaluate/tables.py); `python -m coo
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+PRETRAINED = "the CLIP's weights: a file, or a tag of open_clip such as laion2b_s34b_b79k"
 INTERRUPTED = 130  # the exit status of what Ctrl-C has ended: 128 and the number of the signal
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command; the exit status is 0 when it is done, 1 when an error was printed, INTERRUPTED after Ctrl-C."""
     chosen = parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a console without "±", or without Chinese, shows "?"
     try:
         return {"run": run, "report": report, "predict": predict}[chosen.command](chosen)
     except (ValueError, OSError, ImportError, RuntimeError) as error:
@@ -26,22 +32,38 @@ def main(arguments: Sequence[str]) -> int:
         return INTERRUPTED
 
 
+class WithDefaults(argparse.ArgumentDefaultsHelpFormatter):
+    """Help texts that end in the default, if there is one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return super()._get_help_string(action) if action.default else action.help
+
+
 def parser() -> argparse.ArgumentParser:
     """The options of all commands."""
     all_ = argparse.ArgumentParser(prog="python -m coop_edu")
     commands = all_.add_subparsers(dest="command", required=True)
     run = commands.add_parser(
         "run",
+        formatter_class=WithDefaults,
         help="run one experiment or a grid; what is in the results already is not run again",
         epilog="Example: python -m coop_edu run --datasets IconFood --shots 1 4 16 --results runs/food.jsonl",
     )
     run.add_argument("--results", type=Path, required=True, help="a file, one JSON line for each finished cell")
-    run.add_argument("--scale", default="mini", help="mini (default) or paper")
+    run.add_argument("--scale", default="mini", help="mini or paper")
     run.add_argument("--clip", help="another CLIP than the scale's, such as RN101 or ViT-B/16")
-    run.add_argument("--protocol", default="few-shot", help="few-shot (default), domains or base-to-new")
-    run.add_argument("--datasets", nargs="+", help="default: all eleven tasks; or your own: a folder, a split file")
-    run.add_argument("--shots", nargs="+", type=int, default=[1, 2, 4, 8, 16])
-    run.add_argument("--seeds", nargs="+", type=int, help="default: 1 to 5, and at scale paper 1 to 3")
+    run.add_argument("--protocol", default="few-shot", help="few-shot, domains or base-to-new")
+    run.add_argument("--datasets", nargs="+", help="your own: a folder, a split file; without: all eleven tasks")
+    run.add_argument("--names", type=Path, help="class names of a folder: a CSV with a line folder,name for each class")
+    run.add_argument(
+        "--template",
+        nargs="+",
+        default=[],
+        metavar="TEXT",
+        help='hand-written prompts such as "an icon of a {}."; of several, the best on validation images is taken',
+    )
+    run.add_argument("--shots", nargs="+", type=int, default=[1, 2, 4, 8, 16], help="training images per class")
+    run.add_argument("--seeds", nargs="+", type=int, help="without: 1 to 5, and at scale paper 1 to 3")
     run.add_argument(
         "--methods",
         nargs="+",
@@ -50,27 +72,30 @@ def parser() -> argparse.ArgumentParser:
         "or your own: my_file.py:my_method",
     )
     run.add_argument("--epochs", type=int, help="instead of the recipe's")
-    run.add_argument("--root", help="the folder of the paper's data sets (default: $COOP_EDU_DATA)")
-    run.add_argument("--pretrained", type=Path, help="a file with the CLIP's weights, for a machine without a network")
+    run.add_argument("--root", help="the folder of the paper's data sets; without: $COOP_EDU_DATA")
+    run.add_argument("--pretrained", help=PRETRAINED)
     run.add_argument("--jobs", type=int, default=1, help="processes; more than one needs joblib")
-    report = commands.add_parser("report", help="print the table of a results file, and draw its curves")
+    report = commands.add_parser(
+        "report", help="print the table of a results file, and draw its curves", formatter_class=WithDefaults
+    )
     report.add_argument("results", type=Path, nargs="+")
     report.add_argument("--figure", type=Path, help="a file to draw into, such as curves.png")
-    report.add_argument("--metric", default="accuracy", help="of the protocol few-shot (default: accuracy)")
+    report.add_argument("--metric", default="accuracy", help="of the protocol few-shot")
     report.add_argument("--methods", nargs="+", default=[], help="your own, for label and colour: my_file.py:my_method")
-    predict = commands.add_parser("predict", help="ask a saved prompt about the images of a folder")
+    predict = commands.add_parser(
+        "predict", help="ask a saved prompt about the images of a folder", formatter_class=WithDefaults
+    )
     predict.add_argument("prompt", type=Path, help="a file that save_prompt or a checkpoint wrote")
     predict.add_argument("folder", type=Path, help="its images and those of its sub-folders are taken")
-    predict.add_argument("--top", type=int, default=1, help="so many answers for each image (default: 1)")
+    predict.add_argument("--top", type=int, default=1, help="so many answers for each image")
     predict.add_argument("--csv", type=Path, help="a file for the table, instead of printing it")
-    predict.add_argument(
-        "--pretrained", type=Path, help="a file with the CLIP's weights, for a machine without a network"
-    )
+    predict.add_argument("--pretrained", help=PRETRAINED)
     return all_
 
 
 def run(chosen: argparse.Namespace) -> int:
     """Run the grid, print how many cells there are and the table."""
+    from coop_edu.files import read_lines as read_text_lines
     from coop_edu.grid.frame import as_frame
     from coop_edu.grid.report import table
     from coop_edu.grid.results import read_lines
@@ -94,6 +119,8 @@ def run(chosen: argparse.Namespace) -> int:
             root=chosen.root,
             epochs=chosen.epochs,
             pretrained=chosen.pretrained,
+            templates=chosen.template,
+            names=dict(csv.reader(read_text_lines(chosen.names))) if chosen.names else None,
             jobs=chosen.jobs,
         )
     except KeyboardInterrupt:
@@ -105,6 +132,9 @@ def run(chosen: argparse.Namespace) -> int:
         return INTERRUPTED
     lines = read_lines(chosen.results)
     print(table(as_frame({cell: lines[cell] for cell in cells})))
+    if len(chosen.template) > 1:
+        best = {(cell.dataset, lines[cell]["made of"]["template"]) for cell in cells if not cell.shots}
+        print("\n".join(f"{name}: the best template on validation images is {text!r}" for name, text in sorted(best)))
     return 0
 
 

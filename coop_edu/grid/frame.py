@@ -35,8 +35,16 @@ def as_frame(lines: Mapping[Cell, Mapping[str, Any]]) -> pd.DataFrame:
     """What is not learned stands first, then methods by name."""
     order = sorted(lines, key=lambda cell: (cell.protocol, cell.shots > 0, cell.method, cell))
     labels = {cell.method: METHODS[cell.method].label if cell.method in METHODS else cell.method for cell in lines}
+    short = {cell.dataset: Path(cell.dataset).name for cell in lines}  # of a folder, its last part, if no other has it
+    short = {path: name if list(short.values()).count(name) == 1 else path for path, name in short.items()}
     rows = [
-        {**vars(cell), "label": labels[cell.method], "metric": metric, "percent": percent}
+        {
+            **vars(cell),
+            "dataset": short[cell.dataset],
+            "label": labels[cell.method],
+            "metric": metric,
+            "percent": percent,
+        }
         for cell in order
         for metric, percent in lines[cell]["figures"].items()
     ]

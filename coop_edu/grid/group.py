@@ -39,8 +39,9 @@ class Group:
         templates = self.workspace.templates
         if len(templates) == 1:
             return templates[0]
-        val = self.features("val", relabel(self.workspace.dataset(self.cells[0].dataset).val, 0, self.n_classes))
-        return max(templates, key=lambda text: accuracy(ZeroShot(self.clip, self.classnames, text), val))
+        dataset = self.workspace.dataset(self.cells[0].dataset)
+        val, names = self.features("val", relabel(dataset.val, 0, self.n_classes)), dataset.classnames[: self.n_classes]
+        return max(templates, key=lambda text: accuracy(ZeroShot(self.clip, names, text), val))
 
     @property
     def clip(self) -> Clip:

@@ -37,10 +37,11 @@ def tables(results: pd.DataFrame, metric: str = "accuracy") -> Iterator[tuple[st
         columns = {"few-shot": group["dataset"], "base-to-new": group["dataset"] + ": " + group["metric"]}
         by = [group["label"], group["shots"], columns.get(protocol, group["metric"]).rename(None)]
         percent = group["percent"].groupby(by, sort=False)
-        mean, deviation = percent.mean().unstack(), percent.std(ddof=0).unstack()
-        text = mean.map("{:.1f}".format) + " ± " + deviation.map("{:.1f}".format)
+        mean, deviation, seeds = (some.unstack() for some in (percent.mean(), percent.std(ddof=0), percent.count()))
+        # "± 0.0" of a single seed would look like certainty
+        text = mean.map("{:.1f}".format) + deviation.map(" ± {:.1f}".format).where(seeds > 1, "")
         text = text.where(mean.notna(), "-").sort_index(axis=1)
-        if protocol == "few-shot":
+        if protocol == "few-shot" and mean.shape[1] > 1:
             average = mean.mean(axis=1, skipna=False)
             text["average"] = average.map("{:.1f}".format).where(average.notna(), "-")
         yield f"{protocol}, CLIP {clip}", text

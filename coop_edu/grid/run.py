@@ -23,6 +23,7 @@ from functools import cache
 from itertools import groupby
 from pathlib import Path
 
+from coop_edu.data.datasets import DATASETS
 from coop_edu.files import check_replaceable, user_path
 from coop_edu.grid.cells import as_json, made_of, run_cells
 from coop_edu.grid.group import group_of
@@ -73,7 +74,9 @@ def make_grid(
     stuck = [method.name for method in found if not method.new_classes]
     if protocol == "base-to-new" and stuck:
         raise ValueError(f"{stuck[0]!r} cannot be tested on new classes: it has no weights, or no context, for them")
-    tasks = datasets or ([dial.source] if protocol == "domains" else dial.tasks)
+    # x, ./x and x/ are one folder
+    own = None if datasets is None else [name if name in DATASETS else os.path.normpath(name) for name in datasets]
+    tasks = own or ([dial.source] if protocol == "domains" else dial.tasks)
     if protocol == "domains" and list(tasks) != [dial.source]:
         raise ValueError(f"the variants are those of {dial.source}: protocol 'domains' has no other data set")
     samples = [(k, seed) for k in shots for seed in seeds]

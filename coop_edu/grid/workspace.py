@@ -83,7 +83,10 @@ class Workspace:
     def _known_or_own(self, name: str) -> Dataset:
         path = user_path(name)
         if name in DATASETS or not path.exists():
-            return load_dataset(name, root=self.root)
+            try:
+                return load_dataset(name, root=self.root)
+            except ValueError as error:
+                raise ValueError(f"there is no folder {name} here, and no data set of that name: {error}") from error
         return from_folder(path, names=self.names) if path.is_dir() else from_split_file(path)
 
     def features(self, cell: Cell, part: str, examples: Sequence[Example]) -> Features:
