@@ -274,7 +274,7 @@ def test_a_wrong_name_is_found_before_anything_is_computed(tiny, tmp_path, monke
     ]
     assert __main__.main(arguments) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.startswith("error: unknown dataset 'IconFod'. Did you mean 'IconFood'?")
+    assert line.startswith("error: there is no folder IconFod here") and "Did you mean 'IconFood'?" in line
     assert not computed and not file.exists()
 
 
@@ -367,7 +367,7 @@ def test_values_of_another_type_are_no_result(tmp_path, change):
     if isinstance(change.get("cell"), dict):
         change = {"cell": {**line["cell"], **change["cell"]}}
     file.write_text(json.dumps({**line, **change}) + "\n" + json.dumps([1]) + "\n")
-    with pytest.raises(ValueError, match=r"line 1 of .*results\.jsonl is not a result \((its cell|'figures')"):
+    with pytest.raises(ValueError, match=r"line 1 of .*results\.jsonl is not a result \((its cell|the line)"):
         read_lines(file)
 
 
@@ -647,14 +647,14 @@ def some_results():
 def test_the_table_has_means_over_seeds_and_says_what_is_missing():
     assert report.table(as_frame(some_results())).splitlines() == [
         "domains, CLIP mini",
-        "                IconNet   IconNet-A",
-        "label shots                        ",
-        "CoOp  16     80.0 ± 0.0  40.0 ± 0.0",
+        "            IconNet IconNet-A",
+        "label shots                  ",
+        "CoOp  16       80.0      40.0",
         "",
         "few-shot, CLIP mini",
         "                   IconFood IconWeather average",
         "label     shots                                ",
-        "zero-shot 0      60.0 ± 0.0  50.0 ± 0.0    55.0",
+        "zero-shot 0            60.0        50.0    55.0",
         "CoOp      16     72.0 ± 2.0           -       -",
     ]
 

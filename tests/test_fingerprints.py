@@ -4,12 +4,17 @@ import copy
 import hashlib
 import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
+import joblib
 import pytest
 import torch
 
 from coop_edu.clip.fingerprint import clip_fingerprint
 from coop_edu.clip.models import load_clip
+from coop_edu.clip.zero_shot import ZeroShot
 from coop_edu.coop import checkpoints
 from coop_edu.coop.authors_files import export_authors, import_authors
 from coop_edu.coop.checkpoints import load_prompt, save_prompt
@@ -21,7 +26,9 @@ from coop_edu.data.contents import contents
 from coop_edu.data.features import Features
 from coop_edu.data.few_shot import sample_few_shot
 from coop_edu.data.own import from_folder
+from coop_edu.evaluate.accuracy import accuracy
 from coop_edu.grid import workspace
+from coop_edu.grid.commands import main
 from coop_edu.grid.results import read_lines
 from coop_edu.grid.run import make_grid, run_grid
 
@@ -183,6 +190,55 @@ def test_the_template_is_a_part_of_what_uses_it(shapes, tmp_path):
     run(shapes, file, ["M2_end"], templates=["an icon of a {}."])
     with pytest.raises(ValueError, match="its template changed"):
         run(shapes, file, templates=["an icon of a {}."])
+
+
+def test_the_command_line_takes_names_and_the_best_of_several_templates(shapes, tmp_path, monkeypatch, capsys):
+    """The best on validation images: each template is asked by hand, and the chosen one is the one with the most."""
+    monkeypatch.chdir(tmp_path)
+    for name in NAMES:
+        (shapes / name).rename(shapes / f"00{NAMES.index(name)}.{name.title()}")
+    names = {f"00{k}.{name.title()}": name for k, name in enumerate(NAMES)}
+    Path("names.csv").write_text("\n".join(f"{folder},{name}" for folder, name in names.items()))
+    templates = ["a photo of a {}.", "{}", "an icon of a {}."]
+    command = [
+        "run",
+        "--names",
+        "names.csv",
+        "--results",
+        "r.jsonl",
+        "--methods",
+        "zero_shot",
+        "--template",
+        *templates,
+    ]
+    for folder in ("shapes", "./shapes", "shapes/"):
+        assert main([*command, "--datasets", folder]) == 0
+    clip, data = workspace.load_clip("mini"), from_folder("shapes", names=names)
+    best = max(templates, key=lambda text: accuracy(ZeroShot(clip, NAMES, text), data.val, progress=False))
+    shown = capsys.readouterr().out
+    assert shown.count(f"shapes: the best template on validation images is {best!r}") == 3
+    ((cell, line),) = read_lines("r.jsonl").items()
+    assert cell.dataset == "shapes" and line["made of"]["template"] == best
+    assert line["figures"]["accuracy"] == round(accuracy(ZeroShot(clip, NAMES, best), data.test, progress=False), 4)
+    assert main([*command[:5], "--datasets", "shapez"]) == 1
+    assert "there is no folder shapez here" in capsys.readouterr().err
+
+
+def test_workers_take_templates_and_names(shapes, tmp_path):
+    options = {"templates": ["{}", "an icon of a {}."], "names": {"cat": "cow"}}
+    cells = make_grid("mini", datasets=[str(shapes)], shots=[2], seeds=[1], methods=["zero_shot", "M2_end"])
+    one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
+    with joblib.parallel_config("threading", n_jobs=2):
+        run_grid(cells, two, epochs=1, progress=False, jobs=None, **options)
+    assert run_grid(cells, one, epochs=1, progress=False, **options) and one.read_bytes() == two.read_bytes()
+
+
+def test_the_prompt_in_a_console_without_our_letters(shapes, tmp_path):
+    """The table has "±"; a console of ASCII shows "?" for it, instead of a traceback."""
+    run(shapes, tmp_path / "r.jsonl", ["M2_end"], seeds=[1, 2])
+    command = [sys.executable, "-m", "coop_edu", "report", tmp_path / "r.jsonl"]
+    shown = subprocess.run(command, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, check=True)
+    assert b" ? " in shown.stdout
 
 
 def test_a_file_is_read_once_until_it_changes(tmp_path, monkeypatch):

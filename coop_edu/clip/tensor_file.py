@@ -36,6 +36,7 @@ STORAGES = {  # how a pickle of torch names the type of a tensor's numbers
 LEFT_OUT = re.compile(  # the schedulers' and optimizers' classes, the modules of a compiled model, other containers
     r"(torch\.optim|dassl\.optim|torch\.jit\._pickle|__torch__)(\.\w+)+"
     r"|collections\.(Counter|defaultdict)|(builtins|__builtin__)\.(dict|set)|torch\.Size"
+    r"|numpy\.(dtype|_?core\.multiarray\.scalar)|_codecs\.encode"  # a number of numpy, such as an accuracy
 )
 
 
@@ -113,7 +114,12 @@ def _read(archive: zipfile.ZipFile) -> tuple[dict[str, torch.Tensor], Mapping[st
         raise ValueError("it has no state_dict of tensors")
     if others := [name for name, saved in state.items() if not isinstance(saved, Saved)]:
         raise ValueError(f"it has no state_dict of tensors: {others[:5]} are not tensors")
-    return {name: _tensor(archive, folder, saved) for name, saved in state.items()}, content
+    return unwrapped({name: _tensor(archive, folder, saved) for name, saved in state.items()}), content
+
+
+def unwrapped(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors by their plain names: DataParallel and torch.compile put "module." and "_orig_mod." before them."""
+    return {re.sub(r"^((module|_orig_mod)\.)+", "", name): tensor for name, tensor in state.items()}
 
 
 def _tensors_of(module: LeftOut, prefix: str = "") -> Iterator[tuple[str, Saved]]:

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from coop_edu.clip.tensor_file import read_tensor_file
+from coop_edu.clip.tensor_file import read_tensor_file, unwrapped
 
 OF_TORCH = (".pt", ".pth", ".bin")
 NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # in OpenAI's own files, and in no others
@@ -41,7 +41,7 @@ def model_from_file(config: dict[str, Any], path: Path, image_encoder: Path | No
     try:
         model.load_state_dict(weights, assign=True)
     except RuntimeError as error:
-        raise ValueError(f"the weights in {path} do not fit this CLIP: {error}") from error
+        raise ValueError(_no_fit(path, "this CLIP", weights, error)) from error
     causal = torch.full(model.attn_mask.shape, -torch.inf).triu_(1)  # not among the weights: hides the future
     model.register_buffer("attn_mask", causal, persistent=False)
     return model
@@ -57,7 +57,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     if path.suffix != ".safetensors":
         return read_tensor_file(path)[0]
     try:
-        return load_file(path)
+        return unwrapped(load_file(path))
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise ValueError(f"cannot read weights from {path}: it is damaged, or no safetensors file ({error})") from error
 
@@ -105,14 +105,19 @@ def _from_file(name: str, model_name: str, path: Path) -> torch.nn.Module:
     if openais and not open_clip.get_model_config(model_name).get("quick_gelu"):
         raise ValueError(_wrong_activation(name, model_name, path))
     try:
-        if path.suffix == ".safetensors":
-            return _create(model_name, str(path))
         with tempfile.TemporaryDirectory() as folder:  # open_clip reads files only, and this one it can trust
             copy = Path(folder) / "weights.safetensors"
             save_file({key: value for key, value in weights.items() if key not in NO_WEIGHTS}, copy)
             return _create(model_name, str(copy))
     except Exception as error:
-        raise ValueError(f"the weights in {path} do not fit {name!r}: {error}") from error
+        raise ValueError(_no_fit(path, repr(name), weights, error)) from error
+
+
+def _no_fit(path: Path, name: str, weights: dict[str, torch.Tensor], error: Exception) -> str:
+    """One line: torch's own message lists every name."""
+    if any(key.startswith(("text_model.", "vision_model.")) for key in weights):
+        return f"the weights in {path} have the layout of Transformers' CLIPModel: take a file for open_clip"
+    return f"the weights in {path} do not fit {name}: {str(error)[:300]}"
 
 
 def _from_scheme(name: str, pretrained: str | Path | None) -> torch.nn.Module:

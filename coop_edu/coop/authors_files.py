@@ -21,6 +21,7 @@ from coop_edu.clip.templates import clean_classnames
 from coop_edu.clip.tensor_file import read_tensor_file
 from coop_edu.clip.text_towers import text_tower
 from coop_edu.coop.checkpoints import layout, same_clip
+from coop_edu.coop.kgcoop import KgCoOp
 from coop_edu.coop.parameters import copy_parameters
 from coop_edu.coop.prompt_config import POSITIONS
 from coop_edu.coop.prompt_learner import PromptLearner
@@ -73,12 +74,14 @@ def import_authors(
     *,
     position: str | None = None,
     method: type[PromptLearner] = PromptLearner,
+    **options: Any,
 ) -> PromptLearner:
     """A prompt that the authors' code has learned, on `clip`, for `classnames`.
 
     position: of the class name, which the file does not know; None takes it from the authors' folder name
     (`nctx16_cscFalse_ctpend`), else "end", with a UserWarning.  A unified context goes with any class names, a
-    class-specific one only with its own, in their order.  method: whose file it is, PromptLearner (CoOp) or CoCoOp.
+    class-specific one only with its own, in their order.  method: whose file it is, PromptLearner (CoOp), CoCoOp or
+    KgCoOp; options: the method's own, such as the template of KgCoOp.
     Raises as `read_authors_file` does, and ValueError if the prompt was learned on another CLIP, by another method, or
     is class-specific and of other classes.
 
@@ -88,22 +91,27 @@ def import_authors(
     content = read_authors_file(path)
     state, header = content["state_dict"], None
     if "coop_edu" in content:
-        header = record(Header, content["coop_edu"], f"{path}, its header", more=True)
+        header = record(Header, content["coop_edu"], f"{path}, its header")
         if header.format != FORMAT:
             raise ValueError(f"{path}: expected the format {FORMAT!r}, got {header.format!r:.80}")
     learned = {OUR_NAMES.get(name, name): tensor.float() for name, tensor in state.items() if name not in FIXED}
+    if issubclass(method, KgCoOp):  # the authors' file has a bias and a meta-net that were never trained
+        learned = {"ctx": learned["ctx"]}
     ctx = learned["ctx"]
     _check_clip(path, ctx, state, header, clip)
     if ctx.ndim == 3:
         _check_classes(path, ctx, state, header, clip, classnames)
     position = _position(path, header, position)
     try:
-        learner = method(clip, classnames, n_ctx=ctx.shape[-2], class_specific=ctx.ndim == 3, position=position)
+        shape = {"n_ctx": ctx.shape[-2], "class_specific": ctx.ndim == 3}
+        learner = method(clip, classnames, **shape, position=position, **options)
         copy_parameters(learner, learned)
     except (TypeError, ValueError) as error:
         raise ValueError(f"the prompt in {path} does not make a {method.__name__}: {error}") from error
     if more := sorted(set(learned) - {name for name, _ in learner.named_parameters()}):
         advice = "It is CoCoOp's: import_authors(..., method=CoCoOp)" if {*OUR_NAMES.values()} >= {*more} else ""
+        if "bias_vectors" in more:
+            advice = "It is KgCoOp's: import_authors(..., method=KgCoOp, template=...)"
         raise ValueError(f"{path} holds more than {method.__name__} has learned: {more[:10]}. {advice}")
     return learner
 
@@ -113,15 +121,16 @@ def export_authors(learner: PromptLearner, folder: str | Path, epoch: int) -> Pa
 
     Their loader takes `state_dict` and `epoch`, and makes the fixed words itself; `coop_edu` says for ours what the
     context belongs to.  Tensors and plain containers only: torch.load(weights_only=True) reads it.  Returns the path.
-    ValueError for a learner that has learned more than a context.
+    ValueError for a learner that has learned more than a context and CoCoOp's meta-net.
     """
-    more = [name for name, _ in learner.named_parameters() if name != "ctx"]
-    if more:
-        raise ValueError(f"the authors' CoOp reads a context and nothing else, and this learner has {more} too")
+    learned = {name: parameter.detach().cpu().float().clone() for name, parameter in learner.named_parameters()}
+    if more := sorted(learned.keys() - {"ctx", *OUR_NAMES.values()}):
+        raise ValueError(f"the authors' code reads a context and a meta-net, and this learner has {more} too")
+    theirs = {ours: name for name, ours in OUR_NAMES.items()}
     epoch = whole_number(epoch, "epoch", at_least=0)
     path = user_path(folder) / "prompt_learner" / f"model.pth.tar-{epoch}"
     content = {
-        "state_dict": {"ctx": learner.ctx.detach().cpu().float().clone()},
+        "state_dict": {theirs.get(name, name): values for name, values in learned.items()},
         "epoch": epoch,
         "val_result": None,
         "coop_edu": {"format": FORMAT, **layout(learner)},

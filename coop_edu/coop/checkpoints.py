@@ -128,7 +128,7 @@ def resume_training(
         raise ValueError(f"{path} holds a prompt but no training to resume: save_prompt wrote it, not a Trainer")
     if "pictures" in saved:  # the word of version 0.2
         saved["images"] = saved.pop("pictures")
-    state = record(Training, saved, f"{path}, its training", more=True)
+    state = record(Training, saved, f"{path}, its training")
     here = {**layout(learner), **training}
     if same_clip(header["model"], header["weights"], learner.clip):
         here["weights"] = header["weights"]  # an older file has an older hash of it

@@ -32,6 +32,8 @@ class PromptConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.class_specific, bool):  # "no" would mean yes
+            raise ValueError(f"expected class_specific as True or False, got {self.class_specific!r}")
         if self.position not in tuple(POSITIONS):
             raise ValueError(f"unknown position {self.position!r} of the class name: choose one of {tuple(POSITIONS)}")
 

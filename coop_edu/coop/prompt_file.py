@@ -9,24 +9,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from coop_edu.files import atomically, user_path
-from coop_edu.records import parse_json, record
+from coop_edu.records import decode, record
 
 FORMAT = "coop_edu prompt, version 1"  # CoOp: "ctx"
 FORMAT_OF_METHODS = "coop_edu prompt, version 2"  # and any other method: every parameter by its name
 
 
-@dataclass(frozen=True)
-class Header:
-    """What a prompt belongs to; `facts` is whatever was saved with it."""
+class Header(msgspec.Struct, forbid_unknown_fields=True):
+    """What a prompt belongs to; `facts` is whatever was saved with it.  Version 2 names the method and its options."""
 
     format: str
     model: str
@@ -37,14 +36,9 @@ class Header:
     class_specific: bool
     position: str
     facts: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class HeaderOfMethod(Header):
-    """The same for another method than CoOp, with its name and its own options."""
-
-    method: str
-    options: dict[str, Any]
+    method: str = "PromptLearner"
+    options: dict[str, Any] = {}
+    checksum: str | None = None  # files of version 0.1 do not have one
 
 
 def write_prompt_file(path: str | Path, header: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
@@ -53,7 +47,7 @@ def write_prompt_file(path: str | Path, header: Mapping[str, Any], tensors: Mapp
     Raises TypeError for a header that JSON cannot hold, ValueError for NaN or infinite values, OSError where the file
     cannot be written; the file that was there then stays.
     """
-    header = json.loads(json.dumps(header))  # as it will be read: the checksum is over that
+    header = json.loads(json.dumps(header, allow_nan=False))  # as it will be read: the checksum is over that
     content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     if wrong := [name for name, tensor in content.items() if not tensor.isfinite().all()]:
         raise ValueError(f"{', '.join(wrong)} is NaN or infinite: the training has diverged. {path} was not written.")
@@ -72,18 +66,17 @@ def read_prompt(path: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tenso
         raise FileNotFoundError(f"no prompt file at {path}")
     try:
         with safe_open(path, framework="pt") as file:
-            said = parse_json((file.metadata() or {}).get("coop_edu", "{}"), "its header")
+            said = decode((file.metadata() or {}).get("coop_edu", "{}"), "its header")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        checksum = said.pop("checksum", None)  # files of version 0.1 do not have one
-        kinds: dict[Any, type[Header]] = {FORMAT: Header, FORMAT_OF_METHODS: HeaderOfMethod}
-        if str(said.get("format")) not in kinds:
+        if said.get("format") not in (FORMAT, FORMAT_OF_METHODS):
             raise ValueError(f"expected the format {FORMAT!r}, got {said.get('format')!r:.80}")
-        header = record(kinds[said["format"]], said, "its header")
-        if checksum not in (None, _checksum(said, tensors)):
-            raise ValueError("its checksum is another: something in it was changed")
+        header = msgspec.structs.asdict(record(Header, said, "its header"))
+        checksum = header.pop("checksum")
+        if checksum not in (None, _checksum({name: said[name] for name in said if name != "checksum"}, tensors)):
+            raise ValueError("its checksum does not match: it was changed")
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not a whole prompt file, as save_prompt writes it: {error}") from error
-    return dict(vars(header)), tensors
+    return header, tensors
 
 
 def _checksum(header: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:

@@ -49,6 +49,8 @@ class Recipe:
         }
         for name in ("lr", "momentum", "weight_decay", "warmup_lr"):
             checked[name] = real_number(getattr(self, name), name, at_least=0)
+        if checked["momentum"] >= 1:  # the velocity would grow without end
+            raise ValueError(f"expected a momentum below 1, got {self.momentum}")
         for name, value in checked.items():  # plain numbers, which go into files
             object.__setattr__(self, name, value)
         if self.precision not in PRECISIONS:

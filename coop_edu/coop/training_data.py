@@ -7,6 +7,7 @@ Leaves out: how images become features (data/features.py), the steps (trainer.py
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -44,6 +45,13 @@ def check_data(data: TrainingData, learner: PromptLearner, recipe: Recipe) -> No
         raise ValueError("no training images: is this the empty training list of a test-only data set?")
     names = data.classnames if isinstance(data, Features) else label_names(data)
     check_same_classes(names, learner.classnames)
+    seen = set(labels_of(data).tolist())
+    if unseen := [name for label, name in enumerate(learner.classnames) if label not in seen]:
+        warnings.warn(
+            f"{len(unseen)} of {len(learner.classnames)} classes have no training image ({', '.join(unseen[:5])}): add "
+            "images or remove the classes. A class-specific context of such a class is not trained at all.",
+            stacklevel=4,
+        )
     if isinstance(data, Features):
         views = len(data.image_features) if data.image_features.ndim == 3 else None
         if views != recipe.views:

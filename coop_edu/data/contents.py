@@ -10,11 +10,12 @@ import json
 import os
 import sqlite3
 import time
+import warnings
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from coop_edu.data.dataset import Example
+from coop_edu.data.dataset import Dataset, Example
 from coop_edu.data.images import ImageLike, image_key
 from coop_edu.files import cache_folder, sha256
 
@@ -58,3 +59,28 @@ def examples_digest(examples: Sequence[Example]) -> str:
     """A hash of images, labels and class names, in their order, 16 hexadecimal digits."""
     labels = [(example.label, example.classname) for example in examples]
     return hashlib.sha256(json.dumps([images_digest(examples), labels]).encode()).hexdigest()[:16]
+
+
+def warn_of_copies(dataset: Dataset) -> None:
+    """A UserWarning for images of one content in two splits or under two classes, and for a file that is listed twice.
+
+    Only files of one size are hashed, so this is cheap.
+    """
+    rows = [(split, example) for split, examples in dataset.splits.items() for example in examples]
+    by_size: dict[int, list[tuple[str, Example]]] = {}
+    for split, example in rows:
+        by_size.setdefault(os.path.getsize(example.image), []).append((split, example))
+    alike = [row for same in by_size.values() if len(same) > 1 for row in same]
+    first: dict[str, tuple[str, Example]] = {}
+    found = []
+    for (split, example), content in zip(alike, contents([example.image for _, example in alike])):
+        other_split, other = first.setdefault(content, (split, example))
+        listed_twice = example.image == other.image and example is not other
+        if (other_split, other.label) != (split, example.label) or listed_twice:
+            found.append(f"{other.image} ({other_split}) and {example.image} ({split})")
+    if found:
+        warnings.warn(
+            f"{len(found)} images of {dataset.name} are copies of another one in a different split or class, or are "
+            f"listed twice: {'; '.join(found[:2])}. Test accuracy counts what was trained on: remove the copies.",
+            stacklevel=4,
+        )

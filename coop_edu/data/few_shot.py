@@ -30,6 +30,7 @@ def sample_few_shot(examples: Sequence[Example], k: int, seed: int) -> list[Exam
     >>> [shot.image for shot in sample_few_shot(pets, k=2, seed=1)]
     ['cat2.png', 'cat1.png', 'dog4.png', 'dog1.png']
     """
+    examples = list(examples)  # it may be a generator
     shots = _draw(examples, k, random.Random(index(seed)), "training")
     _warn_if_few(examples, k, "training")
     return shots
@@ -47,8 +48,8 @@ def sample_train_val(dataset: Dataset, k: int, seed: int) -> tuple[list[Example]
     (8, 4)
     """
     drawn = draw_train_val(dataset, k, seed)
-    _warn_if_few(dataset.train, k, "training")
-    _warn_if_few(dataset.val, min(k, 4), "validation")
+    _warn_if_few(dataset.train, k, "training", dataset.classnames)
+    _warn_if_few(dataset.val, min(k, 4), "validation", dataset.classnames)
     return drawn
 
 
@@ -59,21 +60,24 @@ def draw_train_val(dataset: Dataset, k: int, seed: int) -> tuple[list[Example], 
     return train, _draw(dataset.val, min(k, 4), generator, "validation")
 
 
-def too_few(examples: Sequence[Example], k: int) -> dict[str, int]:
+def too_few(examples: Sequence[Example], k: int, classnames: Sequence[str] = ()) -> dict[str, int]:
     """The classes with fewer than k examples, and how many they have.  Classes of one name are told apart by label.
 
+    classnames: those of the dataset.  Without them, a class that no example has is not known.
+
     >>> from coop_edu.data.dataset import Example
-    >>> too_few([Example("a.png", 0, "cat"), Example("b.png", 1, "dog"), Example("c.png", 0, "cat")], k=2)
-    {'dog': 1}
+    >>> cats_and_dog = [Example("a.png", 0, "cat"), Example("b.png", 1, "dog"), Example("c.png", 0, "cat")]
+    >>> too_few(cats_and_dog, k=2), too_few(cats_and_dog, k=2, classnames=["cat", "dog", "eel"])
+    ({'dog': 1}, {'dog': 1, 'eel': 0})
     """
     counts = Counter(example.label for example in examples)
-    known = {example.label: example.classname for example in examples}
-    names = distinct_names([known.get(label, "") for label in range(max(known, default=-1) + 1)])
-    return {names[label]: count for label, count in counts.items() if count < k}
+    names = {example.label: example.classname for example in examples} | dict(enumerate(classnames))
+    distinct = distinct_names([names.get(label, "") for label in range(max(names, default=-1) + 1)])
+    return {distinct[label]: counts[label] for label in sorted(names) if counts[label] < k}
 
 
-def _warn_if_few(examples: Sequence[Example], k: int, purpose: str) -> None:
-    if short := too_few(examples, k):
+def _warn_if_few(examples: Sequence[Example], k: int, purpose: str, classnames: Sequence[str] = ()) -> None:
+    if short := too_few(examples, k, classnames):
         listed = ", ".join(f"{name} ({count})" for name, count in short.items())
         warnings.warn(
             f"asked for {k} {purpose} examples per class, but these classes have fewer and give all: {listed}",

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,9 @@ from coop_edu.files import user_path
 
 ImageLike = str | Path | bytes | memoryview | Image.Image | np.ndarray
 LONGEST = 100  # times the short side
+MOST = 50_000_000  # pixels: a PNG of 20 KB can unpack to gigabytes
+# Those of IMAGE_SUFFIXES.  Pillow would start another program for an EPS file, whatever the file is called.
+FORMATS = ("PNG", "JPEG", "JPEG2000", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "DIB", "PPM", "TGA", "QOI")
 
 
 def load_image(image: ImageLike) -> Image.Image:
@@ -24,8 +28,8 @@ def load_image(image: ImageLike) -> Image.Image:
     orientation says, and transparent parts become white.  The authors' reader does neither, so the features of the few
     such images in the paper's datasets differ from theirs.  16-bit greys are scaled to 8 bits.
 
-    Raises FileNotFoundError for a missing file; ValueError, which names the file, for a damaged image, for values
-    whose white is not known, and for an image that is more than 100 times as long as wide.
+    Raises FileNotFoundError for a missing file; ValueError, which names the file, for a damaged image, for pixel values
+    of unknown range, for an image of more than 50 million pixels, and for one more than 100 times as long as wide.
 
     >>> load_image(np.zeros((2, 3), dtype=np.uint8)).size
     (3, 2)
@@ -36,11 +40,12 @@ def load_image(image: ImageLike) -> Image.Image:
             image = _from_array(image)
         if isinstance(image, Image.Image):
             return _to_rgb(image)
-        with Image.open(user_path(image) if isinstance(image, str | Path) else io.BytesIO(image)) as opened:
+        file = user_path(image) if isinstance(image, str | Path) else io.BytesIO(image)
+        with Image.open(file, formats=[name for name in FORMATS if name in _readable()]) as opened:
             return _to_rgb(opened)
     except FileNotFoundError:
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises
+    except Exception as error:  # Pillow's readers fail in many ways
         raise ValueError(f"cannot read the image {name}: {error}") from error
 
 
@@ -52,7 +57,18 @@ def image_key(image: ImageLike) -> str:
     return f"{image.size} {hashlib.sha256(image.tobytes()).hexdigest()}"
 
 
+@cache
+def _readable() -> set[str]:
+    """Pillow's formats; an older Pillow does not have all of FORMATS, and refuses a list with others."""
+    Image.init()
+    return set(Image.ID)
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.width * image.height > MOST:
+        raise ValueError(
+            f"it has {image.width:,} x {image.height:,} pixels, expected at most {MOST:,}: make it smaller"
+        )
     if max(image.size) > LONGEST * min(image.size):  # the transform would enlarge it until the short side fits
         raise ValueError(f"it is {image.width} x {image.height}, too long for its width: crop it")
     format = image.format

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import random
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-from coop_edu.clip.templates import clean_classnames
+from coop_edu.clip.templates import clean_classnames, fill
+from coop_edu.data.contents import warn_of_copies
 from coop_edu.data.dataset import IMAGE_SUFFIXES, Dataset, Example
 from coop_edu.data.split_file import SPLITS, SplitFileError, check_rows, classnames_of, read_split
 from coop_edu.files import read_lines, user_path
@@ -16,6 +18,7 @@ from coop_edu.files import read_lines, user_path
 ImagesOf = dict[str, list[Path]]  # class folder -> its images
 READY = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 COLUMNS = ("image", "class", "split")
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
 
 def from_folder(
@@ -26,9 +29,10 @@ def from_folder(
     Each class is shuffled and split as the authors do: about 50 % train, 20 % val and 30 % test, at least one image in
     each.  The shuffle depends on `seed` and the folder's name only, so a new class does not change the other classes'
     split.  A folder with `train/` and `test/` (and perhaps `val/`), each with class folders, keeps its split; without
-    val/, a fifth of train/ becomes it.
+    val/, a fifth of train/ becomes it.  Of `train/` and `val/` alone, val/ is the test split, as ImageNet's is.
     names: class names for folders that have other names, {folder: class name}.
-    A UserWarning counts the files that are not images; hidden files are ignored.
+    A UserWarning counts the files that are not images, names copies of an image in two splits or classes, and class
+    names that are codes (`suggest_names`); hidden files are ignored.
     Raises FileNotFoundError without such a folder; ValueError, which names every class with too few images.
     """
     folder = user_path(path)
@@ -36,7 +40,7 @@ def from_folder(
         raise FileNotFoundError(f"no folder {folder}: expected one folder per class, as in {folder}/cat/1.png")
     inside = _folders(folder)
     skipped: list[Path] = []
-    if "train" in inside and set(inside) <= READY.keys():
+    if {name.lower() for name in inside} <= READY.keys() and "train" in map(str.lower, inside):
         splits = _ready(folder, inside, seed, skipped)
     else:
         splits = _shuffled(folder, _images(folder, skipped), seed)
@@ -60,13 +64,41 @@ def from_folder(
         )
         for split in SPLITS
     }
-    return Dataset(folder.resolve().name, classnames, **lists, template=template, card={"source": str(folder)})
+    return _checked(
+        Dataset(folder.resolve().name, classnames, **lists, template=template, card={"source": str(folder)})
+    )
+
+
+def suggest_names(dataset: Dataset) -> dict[str, str]:
+    """Class names that CLIP can read, for folders that are called by codes: {folder: name}.
+
+    "001.Alarm_Clock" and "n02085621-alarm clock" lose their number, and "AlarmClock" gets a space.
+
+        from_folder(path, names=suggest_names(from_folder(path)))
+    """
+    names = {name: re.sub(r"^(n\d{8}|\d+)[-._ ]+(?=[^\W\d])", "", name) for name in dataset.classnames}
+    return {name: re.sub(r"(?<=[a-z])(?=[A-Z])", " ", new) for name, new in names.items()}
+
+
+def _checked(dataset: Dataset) -> Dataset:
+    """The dataset, after warnings for what would silently make its numbers wrong."""
+    warn_of_copies(dataset)
+    codes = {name: new for name, new in suggest_names(dataset).items() if new != name or name.isdigit()}
+    if 2 * len(codes) >= len(dataset.classnames):  # a single "iPhone" is a name
+        name = next(iter(codes))
+        warnings.warn(
+            f"{len(codes)} class names of {dataset.name} look like codes: CLIP would read "
+            f"{fill(dataset.template, [name])[0]!r}. Give names in words: names={{{name!r}: {codes[name]!r}, ...}}, as "
+            "suggest_names(dataset) makes them.",
+            stacklevel=3,
+        )
+    return dataset
 
 
 def from_split_file(
     path: str | Path, images: str | Path | None = None, *, template: str = "a photo of a {}."
 ) -> Dataset:
-    """A dataset from a split file in the authors' JSON schema, or from a table (.csv) of image, class and split.
+    """A dataset from a split file in the authors' JSON schema, or from a table (.csv, .tsv) of image, class and split.
 
     images: the folder that the paths start from; None is the file's own.  The first line of a table is
     "image,class,split", and its split is train, val or test; labels are ranks of the class names.
@@ -74,18 +106,22 @@ def from_split_file(
     """
     path = user_path(path)
     images = path.parent if images is None else user_path(images)
-    splits = check_rows(_table(path), images, path) if path.suffix == ".csv" else read_split(path, images)
+    is_table = path.suffix.lower() in SEPARATORS
+    splits = check_rows(_table(path), images, path) if is_table else read_split(path, images)
     names = classnames_of(splits)
     clean_classnames(names)  # ValueError for names that CLIP would read alike
-    return Dataset(path.stem, names, **splits, template=template, card={"source": str(path)})
+    return _checked(Dataset(path.stem, names, **splits, template=template, card={"source": str(path)}))
 
 
 def _table(path: Path) -> dict[str, list]:
-    reader = csv.DictReader(read_lines(path))
+    reader = csv.DictReader(read_lines(path), delimiter=SEPARATORS[path.suffix.lower()], strict=True)
     if not set(COLUMNS) <= set(reader.fieldnames or ()):
         problem = f"expected the columns {', '.join(COLUMNS)}, got {reader.fieldnames}"
-        raise SplitFileError(path, [problem], "Separate the columns by commas.")
-    lines = list(reader)
+        raise SplitFileError(path, [problem], "Separate the columns by commas, in a .tsv by tabs.")
+    try:
+        lines = list(reader)
+    except csv.Error as error:
+        raise SplitFileError(path, [f"line {reader.line_num}: {error}"], "Is a quote not closed?") from error
     wrong = [
         f"row {number}: expected an image, a class and a split of {', '.join(SPLITS)}, got {line}"
         for number, line in enumerate(lines, start=1)
@@ -132,7 +168,9 @@ def _shuffled(folder: Path, found: ImagesOf, seed: int) -> dict[str, ImagesOf]:
 
 def _ready(folder: Path, inside: list[str], seed: int, skipped: list[Path]) -> dict[str, ImagesOf]:
     """The split that the folders train/, test/ and perhaps val/ make."""
-    splits = {READY[name]: _images(folder / name, skipped) for name in inside}
+    splits = {READY[name.lower()]: _images(folder / name, skipped) for name in inside}
+    if "test" not in splits and "val" in splits:
+        splits["test"] = splits.pop("val")
     if "test" not in splits or len(splits) < len(inside):
         raise ValueError(f"expected train/, test/ and perhaps val/ in {folder}, got {inside}")
     for split, found in splits.items():

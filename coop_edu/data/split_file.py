@@ -7,14 +7,17 @@ sampler draws by position.  All problems of a file are listed at once, before an
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, Literal
 
 from coop_edu.data.dataset import Example
 from coop_edu.files import atomically, user_path
 
 SPLITS = ("train", "val", "test")
+FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 
 
 class SplitFileError(ValueError):
@@ -39,7 +42,8 @@ def read_split(path: str | Path, image_dir: str | Path) -> dict[str, tuple[Examp
     try:
         rows = json.loads(text.decode("utf-8-sig"))
     except ValueError as error:  # not JSON, or not UTF-8
-        raise SplitFileError(path, [str(error)], "The file is damaged or cut short: copy it again.") from error
+        advice = "Expected the authors' .json, or a table .csv or .tsv. If it is one, it is damaged: copy it again."
+        raise SplitFileError(path, [str(error)], advice) from error
     if not isinstance(rows, dict) or set(rows) != set(SPLITS) or not all(isinstance(r, list) for r in rows.values()):
         got = sorted(rows) if isinstance(rows, dict) else type(rows).__name__
         raise SplitFileError(path, [f"expected three lists {list(SPLITS)}, got {got}"], "Is this a split file?")
@@ -63,9 +67,19 @@ def check_rows(rows: Mapping[str, list], image_dir: str | Path, origin: Path) ->
         split: tuple(Example(image_dir / image, label, name) for image, label, name in rows[split]) for split in SPLITS
     }
     images = dict.fromkeys(example.image for examples in splits.values() for example in examples)
-    if problems := [f"missing image {image}" for image in images if not image.is_file()]:
+    missing = [image for image in images if not image.is_file()]
+    # An accented letter is one character on some systems and two on others, in file names too.
+    there = {image: other for image in missing for form in FORMS if (other := _in_form(image, form)).is_file()}
+    if problems := [f"missing image {image}" for image in missing if image not in there]:
         raise SplitFileError(origin, problems, f"Is {image_dir} the image folder, and is it complete?")
-    return splits
+    return {
+        split: tuple(replace(example, image=there.get(example.image, example.image)) for example in examples)
+        for split, examples in splits.items()
+    }
+
+
+def _in_form(path: Path, form: Literal["NFC", "NFD"]) -> Path:
+    return Path(unicodedata.normalize(form, str(path)))
 
 
 def write_split(path: str | Path, splits: Mapping[str, Iterable[Example]], image_dir: str | Path) -> None:
@@ -128,14 +142,17 @@ def _is_outside(path: str) -> bool:
 
 
 def _contradictions(rows: Mapping[str, list]) -> list[str]:
-    names: dict[int, list[str]] = {}
-    labels: dict[str, list[int]] = {}
+    names: dict[int, dict[str, None]] = {}  # a dict keeps the order, and finds a name at once
+    labels: dict[str, dict[int, None]] = {}
     for _, label, name in (row for split in SPLITS for row in rows[split]):
-        if name not in names.setdefault(label, []):
-            names[label].append(name)
-            labels.setdefault(name, []).append(label)
-    problems = [f"label {label} has several class names: {found}" for label, found in names.items() if len(found) > 1]
-    problems += [f"class name {name!r} has several labels: {found}" for name, found in labels.items() if len(found) > 1]
+        names.setdefault(label, {})[name] = None
+        labels.setdefault(name, {})[label] = None
+    problems = [
+        f"label {label} has several class names: {list(found)[:9]}" for label, found in names.items() if len(found) > 1
+    ]
+    problems += [
+        f"class name {name!r} has several labels: {list(found)[:9]}" for name, found in labels.items() if len(found) > 1
+    ]
     if names and max(names) >= len(names):
         problems.append(f"labels must be 0 to K-1 without gaps, but {len(names)} labels go up to {max(names)}")
     return problems if names else ["the file lists no images at all"]

@@ -115,5 +115,9 @@ def answers_and_labels(
             f"expected features (N, E) of plain images, got {tuple(features.image_features.shape)}. Augmented views "
             "are for training: evaluate on extract_features(clip, examples, views=None)."
         )
+    if not len(features):
+        raise ValueError("there are no images to evaluate on")
     logits = classifier.logits(features.image_features.to(classifier.clip.device))  # (N, K)
+    if not logits.isfinite().all():  # argmax of NaN is class 0
+        raise ValueError("some logits are NaN or infinite: the prompt or the weights are unusable")
     return logits.argmax(dim=1).cpu(), features.labels

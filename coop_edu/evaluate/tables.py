@@ -27,9 +27,9 @@ def predict_table(
 ) -> pd.DataFrame:
     """A row for each image: "image", then "answer" and "probability" (Eq. 1), and "answer 2" ... up to `top`.
 
-    images: a folder, whose images and those of its sub-folders are taken, or a list of examples, paths or images.  An
-    image in memory is named by its place in the list.  Raises FileNotFoundError for a folder without images, and
-    ValueError, which names it, for an image that is damaged.
+    images: a folder, searched recursively, or examples, paths or images.  An image in memory is named by its place in
+    the list; examples have a column "truth".  Raises FileNotFoundError for a folder without images, and ValueError,
+    which names it, for an image that is damaged.
 
         predict_table(load_prompt("mine.safetensors", clip), "new images", top=3).to_csv("answers.csv")
     """
@@ -38,7 +38,8 @@ def predict_table(
         images = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
         if not images:
             raise FileNotFoundError(f"no images in {folder}: they end in {', '.join(sorted(IMAGE_SUFFIXES))}")
-    given = [item.image if isinstance(item, Example) else item for item in images]
+    items = list(images)
+    given = [item.image if isinstance(item, Example) else item for item in items]
     clip, names = classifier.clip, distinct_names(classifier.classnames)
     rows = []
     for start in range(0, len(given), AT_ONCE):
@@ -48,6 +49,8 @@ def predict_table(
         best, labels = (values.tolist() for values in p.topk(min(top, p.shape[1])))
         for place, (image, ps, ks) in enumerate(zip(part, best, labels), start=start):
             row = {"image": str(image) if isinstance(image, str | Path) else place}
+            if isinstance(example := items[place], Example):
+                row["truth"] = example.classname
             for n, (probability, k) in enumerate(zip(ps, ks), start=1):
                 row |= {f"answer {n}": names[k], f"probability {n}": probability}
             rows.append(row)
@@ -55,11 +58,11 @@ def predict_table(
 
 
 def confusion_matrix(classifier: Classifier, data: Data) -> pd.DataFrame:
-    """How many images of each class (rows) were taken for each class (columns); the diagonal is what was right.
+    """Images by true class (rows) and predicted class (columns).
 
     data and errors: as for `accuracy`.
     """
     answers, labels = answers_and_labels(classifier, data)
     names = distinct_names(classifier.classnames)
     counts = metrics.confusion_matrix(labels, answers, labels=range(len(names)))  # (K, K)
-    return pd.DataFrame(counts, index=pd.Index(names, name="is"), columns=pd.Index(names, name="taken for"))
+    return pd.DataFrame(counts, index=pd.Index(names, name="true"), columns=pd.Index(names, name="predicted"))

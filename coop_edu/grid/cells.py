@@ -85,7 +85,8 @@ def made_of(cell: Cell, group: Group) -> dict[str, str]:
 
 
 def _too_few(dataset: Dataset, shots: int) -> dict[str, dict[str, int]]:
-    parts = {"training": too_few(dataset.train, shots), "validation": too_few(dataset.val, min(shots, 4))}
+    names = dataset.classnames
+    parts = {"training": too_few(dataset.train, shots, names), "validation": too_few(dataset.val, min(shots, 4), names)}
     return {part: classes for part, classes in parts.items() if classes}
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from coop_edu.files import ASSETS
+from coop_edu.files import ASSETS, user_path
 from coop_edu.grid.methods import METHODS
 from coop_edu.grid.results import Cell, read_lines
 
@@ -26,8 +26,11 @@ def read_results(*results: str | Path) -> pd.DataFrame:
     """One file or several; the columns are COLUMNS, where label is the method's name in figures.
 
     A method of your own has its label if it is registered, and else its name.
-    Raises ValueError as `read_lines` does.
+    Raises FileNotFoundError without a file; ValueError as `read_lines` does.
     """
+    for path in map(user_path, results):
+        if not path.is_file():
+            raise FileNotFoundError(f"no results file {path}: python -m coop_edu run --results {path} makes one")
     return as_frame(read_lines(*results))
 
 

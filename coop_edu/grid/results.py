@@ -16,18 +16,26 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from coop_edu.files import atomically, check_replaceable, locked, user_path
-from coop_edu.records import fits, parse_json, record
+from coop_edu.records import decode, record
 
-PARTS = {  # of a line, with their types; its metrics are called "figures"
-    "cell": dict[str, Any],
-    "figures": dict[str, float],
-    "recipe": dict[str, Any] | None,
-    "versions": dict[str, Any],
-    "too few": dict[str, dict[str, int]],
-}
+Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
+
+
+class Line(msgspec.Struct, rename={"too_few": "too few"}):
+    """What every line of a results file has; its metrics are called "figures"."""
+
+    cell: dict[str, Any]
+    figures: dict[str, Percent]
+    recipe: dict[str, Any] | None
+    versions: dict[str, Any]
+    too_few: dict[str, dict[str, int]]
+
+
 METRICS_OF = {"few-shot": ("accuracy",), "base-to-new": ("base", "new", "H")}  # what every line of a protocol has
 HALVES = ("even", "odd")  # test images by their place: two accuracies without common noise (agreement.py)
 BEGINNING = b'{"cell": {'  # of every line
@@ -53,11 +61,11 @@ class Cell:
         return {"variant" if name == "method" else name: value for name, value in vars(self).items()}
 
     @classmethod
-    def from_json(cls, facts: Any) -> Cell:
-        """The cell of a line.  Raises ValueError for what is none."""
-        if isinstance(facts, dict):
-            ours = {"variant": "method", "method": "'method'"}  # which is the name of no entry
-            facts = {ours.get(name, name): value for name, value in facts.items()}
+    def from_json(cls, facts: dict[str, Any]) -> Cell:
+        """The cell of a line.  Raises ValueError if it is not a valid cell."""
+        facts = {"method" if name == "variant" else name: value for name, value in facts.items()}
+        if unknown := facts.keys() - cls.__dataclass_fields__.keys():
+            raise ValueError(f"its cell has unknown entries: {sorted(unknown)[:5]}")
         return record(cls, facts, "its cell")
 
 
@@ -93,7 +101,7 @@ def check_same_origin(cell: Cell, old: dict, new: dict, path: Path | str) -> Non
     if changed := [what for what in ours.keys() & theirs.keys() if ours[what] != theirs[what]]:
         raise ValueError(
             f"{path} has {cell}, and since then its {' and '.join(sorted(changed))} changed. Take another results "
-            "file, or delete the lines of what has changed."
+            "file, or take the lines of what changed out of it."
         )
 
 
@@ -133,16 +141,9 @@ def _lines(path: Path) -> Iterator[tuple[int, dict]]:
 
 def _result(text: bytes) -> dict:
     """One line of a results file.  ValueError if it is anything else than one whole result."""
-    line = parse_json(text, "the text")
-    if not isinstance(line, dict):
-        raise ValueError(f"expected an object in braces, got {line!r:.60}")
-    missing = [part for part in PARTS if part not in line]
-    if missing:
-        raise ValueError(f"it has no {', '.join(map(repr, missing))}")
+    line = decode(text, "the text")
+    record(Line, line, "the line")
     cell = Cell.from_json(line["cell"])
-    for part, kind in PARTS.items():
-        if not fits(line[part], kind):
-            raise ValueError(f"{part!r} has values of another type than is expected: {line[part]!r:.80}")
     lacking = [name for name in METRICS_OF.get(cell.protocol, ()) if name not in line["figures"]]
     if lacking or not line["figures"]:
         raise ValueError(f"its figures have no {', '.join(lacking) or 'number'}")
