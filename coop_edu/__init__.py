@@ -1,7 +1,7 @@
 """coop_edu: Context Optimization (CoOp, Zhou et al., IJCV 2022) for CLIP, in readable parts.
 
-The whole public surface stands below, room by room in reading order; what lives in a room, and what never does, its own
-first sentence says.  A name is imported when it is first used, so that `import coop_edu` is instant.
+All public names stand below, by sub-package in reading order.  The first sentence of each sub-package says what is in
+it.  A name is imported when it is first used, so that `import coop_edu` is instant.
 
 >>> import coop_edu
 >>> coop_edu.choose_scale.__module__
@@ -12,8 +12,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# Threads that wait for each other do so asleep, where nobody has said otherwise: awake, they keep the cores busy, and
-# with other work on the machine a small step took eight times its processor time.  torch reads it when imported.
+# Waiting OpenMP threads sleep instead of spin.  On a busy machine, spinning cost a small step eight times its processor
+# time.  torch reads this when it is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.3.0"
@@ -26,7 +26,7 @@ PUBLIC = {
     "clip.zero_shot": ("ZeroShot",),
     "data.dataset": ("Dataset", "Example"),
     "data.datasets": ("DATASETS", "load_dataset"),
-    "data.own": ("from_folder", "from_split_file"),
+    "data.own": ("from_folder", "from_pairs", "from_split_file", "suggest_names"),
     "data.few_shot": ("sample_few_shot", "sample_train_val"),
     "data.images": ("load_image",),
     "data.features": ("FeatureBank", "Features", "extract_features"),
@@ -98,7 +98,12 @@ if TYPE_CHECKING:  # the same for type checkers and editors, which run nothing; 
     )
     from coop_edu.data.few_shot import sample_few_shot as sample_few_shot, sample_train_val as sample_train_val
     from coop_edu.data.images import load_image as load_image
-    from coop_edu.data.own import from_folder as from_folder, from_split_file as from_split_file
+    from coop_edu.data.own import (
+        from_folder as from_folder,
+        from_pairs as from_pairs,
+        from_split_file as from_split_file,
+        suggest_names as suggest_names,
+    )
     from coop_edu.evaluate.accuracy import (
         accuracy as accuracy,
         macro_f1 as macro_f1,

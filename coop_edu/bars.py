@@ -1,7 +1,4 @@
-"""Progress bars, which TQDM_DISABLE=1 silences everywhere.
-
-Leaves out: what is counted (data/features.py, coop/trainer.py, grid/progress.py).
-"""
+"""Progress bars, which TQDM_DISABLE=1 silences everywhere."""
 
 from __future__ import annotations
 
@@ -13,6 +10,6 @@ from tqdm import tqdm
 def progress_bar(*iterable: Any, show: bool = True, **options: Any) -> tqdm:
     """A bar of tqdm's, hidden for show=False, and by the environment variable TQDM_DISABLE.
 
-    tqdm asks the variable only where `disable` is not given: an explicit False would overrule it.
+    tqdm reads TQDM_DISABLE only if `disable` is not passed.
     """
     return tqdm(*iterable, **options) if show else tqdm(*iterable, disable=True, **options)

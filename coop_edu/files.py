@@ -47,7 +47,7 @@ def read_asset(name: str) -> Any:
 def cache_folder() -> Path:
     """The user's cache folder of this package: `$COOP_EDU_CACHE`, or where the platform keeps caches.
 
-    Raises FileNotFoundError for a user without a home folder, as in a container under a number of one's own choice.
+    Raises FileNotFoundError for a user without a home folder, as in a container with an arbitrary user ID.
 
     >>> cache_folder().is_absolute()
     True
@@ -65,7 +65,7 @@ def cache_folder() -> Path:
 
 
 def user_path(path: str | Path) -> Path:
-    """A path as its user means it: "~" is the home folder, and an empty text is a mistake, not the folder one is in.
+    """Expand "~".  An empty path, which pathlib reads as the current folder, is a ValueError.
 
     Raises ValueError for an empty path, and for "~" where there is no home folder.
 
@@ -96,25 +96,25 @@ def sha256(path: str | Path) -> str:
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file in UTF-8 that are not empty, without spaces around them and without a byte-order mark.
 
-    Raises ValueError, naming the file, if it is no such text.
+    Raises ValueError, with the file's name, if it is not UTF-8.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8 ({error}): save it as such") from error
+        raise ValueError(f"{path} is not a text in UTF-8 ({error}): save it as UTF-8") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def check_replaceable(target: str | Path) -> Path:
-    """Where a file that is to be written lies, symbolic links followed, if it may be written.
+    """The path to write to, with symbolic links resolved.
 
-    Raises PermissionError for a file that is read-only, for root too: somebody wanted it kept; IsADirectoryError for a
-    folder; FileExistsError for a device or a pipe, which a rename would put a file in the place of.
+    Raises PermissionError for a read-only file (also for root), IsADirectoryError for a folder, FileExistsError for a
+    device or pipe, which a rename would replace.
 
     >>> check_replaceable("/new/file.txt").name
     'file.txt'
     """
-    target = Path(os.path.realpath(user_path(target)))  # a rename would put a file in the place of the link
+    target = Path(os.path.realpath(user_path(target)))  # a rename would replace the link
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "a folder is there, expected a file", str(target))
     if target.exists():
@@ -129,7 +129,7 @@ def check_replaceable(target: str | Path) -> Path:
 def atomically(target: str | Path) -> Iterator[Path]:
     """Write to the path given; it becomes `target` in one step when the block ends, or vanishes when the block fails.
 
-    What is written is on the disk before the step.  A symbolic link goes on leading to the file.
+    What is written is on the disk before the step.  A symbolic link stays a link.
     Raises OSError, before the block, where `check_replaceable` does.
 
     >>> import tempfile; folder = tempfile.TemporaryDirectory(); target = Path(folder.name) / "result.txt"
@@ -173,7 +173,7 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def where_supported() -> Iterator[None]:
-    """Go on where the file system does not have what the block asks for: network and bucket mounts lack much."""
+    """Ignore errors of file systems without locks or fsync, such as network mounts."""
     try:
         yield
     except OSError as error:

@@ -44,7 +44,7 @@ def record(kind: type[Record], value: Any, where: str) -> Record:
 
 
 def whole_number(value: Any, name: str, *, at_least: int | None = None) -> int:
-    """The value as an int, from any library's whole numbers; ValueError, naming it, for anything else, and for too few.
+    """The value as an int; ValueError, with its name, for anything that is not a whole number, and for one too small.
 
     >>> whole_number(True, "k")
     Traceback (most recent call last):
@@ -62,7 +62,7 @@ def whole_number(value: Any, name: str, *, at_least: int | None = None) -> int:
 
 
 def real_number(value: Any, name: str, *, at_least: float) -> float:
-    """The value as a float; ValueError, naming it, for one that is no finite number, or too small."""
+    """The value as a float; ValueError, with its name, for one that is not a finite number, or too small."""
     if isinstance(value, bool | str) or not hasattr(value, "__float__"):
         raise ValueError(f"expected {name} as a number, got {value!r:.80}")
     if not (math.isfinite(float(value)) and float(value) >= at_least):

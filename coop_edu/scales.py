@@ -1,9 +1,7 @@
-"""The dial: one name chooses the CLIP, the data sets and the recipe; no other line of a notebook differs.
+"""One name, the scale, chooses the CLIP, the data sets and the recipe of a notebook.
 
-`mini` runs on a laptop's CPU without network; `paper` is the setting of the paper's Section 3 (RN50, ImageNet and
+`mini` runs on a laptop's CPU without network; `paper` is the setting of the paper's Section 4 (RN50, ImageNet and
 ten more data sets, the four ImageNet variants).
-
-Leaves out: the models themselves (clip/models.py), the data (data/), what a recipe does (coop/recipe.py).
 """
 
 from __future__ import annotations
@@ -37,7 +35,7 @@ PAPER_TASKS = (
 
 @dataclass(frozen=True)
 class Scale:
-    """What the dial chose: `clip` for load_clip; `source`, `variants` and `tasks` for load_dataset; M; the recipe."""
+    """`clip` for load_clip; `source`, `variants` and `tasks` for load_dataset; M; the recipe."""
 
     name: str
     clip: str
@@ -53,7 +51,7 @@ class Scale:
         return PAPER_TASKS if self.name == "paper" else (self.source, *_mini_tasks())
 
     def recipe(self, shots: int, dataset: str | None = None) -> Recipe:
-        """The training recipe of this scale for `shots` images per class (paper's Section 3.1)."""
+        """The training recipe of this scale for `shots` images per class (paper's Section 4.1)."""
         from coop_edu.coop.recipe import Recipe
 
         return Recipe.paper(shots, dataset) if self.name == "paper" else Recipe.mini(shots)
@@ -80,7 +78,7 @@ SCALES = {
 
 
 def choose_scale(name: str | None = None) -> Scale:
-    """Turn the dial to `name`, and say where it stands.
+    """Return the scale `name`, and print it.
 
     The environment variable COOP_EDU_SCALE, where it is set, wins over the name typed in a notebook, so that a whole
     course can be run at another scale without editing it.

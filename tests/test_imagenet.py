@@ -161,7 +161,7 @@ def test_names_that_are_not_clips_are_told(root):
             warnings.simplefilter("error")
             assert load_dataset("ImageNet", root).classnames[0] == "tench"
     file.write_bytes("n01440764 caf\u00e9".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"classnames\.txt is no text in UTF-8"):
+    with pytest.raises(ValueError, match=r"classnames\.txt is not a text in UTF-8"):
         load_dataset("ImageNet", root)
 
 

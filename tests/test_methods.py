@@ -352,5 +352,5 @@ def test_text_features_by_image_in_eq_1():
     got = class_logits(f, w, 7.0)
     for row, image, texts in zip(got, f, w):
         torch.testing.assert_close(row, class_logits(image[None], texts, 7.0)[0])
-    with pytest.raises(ValueError, match="expected text_features of shape"):
+    with pytest.raises(ValueError, match="expected image features"):
         class_logits(f, w[:2], 7.0)

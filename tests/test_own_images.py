@@ -6,12 +6,14 @@ import time
 import unicodedata
 import warnings
 import zlib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.datasets import FakeData
 
 from coop_edu.coop.authors_files import export_authors, import_authors
 from coop_edu.coop.cocoop import CoCoOp
@@ -24,7 +26,7 @@ from coop_edu.data.dataset import Dataset
 from coop_edu.data.features import Features
 from coop_edu.data.few_shot import sample_few_shot, sample_train_val
 from coop_edu.data.images import load_image
-from coop_edu.data.own import from_folder, from_split_file, suggest_names
+from coop_edu.data.own import from_folder, from_pairs, from_split_file, suggest_names
 from coop_edu.evaluate.accuracy import accuracy
 from coop_edu.grid.frame import read_results
 from coop_edu.grid.methods import LEARNED, find_method
@@ -139,6 +141,23 @@ def test_names_with_numbers_are_names(tmp_path, names, recwarn):
     make_examples(tmp_path / "mine", names, each=5)
     from_folder(tmp_path / "mine")
     assert not recwarn.list
+
+
+# ------------------------------------------------------------------------------------------------- pairs in memory
+def test_sequences_of_pairs_are_a_dataset():
+    """torchvision's, whose rows are tuples, and dictionaries as Hugging Face has them."""
+    rows = FakeData(size=60, image_size=(3, 32, 32), num_classes=3)
+    dictionaries = [{"image": image, "label": torch.tensor(label)} for image, label in rows]
+    data, same = (from_pairs("Fake", NAMES, some, test=list(rows)[:9]) for some in (rows, dictionaries))
+    assert [e.label for e in data.train] == [e.label for e in same.train] and len(data.test) == 9
+    counts = Counter(e.label for e in (*data.train, *data.val))
+    assert counts == Counter(label for _, label in rows)
+    assert Counter(e.label for e in data.val) == {label: max(1, round(0.2 * n)) for label, n in counts.items()}
+    learner = PromptLearner(tiny_clip(), data.classnames, n_ctx=2)
+    Trainer(learner, Recipe(epochs=1, views=None), progress=False).fit(sample_few_shot(data.train, 2, 1))
+    assert 0 <= accuracy(learner, data.test, progress=False) <= 100
+    with pytest.raises(IndexError):
+        from_pairs("Fake", NAMES[:2], rows, test=rows)
 
 
 # ------------------------------------------------------------------------------------------ classes without an image

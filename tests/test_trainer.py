@@ -302,7 +302,7 @@ def test_a_loss_that_is_not_finite_stops_at_once_and_the_checkpoint_is_of_the_la
             data.image_features[:] = math.nan
 
     trainer = Recorder(learner, make_recipe(), progress=False, checkpoint=tmp_path / "c.safetensors", callback=spoil)
-    with pytest.raises(FloatingPointError, match=r"epoch 3, by step 1(.|\n)*learning rate"):
+    with pytest.raises(FloatingPointError, match=r"epoch 3, by step 1(.|\n)*Lower lr"):
         trainer.fit(data)
     assert len(trainer.seen) == 2 * 2 + 1
     header, tensors = read_prompt(tmp_path / "c.safetensors")
@@ -354,7 +354,7 @@ def test_a_last_step_that_ruins_the_context_is_no_success(clip):
 
 
 def test_a_learning_rate_that_blows_up_is_named(clip):
-    with pytest.raises(FloatingPointError, match="lr=1e\\+38"):
+    with pytest.raises(FloatingPointError, match=r"Lower lr \(1e\+38"):
         Trainer(make_learner(clip), make_recipe(epochs=20, lr=1e38), progress=False).fit(make_features())
 
 
@@ -531,7 +531,7 @@ def test_resume_refuses_another_training(clip, tmp_path):
     ]
     for learner, recipe, data, what in cases:
         before = learner.ctx.detach().clone()
-        with pytest.raises(ValueError, match=rf"another training \((.|\n)*{what}"):
+        with pytest.raises(ValueError, match=rf"a different training \((.|\n)*{what}"):
             Trainer(learner, recipe, progress=False, checkpoint=path).fit(data, resume=True)
         assert torch.equal(learner.ctx, before) and path.read_bytes() == whole
     save_prompt(make_learner(clip), path)
@@ -551,7 +551,7 @@ def test_resume_knows_the_images_wherever_they_lie(clip, tmp_path):
     Trainer(two, recipe, progress=False, checkpoint=path).fit(moved, resume=True)  # the same files elsewhere
     assert torch.equal(one.ctx, two.ctx)
     Path(moved[4].image).write_bytes(Path(moved[0].image).read_bytes())
-    with pytest.raises(ValueError, match=r"another training \(images"):
+    with pytest.raises(ValueError, match=r"a different training \(images"):
         Trainer(make_learner(clip), recipe, progress=False, checkpoint=path).fit(moved, resume=True)
 
 
@@ -562,7 +562,7 @@ def test_resume_compares_the_images_of_a_file_of_version_0_2(clip, tmp_path):
     header["facts"]["training"]["pictures"] = header["facts"]["training"].pop("images")
     write_prompt_file(path, header, tensors)
     assert len(Trainer(make_learner(clip), make_recipe(), checkpoint=path).fit(make_features(), resume=True)) == 5
-    with pytest.raises(ValueError, match=r"another training \(images"):
+    with pytest.raises(ValueError, match=r"a different training \(images"):
         Trainer(make_learner(clip), make_recipe(), checkpoint=path).fit(make_features(seed=2), resume=True)
 
 

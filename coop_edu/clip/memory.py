@@ -1,7 +1,4 @@
-"""How many classes fit into memory at once, forward and backward.
-
-Leaves out: the backward pass in groups of classes (coop/prompt_learner.py).
-"""
+"""How many classes fit into memory at once, forward and backward."""
 
 from __future__ import annotations
 
@@ -16,10 +13,10 @@ from coop_edu.clip.text_towers import text_tower
 
 
 def classes_that_fit(encoder: PromptEncoder | SlowEncoder, model: Model, contexts: int = 1) -> int | None:
-    """How many of the encoder's classes can go forward and backward at once: None if all, or if nobody knows.
+    """How many classes fit into memory in one forward and backward pass; None if all fit or free memory is unknown.
 
     contexts: how many are encoded at once, where each image has its own.  Half of the free memory is taken.  A token
-    costs about 30 numbers per layer and unit of width (measured: 14 to 21 that autograd keeps, the rest passes by).
+    takes about 30 numbers per layer and unit of width (measured: autograd keeps 14 to 21 of them).
     """
     tower = text_tower(model)
     weight = tower.token_embedding.weight  # (vocabulary, D)

@@ -7,9 +7,6 @@ to each other (the paper's Section 3.1).  `load_clip("mini")` is the small one t
 
 Prompt learning never changes CLIP: its parameters take no gradient, and it stays in eval() so that the batch norms of
 the ResNets keep their statistics (open_clip hands models out in train mode).
-
-Leaves out: how images are read from disk (data/images.py) and features kept (data/features.py), how CLIP is trained
-(scripts/pretrain_miniclip.py), weights on disk (weights.py), text encoding at speed (prompt_encoder.py).
 """
 
 from __future__ import annotations
@@ -88,7 +85,7 @@ class Clip:
     def tokenize(self, texts: Sequence[str]) -> Int[Tensor, "K L"]:
         """Token numbers of K texts: start, the text, end, then zeros.
 
-        CLIP's tokenizer cuts a text that is too long without a word; here it is a ValueError.
+        CLIP's tokenizer truncates long texts without a warning; here they raise ValueError.
         """
         if isinstance(texts, str) or not texts:
             raise ValueError(f"expected a list of at least one text, got {texts!r}")
@@ -143,7 +140,7 @@ open_clip name; did you mean 'RN50'?
     if name in PAPER_MODELS and pretrained is None:
         pretrained = "openai"
     model = model_from_open_clip(name, model_name, pretrained)
-    # Of a folder or the hub always CLIP's own: get_tokenizer might take one of Transformers, which can run code.
+    # Hub and folder models always get CLIP's tokenizer: get_tokenizer may load a Transformers one, which can run code.
     if of_hub:
         tokenizer = open_clip.SimpleTokenizer(context_length=model.context_length)
     else:

@@ -1,9 +1,4 @@
-"""What is used, by name, of the models that open_clip builds: types only.
-
-open_clip has no types of its own, and a torch module's attributes may be anything; here is what they are.
-
-Leaves out: questions about a text tower whose answers differ (text_towers.py).
-"""
+"""Types of the attributes of open_clip's models that this package uses; open_clip has none."""
 
 from __future__ import annotations
 

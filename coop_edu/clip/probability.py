@@ -6,9 +6,6 @@ The paper's Eq. 1, on which everything else in the package stands:
 
 f is the image's feature, w_i the feature of class i's text, and tau the temperature CLIP learned in its own
 training.  CLIP stores 1 / tau and calls it the logit scale (about 100 in OpenAI's models).
-
-Leaves out: where f comes from (models.py), where w comes from (templates.py, coop/prompt_learner.py), and what one
-does with the answer (evaluate/accuracy.py).
 """
 
 from __future__ import annotations
@@ -38,27 +35,21 @@ def class_logits(
 
     Features may be normalised or not; text features are (K, E), or (B, K, E) where each image has texts of its own.
     logit_scale is 1 / tau, one positive number.
-    Raises ValueError if the features have another number of dimensions, if their widths differ
-    (features of two CLIPs were mixed) or if the logit scale is not positive.
+    Raises ValueError for features of another number of dimensions, and for a logit scale that is not positive;
+    RuntimeError if the widths differ, as those of two CLIPs may.
 
     >>> class_logits(torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 5.0]]), logit_scale=10.0)
     tensor([[10.,  0.]])
     """
     by_image = text_features.ndim == 3 and len(text_features) == len(image_features)
-    for name, x in (("image_features", image_features), ("text_features", text_features)):
-        if x.ndim != 2 and not (by_image and x is text_features):
-            hint = (
-                "one row is one image or one class: add the missing axis with x[None]"
-                if x.ndim == 1
-                else "several views? average them, or score them one by one"
-            )
-            raise ValueError(f"expected {name} of shape (rows, width), got {tuple(x.shape)}: {hint}")
-    if image_features.shape[1] != text_features.shape[-1]:
+    if image_features.ndim != 2 or text_features.ndim != 2 + by_image:  # (E,) would be taken for one number per class
         raise ValueError(
-            f"image features are {image_features.shape[1]} wide and text features {text_features.shape[-1]}: they come "
-            "from two different CLIPs, or one of them was not projected. Encode both with the same load_clip(...)."
+            "expected image features (B, E) and text features (K, E), got "
+            f"{tuple(image_features.shape)} and {tuple(text_features.shape)}"
         )
-    on_host = not isinstance(logit_scale, Tensor) or logit_scale.device.type == "cpu"  # never wait for a GPU
+    on_host = (
+        not isinstance(logit_scale, Tensor) or logit_scale.device.type == "cpu"
+    )  # reading a GPU's number would wait for it
     if on_host and not float(logit_scale) > 0:
         raise ValueError(
             f"expected a positive logit scale (1 / temperature), got {float(logit_scale)}: "

@@ -1,10 +1,9 @@
-"""CLIP's text encoder, exactly: each token is computed once, and only the tokens that something depends on.
+"""CLIP's text encoder, exact but faster: it computes each token once, and only tokens that the result depends on.
 
-The paper's g(.) of Eq. 3 turns K prompts into K features.  Its transformer is causal, a token sees only itself and
-those before it, and the answer is read at the last token of the prompt, the EOT.  From this follows, exactly:
-what stands after the EOT cannot matter, and what stands before the class name is the same for all classes.
-Four prompts with M = 2; every token that is computed is written out, S for the start, v for a context vector, E for the
-EOT, 0 for padding, and a dash is a position that is not computed:
+The paper's g(.) of Eq. 3 turns K prompts into K features.  The causal mask lets a token see only itself and earlier
+tokens, and the feature is read at the last token of the prompt, the EOT.  So tokens after the EOT cannot matter, and
+tokens before the class name are equal for all classes.  Here are four prompts with M = 2.  S is the start, v a context
+vector, E the EOT and 0 padding; a dash is a position that is not computed:
 
     the authors' code: 4 x 77 = 308 tokens        here: 3 shared + 3 + 4 + 5 + 3 = 18 tokens
 
@@ -13,9 +12,17 @@ EOT, 0 for padding, and a dash is a position that is not computed:
     S v v hot   air   balloon . E 0 ... 0         - - - hot   air   balloon . E - ... -
     S v v hen   .     E       0 0 0 ... 0         - - - hen   .     E       - - - ... -
 
-The 18 stand end to end in one list, without padding.  In the last block only the E's are asked, because nothing reads
-the other answers.  Which tokens are shared is read off the prompts, so a class-specific context, or a name in the
-middle or in front, needs no other code.
+The 18 tokens stand end to end in one list, without padding.  In the last layer attention has only the EOTs as queries,
+and the MLP runs only there, because nothing reads the other positions.  The code finds the shared tokens by comparing
+the prompts, so a class-specific context, or a name in the middle or in front, needs no other code.
+
+Attention alone needs rows and columns.  For it, each prompt's own tokens are copied into a grid of K x S cells; "x" is
+an empty cell, which the mask hides:
+
+    cat   .     E       x x
+    fire  truck .       E x
+    hot   air   balloon . E
+    hen   .     E       x x
 """
 
 from __future__ import annotations
@@ -31,21 +38,21 @@ from coop_edu.clip.parts import TextTower
 class PromptEncoder(nn.Module):
     """K prompts -> K text features, through the frozen text tower of a CLIP.
 
-    tower: as `text_tower(model)` gives it; slots: which row of the table stands at each position; lengths: positions up
-    to the EOT, included.  The table is given to forward: rows of width D.
+    tower: as `text_tower(model)` gives it; slots: the row of the table at each position; lengths: number of tokens, EOT
+    included.  The table is given to forward: rows of width D.
 
     >>> slots = torch.tensor([[0, 1, 2, 5, 9, 9], [0, 1, 2, 7, 8, 9]])  # S v v, then one word and E, or two and E
     >>> PromptEncoder(nn.Identity(), slots, lengths=torch.tensor([5, 6])).tokens_computed  # 3 + 2 + 3
     8
     """
 
-    # P: tokens at the start that all prompts share; T: own tokens of all prompts together; S: own tokens of the longest
-    rows: Tensor  # (P + T,) the list of tokens: which row of the table each one is
-    positions: Tensor  # (P + T,) where in its prompt each one stands
-    cell_of_token: Tensor  # (T,) own token -> its place in a K x S grid, flattened
-    token_of_cell: Tensor  # (K x S,) the way back; empty cells lead to token 0, and are masked
-    eot: Tensor  # (K,) where each prompt's E is in the list
-    causal_mask: Tensor  # (S, S) True where an own token would look at a later one
+    # P: tokens of the common start.  T: all other tokens, over all prompts.  S: the most such tokens in one prompt.
+    rows: Tensor  # (P + T,) the list of tokens, as rows of the table
+    positions: Tensor  # (P + T,) the position of each one in its prompt
+    cell_of_token: Tensor  # (T,) own token -> its cell in the flattened K x S grid
+    token_of_cell: Tensor  # (K x S,) grid cell -> own token; empty cells hold 0 and are masked
+    eot: Tensor  # (K,) the place of each prompt's EOT in the list
+    causal_mask: Tensor  # (S, S) True where an own token would see a later one
     empty_cells: Tensor  # (K, 1, S) True where a prompt is shorter than the longest
 
     def __init__(self, tower: TextTower, slots: Int[Tensor, "K L"], lengths: Int[Tensor, " K"]) -> None:
@@ -84,7 +91,7 @@ class PromptEncoder(nn.Module):
 
     @property
     def tokens_computed(self) -> int:
-        """Length of the list: what stands for `tokens_reference` = K x 77 tokens of the authors' code."""
+        """Number of tokens computed here; the authors' code computes `tokens_reference` = K x 77."""
         return len(self.rows)
 
     def forward(self, table: Float[Tensor, "... rows D"]) -> Float[Tensor, "... K E"]:
@@ -99,28 +106,28 @@ class PromptEncoder(nn.Module):
         for block in blocks:
             x = x + block.ls_1(self.attention(block.attn, block.ln_1(x)))
             x = x + block.ls_2(block.mlp(block.ln_2(x)))
-        # The last block: all tokens are looked at, only the E's look.  The answer is read there.
+        # Last layer: every token is a key, only the EOTs are queries, because only their output is read.
         at_eot = self.attention(last.attn, last.ln_1(x), only_eot=True)
         x = x.index_select(-2, self.eot) + last.ls_1(at_eot)  # (..., K, D)
         x = x + last.ls_2(last.mlp(last.ln_2(x)))
         return tower.ln_final(x) @ tower.text_projection
 
     def attention(self, attn: nn.MultiheadAttention, x: Tensor, only_eot: bool = False) -> Tensor:
-        """x (..., P + T, D) -> (..., P + T, D), or (..., K, D) if only the EOTs ask.
+        """x (..., P + T, D) -> (..., P + T, D); with only_eot, queries at the EOTs only: (..., K, D).
 
-        An own token looks at all shared tokens and at the earlier ones of its own prompt.
+        An own token sees all shared tokens and the earlier tokens of its own prompt.
         """
         # nn.MultiheadAttention keeps the matrices of q, k and v as one.
         qkv = F.linear(x, attn.in_proj_weight, attn.in_proj_bias).unflatten(-1, (3, attn.num_heads, -1))
-        qkv = qkv.movedim(-3, 0).transpose(-2, -3)  # (3, ..., heads, P + T, d)
+        qkv = qkv.movedim(-3, 0).transpose(-2, -3)  # (..., P + T, 3, heads, d) -> (3, ..., heads, P + T, d)
         (q_shared, k_shared, v_shared), own = qkv.split([self.P, len(self.cell_of_token)], dim=-2)
         # From the list into the grid, where row k is prompt k: (..., heads, K, S, d) each.
         q, k, v = own.index_select(-2, self.token_of_cell).unflatten(-2, self.grid_shape)
-        mask = self.causal_mask
-        if only_eot:  # one question a prompt, (..., heads, K, 1, d); no own token comes after the E, so none is hidden
+        mask = self.causal_mask  # empty cells come after a prompt's tokens, so it hides them too
+        if only_eot:  # one query per prompt, (..., heads, K, 1, d); the EOT comes last, so only empty cells are masked
             q, mask = qkv[0].index_select(-2, self.eot).unsqueeze(-2), self.empty_cells
         q = q * q.shape[-1] ** -0.5
-        # All prompts look at the same shared keys: K x q questions in one product, and no copy of the keys.
+        # All prompts attend to the same shared keys: one product for all K x q queries, without copying the keys.
         to_shared = (q.flatten(-3, -2) @ k_shared.mT).unflatten(-2, q.shape[-3:-1])  # (..., heads, K, q, P)
         to_own = (q @ k.mT).masked_fill(mask, -torch.inf)  # (..., heads, K, q, S)
         # One softmax over both, or the shared and the own part would each sum to 1.
@@ -128,7 +135,7 @@ class PromptEncoder(nn.Module):
         on_shared, on_own = weights.split([self.P, k.shape[-2]], dim=-1)
         out = on_shared.flatten(-3, -2) @ v_shared + (on_own @ v).flatten(-3, -2)  # (..., heads, K x q, d)
         if not only_eot:
-            # The shared tokens see only each other, whatever follows: ordinary causal attention.
+            # The shared tokens see only each other: ordinary causal attention.
             shared = F.scaled_dot_product_attention(q_shared, k_shared, v_shared, is_causal=True)
             # Back from the grid onto the list, without the empty cells: (..., heads, P + T, d).
             out = torch.cat([shared, out.index_select(-2, self.cell_of_token)], dim=-2)

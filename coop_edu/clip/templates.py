@@ -1,7 +1,4 @@
-"""Templates: sentences with a {} for the class name, and class names as they stand in them (paper's Appendix A).
-
-Leaves out: the classifier that they make (zero_shot.py).
-"""
+"""Templates: sentences with a {} for the class name, and class names as they stand in them (paper's Appendix A)."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ if TYPE_CHECKING:
     from open_clip import SimpleTokenizer
 
 # ImageNet's list of 1000 names, and the parts of it that the variants use, has these two names twice (two kinds of
-# missile, two entries for sunglasses).  The authors keep them, so the four classes have two prompts between them.
+# missile, two entries for sunglasses).  The authors keep them, so these four classes share two prompts.
 IMAGENET_TWINS = ("missile", "sunglasses")
 LONGEST = 1000  # letters of a name or sentence: more do not fit, and CLIP's tokenizer takes minutes over a long word
 MARKS = {"start": 49406, "end": 49407}  # the token numbers that CLIP puts around every text
@@ -32,7 +29,7 @@ def __getattr__(name: str) -> list[str]:
 
 
 def several_names(names: Sequence[str]) -> tuple[str, ...]:
-    """The names as a tuple.  Raises ValueError for a single text, of which a tuple would have the letters.
+    """The names as a tuple.  Raises ValueError for a single string, because tuple() would split it into letters.
 
     >>> several_names(["cat", "dog"])
     ('cat', 'dog')
@@ -45,8 +42,7 @@ def several_names(names: Sequence[str]) -> tuple[str, ...]:
 def class_rows(known: Sequence[str], wanted: Sequence[str]) -> list[int | None]:
     """The row of each wanted class among the known ones, None for a class without one.
 
-    Names are the same where CLIP reads the same.  Of a name that stands twice (IMAGENET_TWINS) the first wanted class
-    has the first row, the second the second.
+    Names match if their tokens are equal.  A name that occurs twice (IMAGENET_TWINS) is matched in order.
 
     >>> class_rows(["missile", "cat", "missile"], ["missile", "missile", "dog"])
     [0, 2, None]
@@ -59,9 +55,9 @@ def class_rows(known: Sequence[str], wanted: Sequence[str]) -> list[int | None]:
 
 @lru_cache(maxsize=100_000)
 def as_read(name: str) -> tuple[int, ...]:
-    """What CLIP reads of a name: its token numbers.  Names of one reading make one prompt, whatever they look like.
+    """The token numbers of a name.  Names with equal tokens make the same prompt.
 
-    Letters and accents may be one character or two, quotes straight or curly, "&" written "&amp;", capitals small.
+    Case, the Unicode form of accents, curly quotes and HTML entities ("&amp;") make no difference.
 
     >>> as_read("caf\\u00e9") == as_read("Cafe\\u0301"), as_read("\\u201cpop\\u201d art") == as_read('"pop" art')
     (True, True)
@@ -77,7 +73,7 @@ def _tokenizer() -> SimpleTokenizer:
 
 
 def check_length(text: str) -> str:
-    """The text, if it is short enough to be read.  ValueError where not."""
+    """The text.  Raises ValueError if it is too long for CLIP."""
     if len(text) > LONGEST:
         raise ValueError(
             f"a text of {len(text):,} characters is too long for CLIP, which reads a sentence: shorten {text[:60]!r}"
@@ -86,19 +82,19 @@ def check_length(text: str) -> str:
 
 
 def check_marks(text: str) -> None:
-    """ValueError for a text that holds CLIP's own start or end mark, in any spelling: what follows it is not read."""
+    """ValueError for a text that contains CLIP's start or end token, because CLIP ignores what follows."""
     tokens = _tokenizer().encode(check_length(text))
     found = [mark for mark, token in MARKS.items() if token in tokens]
     if found:
-        raise ValueError(f"{text!r} holds CLIP's own mark of the {found[0]} of a text: take it out")
+        raise ValueError(f"{text!r} contains CLIP's {found[0]} token: remove it")
 
 
 def clean_classnames(names: Sequence[str]) -> tuple[str, ...]:
     """Class names as they stand in prompts: underscores and runs of spaces become one space.
 
-    Raises ValueError for no names at all, a single string, a name that is empty, too long or holds CLIP's own marks,
-    and for names that CLIP cannot tell apart (`as_read`); ImageNet's own two twins, in a list of its length, are let
-    through.
+    Raises ValueError for no names at all, a single string, a name that is empty, too long or contains CLIP's start or
+    end token, and for names that CLIP cannot tell apart (`as_read`).  ImageNet's two duplicate names are allowed in
+    lists of at least 200 classes.
 
     >>> clean_classnames(["hot_air_balloon", "grand  piano"])
     ('hot air balloon', 'grand piano')
@@ -119,22 +115,20 @@ def clean_classnames(names: Sequence[str]) -> tuple[str, ...]:
     for name, reading in zip(cleaned, readings):
         check_marks(name)
         if not reading:
-            raise ValueError(f"class name {name!r} has nothing that CLIP could read")
+            raise ValueError(f"class name {name!r} has no letter that CLIP can read")
     twins = [as_read(name) for name in IMAGENET_TWINS] if len(cleaned) >= 200 else []
     count = Counter(readings)
     repeated = [name for name, tokens in zip(cleaned, readings) if count[tokens] > (2 if tokens in twins else 1)]
     if repeated:
         raise ValueError(
-            f"class names appear more than once: {repeated[:5]}. Names that CLIP reads alike (small and capital "
-            f"letters, "
-            "underscores, kinds of quotes and accents aside) make equal prompts, which no image can tell apart: merge "
-            "the classes, or add a word that distinguishes them."
+            f"class names appear more than once for CLIP: {repeated[:5]} (it ignores case, underscores and the form of "
+            "accents and quotes). Merge the classes, or add a word that distinguishes them."
         )
     return cleaned
 
 
 def fill(template: str, classnames: Sequence[str]) -> list[str]:
-    """One sentence per class.  ValueError unless the template has exactly one {} and none of CLIP's own marks.
+    """One sentence per class.  ValueError unless the template has exactly one {} and no start or end token of CLIP.
 
     >>> fill("a photo of a {}.", ["cat", "hot_air_balloon"])
     ['a photo of a cat.', 'a photo of a hot air balloon.']

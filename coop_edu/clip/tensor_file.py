@@ -1,8 +1,8 @@
 """Tensors from a file of torch.save or torch.jit.save, read without running anything in it.
 
 Such a file is a zip archive: data.pkl says what there is, and each entry data/0, data/1, ... holds the numbers of a
-tensor.  A pickle can call any function that it names.  The Unpickler below knows few names, and what it makes of them
-is inert: a note of each tensor, and a dictionary for each optimizer, scheduler or module that stands beside them.
+tensor.  A pickle can call any function that it names.  The Unpickler below accepts few names and turns each into plain
+data: the description of a tensor, or a dictionary in the place of an optimizer, scheduler or module.
 
 torch.load(weights_only=True) does not read these files: the authors' have schedulers, OpenAI's are compiled models.
 """
@@ -41,7 +41,7 @@ LEFT_OUT = re.compile(  # the schedulers' and optimizers' classes, the modules o
 
 
 class Saved(NamedTuple):
-    """What the file says of a tensor; not checked yet."""
+    """The file's description of a tensor, unchecked."""
 
     storage: tuple  # ("storage", type, entry, device, how many)
     offset: int
@@ -50,7 +50,7 @@ class Saved(NamedTuple):
 
 
 class LeftOut(dict):
-    """Stands for an object that is not made, and keeps what the file gives it."""
+    """Takes the place of an object that is not created, and keeps the state that the file gives it."""
 
     state: Any = None
 
@@ -63,7 +63,7 @@ class LeftOut(dict):
 
 class Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        """What stands for a name: made anew each time, so that a file that changes it changes nothing else."""
+        """A harmless replacement for the name; new each time, so that one file cannot affect another."""
         if module == "torch" and name in STORAGES:
             return STORAGES[name]
         if (module, name) == ("collections", "OrderedDict"):
@@ -81,7 +81,7 @@ class Unpickler(pickle.Unpickler):
 
 
 def read_tensor_file(path: Path) -> tuple[dict[str, torch.Tensor], Mapping[str, Any]]:
-    """The tensors of a file by name, and all that stands beside them ({"epoch": 50}), of which nothing is known yet.
+    """The file's tensors by name, and its other entries (such as {"epoch": 50}), unchecked.
 
     The file holds a dictionary of tensors, bare or as "state_dict" among others, or a compiled model.
     Raises ValueError for a file that is damaged, of another kind, or that names anything else.
@@ -93,8 +93,8 @@ def read_tensor_file(path: Path) -> tuple[dict[str, torch.Tensor], Mapping[str, 
         raise
     except Exception as error:  # a damaged file can fail in any way, with a MemoryError too
         raise ValueError(
-            f"{path} was refused, and nothing in it was run ({type(error).__name__}: {error}). Expected a state_dict "
-            "of tensors in a zip archive, as torch.save writes it since 1.6; do not trust a file that asks for more."
+            f"{path} was refused, and nothing in it was run ({type(error).__name__}: {str(error)[:300]}). Expected a "
+            "state_dict of tensors saved by torch.save 1.6 or newer."
         ) from error
 
 
@@ -105,7 +105,7 @@ def _read(archive: zipfile.ZipFile) -> tuple[dict[str, torch.Tensor], Mapping[st
         raise ValueError(f"expected one data.pkl in it, found {len(pickles)}")
     folder = pickles[0].split("/")[0]
     if f"{folder}/byteorder" in names and _bytes(archive, f"{folder}/byteorder") != b"little":
-        raise ValueError("its numbers are in another order of bytes")
+        raise ValueError("its numbers are big-endian, expected little-endian")
     content = Unpickler(io.BytesIO(_bytes(archive, pickles[0]))).load()
     if isinstance(content, LeftOut):
         content = dict(_tensors_of(content))
@@ -123,7 +123,7 @@ def unwrapped(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _tensors_of(module: LeftOut, prefix: str = "") -> Iterator[tuple[str, Saved]]:
-    """The tensors of a compiled model, by the names of its modules: "visual.conv1.weight"."""
+    """The tensors of a compiled model, named after its modules: "visual.conv1.weight"."""
     for name, value in module.state.items():
         if isinstance(value, Saved):
             yield f"{prefix}{name}", value
@@ -135,7 +135,7 @@ def _tensor(archive: zipfile.ZipFile, folder: str, saved: Saved) -> torch.Tensor
     _, dtype, entry, *_ = saved.storage
     data = bytearray(_bytes(archive, f"{folder}/data/{entry}"))
     numbers = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
-    if math.prod(saved.shape) > len(numbers):  # an expanded tensor: a few bytes that would fill the memory
+    if math.prod(saved.shape) > len(numbers):  # an expanded tensor: a few bytes on disk that would fill the memory
         raise ValueError(f"a tensor of shape {saved.shape} is made of {len(numbers)} numbers")
     return torch.as_strided(numbers, saved.shape, saved.stride, saved.offset).clone()  # checks the rest
 

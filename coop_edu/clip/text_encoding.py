@@ -1,7 +1,4 @@
-"""From prompts to text features with any text tower: the fast encoder where it is exact, else the tower's own code.
-
-Leaves out: the fast encoder itself (prompt_encoder.py), Eq. 1 (probability.py).
-"""
+"""From prompts to text features with any text tower: the fast encoder where it is exact, else the tower's own code."""
 
 from __future__ import annotations
 
@@ -48,7 +45,7 @@ class SlowEncoder(nn.Module):
 
 
 def text_encoder(model: Model, slots: Int[Tensor, "K L"], lengths: Int[Tensor, " K"]) -> PromptEncoder | SlowEncoder:
-    """The fast encoder where it is exact, the slow one, with a UserWarning, where it is not."""
+    """PromptEncoder if it is exact for this tower, otherwise SlowEncoder with a UserWarning."""
     tower = text_tower(model)
     if supported(tower):
         return PromptEncoder(tower, slots, lengths)
@@ -64,7 +61,7 @@ def text_encoder(model: Model, slots: Int[Tensor, "K L"], lengths: Int[Tensor, "
 def encode_texts(clip: Clip, texts: Sequence[str]) -> Float[Tensor, "K E"]:
     """What clip.encode_text gives, not normalised, about ten times faster for one template's prompts.
 
-    A hand-written prompt is one without learned rows: its table is CLIP's vocabulary.
+    Hand-written prompts have no learned rows: the table is CLIP's token embedding.
     """
     tower, ids = text_tower(clip.model), clip.tokenize(texts)  # (K, L)
     if not supported(tower):

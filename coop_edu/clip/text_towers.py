@@ -1,8 +1,5 @@
-"""What prompt learning asks of a text tower of open_clip: its parts, how it finds the EOT, and whether it is plain.
-
-open_clip has several kinds of text encoder.  The questions about them are asked here and nowhere else.
-
-Leaves out: encoding at speed (prompt_encoder.py), the choice of an encoder (text_encoding.py).
+"""Differences between open_clip's text encoders: where their parts are, which token is the EOT, whether
+PromptEncoder is exact.
 """
 
 from __future__ import annotations
@@ -58,7 +55,7 @@ def encode_by_hook(model: Model, ids: Int[Tensor, "K L"], embeddings: Float[Tens
 
 
 def end_token(tower: TextTower) -> int:
-    """The token number by which this tower finds the EOT: the highest one, or one that it names."""
+    """The EOT's token number: the tower's own `eos_id` if it pools at "eos", otherwise the highest number."""
     if pooling(tower) == "eos":
         return getattr(tower, "text_eos_id", None) or getattr(tower, "eos_id")  # noqa: B009 (not every tower has one)
     return tower.vocab_size - 1

@@ -1,9 +1,7 @@
 """The paper's augmentation: a random piece of the image, half of the time mirrored.
 
 Section 4.1's training details: random resized crop and flip.  torchvision has both, but draws from torch's global
-random state; here every number comes from a generator that is given, so that a seed decides all and nothing else does.
-
-Leaves out: the test transform (open_clip's own, see models.py) and reading images (data/images.py).
+random state; here every number comes from a generator that is given, so the seed alone determines the crops.
 """
 
 from __future__ import annotations

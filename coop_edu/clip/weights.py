@@ -1,7 +1,7 @@
-"""Weights from a file or from open_clip into a model: nothing in a file is run, and what does not fit is an error.
+"""Loads weights from a file or from open_clip into a model.  Nothing in a file is run; weights must fit exactly.
 
-OpenAI's own files (RN50.pt, ViT-B-32.pt) are compiled models, programs with the tensors beside them; tensor_file.py
-takes the tensors and does not look at the program.
+OpenAI's own files (RN50.pt, ViT-B-32.pt) are TorchScript archives; tensor_file.py reads their tensors and ignores the
+code.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def model_from_file(config: dict[str, Any], path: Path, image_encoder: Path | No
         model.load_state_dict(weights, assign=True)
     except RuntimeError as error:
         raise ValueError(_no_fit(path, "this CLIP", weights, error)) from error
-    causal = torch.full(model.attn_mask.shape, -torch.inf).triu_(1)  # not among the weights: hides the future
+    causal = torch.full(model.attn_mask.shape, -torch.inf).triu_(1)  # the causal mask is not stored in the file
     model.register_buffer("attn_mask", causal, persistent=False)
     return model
 
@@ -72,7 +72,7 @@ def model_from_open_clip(name: str, model_name: str, pretrained: str | Path | No
         return _from_file(name, model_name, path)
     if pretrained is None or not open_clip.is_pretrained_cfg(model_name, str(pretrained)):
         plain = name.replace("/", "-")
-        quick = "/" in name and model_name != plain  # one of the paper's: other names mean what they say
+        quick = "/" in name and model_name != plain  # only the paper's four names imply QuickGELU
         hint = f' (as {name!r} means QuickGELU; without it: "{plain}")' if quick else ""
         raise ValueError(
             f"{name!r} needs pretrained=: a local .safetensors or .pt file, or one of the tags {tags}{hint}; "
@@ -121,14 +121,14 @@ def _no_fit(path: Path, name: str, weights: dict[str, torch.Tensor], error: Exce
 
 
 def _from_scheme(name: str, pretrained: str | Path | None) -> torch.nn.Module:
-    """A folder as the Hugging Face hub has them, on this disk ("local-dir:/path") or there ("hf-hub:owner/name")."""
+    """A model in the Hugging Face layout: a folder ("local-dir:/path") or on the hub ("hf-hub:owner/name")."""
     if pretrained is not None:
         raise ValueError(f"{name!r} brings its own weights: leave pretrained out")
     try:
         asks_for = [key for key in OF_TRANSFORMERS if open_clip.get_model_config(name).get("text_cfg", {}).get(key)]
         if not asks_for:
             return _create(name, None)
-    except Exception as error:  # whatever the configuration, the network or the weights fail in
+    except Exception as error:  # configuration, download and weights fail with many exception types
         raise ValueError(f"{name!r} cannot be loaded ({type(error).__name__}): {error}") from error
     raise ValueError(
         f"{name!r} is not loaded: its configuration has {', '.join(asks_for)}, and Hugging Face Transformers can run "

@@ -3,8 +3,6 @@
 "Zero-shot" in the paper (Section 3.1, Tables 1 and 2): the class names are put into a sentence such as
 "a photo of a {}.", CLIP's text encoder turns the sentences into the w_i of Eq. 1, and nothing is learned.  Prompt
 ensembling averages the w_i of several sentences.
-
-Leaves out: prompts that are learned (coop/prompt_learner.py), the templates (templates.py), Eq. 1 (probability.py).
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ OUR_NAMES = {  # of what CoCoOp learns
 
 @dataclass(frozen=True)
 class Header:
-    """What a file of ours says of its context, beside what the authors' code reads."""
+    """The extra header that export_authors writes; the authors' code ignores it."""
 
     format: str
     model: str
@@ -78,7 +78,7 @@ def import_authors(
 ) -> PromptLearner:
     """A prompt that the authors' code has learned, on `clip`, for `classnames`.
 
-    position: of the class name, which the file does not know; None takes it from the authors' folder name
+    position of the class name: the file does not store it.  None reads the authors' folder name
     (`nctx16_cscFalse_ctpend`), else "end", with a UserWarning.  A unified context goes with any class names, a
     class-specific one only with its own, in their order.  method: whose file it is, PromptLearner (CoOp), CoCoOp or
     KgCoOp; options: the method's own, such as the template of KgCoOp.
@@ -144,7 +144,7 @@ def export_authors(learner: PromptLearner, folder: str | Path, epoch: int) -> Pa
 
 # does it fit? -----------------------------------------------------------------------------------------------------
 def _position(path: Path, header: Header | None, position: str | None) -> str:
-    """The position of the class name: as asked for, if nothing says otherwise."""
+    """From the header or the folder's name, else the argument; ValueError if they disagree."""
     folder = re.search(r"_ctp(\w+?)(?:[/\\_]|$)", str(path.parent))
     known = header.position if header else folder[1] if folder and folder[1] in POSITIONS else None
     if known and position and known != position:
@@ -179,7 +179,7 @@ def _check_clip(path: Path, ctx: torch.Tensor, state: dict, header: Header | Non
 def _check_classes(
     path: Path, ctx: torch.Tensor, state: dict, header: Header | None, clip: Clip, classnames: Sequence[str]
 ) -> None:
-    """A class-specific context is of its own classes, in their order: their number, and their words, must be these."""
+    """A class-specific context fits only its own classes: number and words must match, in order."""
     wrong = None
     if len(ctx) != len(classnames):
         wrong = f"it has contexts for {len(ctx)} classes, and {len(classnames)} class names were given"

@@ -26,7 +26,7 @@ from coop_edu.records import record
 
 @dataclass(frozen=True)
 class Training:
-    """What a checkpoint has of its training, beside what must be the same when it is resumed."""
+    """The training part of a checkpoint.  recipe, labels, images and start must match on resume."""
 
     recipe: dict[str, Any]
     labels: list[int]
@@ -118,9 +118,9 @@ def resume_training(
 ) -> dict[str, list[float]]:
     """Put learner, optimizer and scaler back to where `save_training` left them; returns the history.
 
-    A learner that already has what was learned there, as from `load_prompt`, may have started anywhere.
-    Raises ValueError, and changes nothing, if anything in `training` or the learner's layout is not as it was; what an
-    older file does not hold is not compared.
+    If the learner already holds the file's values (from `load_prompt`), `start` is not compared.
+    Raises ValueError, and changes nothing, if `training` or the learner's layout differs; fields that older files lack
+    are skipped.
     """
     header, tensors = read_prompt(path)
     saved = header["facts"].get("training")
@@ -135,12 +135,13 @@ def resume_training(
     if holds(learner, tensors):
         here.pop("start", None)
     plain = {"method": PromptLearner.__name__, "options": {}}  # what a file of CoOp does not say
+    # Through JSON, because tuples come back as lists.
     here, there = {**plain, **json.loads(json.dumps(here))}, {**plain, **header, **saved}
     differing = [key for key in here if key in there and there[key] != here[key]]
     if differing:
         pairs = "; ".join(f"{key}: {there[key]!r:.200} there, {here[key]!r:.200} here" for key in differing)
         raise ValueError(
-            f"{path} is of another training ({pairs}). Give this training a checkpoint file of its own; to train a "
+            f"{path} belongs to a different training ({pairs}). Give this training its own checkpoint file; to train a "
             "finished prompt for more epochs, start from it: Trainer(load_prompt(path, clip), recipe).fit(data)."
         )
     if state.scaler:
@@ -166,7 +167,7 @@ def same_clip(model: str, weights: str, clip: Clip) -> bool:
 
 
 def layout(learner: PromptLearner) -> dict[str, Any]:
-    """What must be known to use a context; the method, too, where it is not CoOp."""
+    """The header of a prompt file; for other methods than CoOp also the method and its options."""
     method = {}
     if type(learner) is not PromptLearner:
         known = ("n_ctx", "class_specific", "position", "max_classes_at_once")  # in every file, or in none

@@ -1,13 +1,13 @@
 """CoCoOp: a context that depends on the image (Zhou et al., Conditional Prompt Learning, CVPR 2022).
 
-A small network h, the meta-net, makes of each image's feature one vector that is added to all context vectors:
+The meta-net h, a small network, maps each image's feature to one vector, which is added to every context vector:
 
     v_m(x) = v_m + h(f(x)),     h: E -> E / 16 -> D
 
 So each image has K prompts of its own, and text features are (B, K, E).  The authors: M = 4 from "a photo of a",
 batches of one image, 10 epochs, ViT-B/16.  The work and the memory of a step grow with B times K.
 
-Leaves out: everything else, which is CoOp's (prompt_learner.py).
+Everything else is CoOp's (prompt_learner.py).
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class CoCoOp(PromptLearner):
                 "the context of CoCoOp differs by image and is shared by the classes: class_specific=False"
             )
         E, D = clip.model.visual.output_dim, self.ctx.shape[-1]
-        width = max(1, E // 16)
+        width = max(1, E // 16)  # the authors' bottleneck
+        # skip_init: torch would draw the first values from its global generator.
         first, second = (nn.utils.skip_init(nn.Linear, *size) for size in ((E, width), (width, D)))
         generator = torch.Generator().manual_seed(self.config.seed)
         for layer in (first, second):  # as torch starts a layer, but from our own generator
@@ -56,7 +57,7 @@ class CoCoOp(PromptLearner):
     def context(self, image_features: Float[Tensor, "B E"]) -> Float[Tensor, "B M D"]:
         """A context for each image."""
         shift = self.meta_net(normalize(image_features.to(self.ctx)))  # h(f): (B, D)
-        return self.ctx + shift[:, None]
+        return self.ctx + shift[:, None]  # (M, D) + (B, 1, D): one shift for all M vectors of an image
 
     def text_features(self) -> NoReturn:
         raise TypeError("the text features of CoCoOp differ by image: take logits(image_features)")

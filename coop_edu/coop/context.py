@@ -1,7 +1,4 @@
-"""Context vectors and words: a context that starts from words, or at random, and the words nearest to a learned one.
-
-Leaves out: what a context is learned from (trainer.py), and which tokens stand around it (prompt_tokens.py).
-"""
+"""Context vectors and words: a context that starts from words, or at random, and the words nearest to a learned one."""
 
 from __future__ import annotations
 
@@ -31,9 +28,8 @@ def initial_context(clip: Clip, contexts: int, config: PromptConfig) -> Float[Te
         if "{" in init or "}" in init or init.rstrip().endswith("."):
             words = init.split("{")[0].strip(" .")
             raise ValueError(
-                f"expected init to be the words of the context alone, got {init!r}: the place of the class name and "
-                f"the full stop would be learned as words. Take {words or 'a photo of a'!r}; `position` says where the "
-                "name stands, and the full stop comes by itself."
+                f"init must hold context words only, got {init!r}: use {words or 'a photo of a'!r}. Class name and "
+                "full stop are added for you."
             )
         check_marks(init)
         tokens = clip.tokenizer.encode(init.replace("_", " "))
@@ -44,12 +40,13 @@ def initial_context(clip: Clip, contexts: int, config: PromptConfig) -> Float[Te
         raise ValueError(f"expected n_ctx of at least 1, got {config.n_ctx}: for prompts without context see ZeroShot")
     n_ctx = whole_number(config.n_ctx, "n_ctx", at_least=1)
     positions = getattr(clip.tokenizer, "context_length", n_ctx)
-    if n_ctx > positions:  # before any memory is taken; what else does not fit, the prompts will show
+    if n_ctx > positions:  # fail before allocating; token_layout checks the exact length
         raise ValueError(
             f"n_ctx={n_ctx:,} is more than the {positions} positions of {clip.name!r}: the paper has 4 and 16"
         )
     # On the CPU: a seed means the same on every device.
     generator = torch.Generator().manual_seed(whole_number(config.seed, "seed"))
+    # 0.02 is the authors' nn.init.normal_(ctx, std=0.02).
     return 0.02 * torch.randn(contexts, n_ctx, embedding.shape[1], generator=generator).to(embedding)
 
 
@@ -59,6 +56,7 @@ def nearest_words(clip: Clip, vectors: Float[Tensor, "V D"], k: int) -> list[lis
     words = text_tower(clip.model).token_embedding.weight.to(vectors)
     found = []
     for some in vectors.split(64):
+        # Without the shortcut through a matrix product, which is inexact for near vectors, the ones wanted here.
         distance = torch.cdist(some, words, compute_mode="donot_use_mm_for_euclid_dist")  # (64, vocabulary)
         nearest = distance.topk(k, largest=False)
         for distances, tokens in zip(nearest.values.tolist(), nearest.indices.tolist()):
@@ -67,13 +65,13 @@ def nearest_words(clip: Clip, vectors: Float[Tensor, "V D"], k: int) -> list[lis
 
 
 def tensor_digest(tensor: Tensor) -> str:
-    """A checksum of the shape and the values, in float32: 16 hexadecimal digits."""
+    """A hash of the shape and the values, in float32: 16 hexadecimal digits."""
     values = tensor.detach().cpu().float().contiguous()
     return hashlib.sha256(str(tuple(values.shape)).encode() + values.numpy().tobytes()).hexdigest()[:16]
 
 
 def digest_of_all(tensors: Sequence[Tensor]) -> str:
-    """One checksum of several tensors; of a single one, its own."""
+    """One hash of several tensors; a single tensor keeps its own hash."""
     digests = [tensor_digest(tensor) for tensor in tensors]
     whole = hashlib.sha256(" ".join(digests).encode()).hexdigest()[:16]
     return digests[0] if len(digests) == 1 else whole

@@ -1,7 +1,4 @@
-"""Has a training gone astray?  FloatingPointError, with what may help, as soon as numbers are no numbers.
-
-Leaves out: the training itself (trainer.py).
-"""
+"""Stops a training as soon as the loss, a parameter or the text features are NaN or infinite."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from coop_edu.coop.recipe import Recipe
 
 
 def check_finite(sums: EpochSums, epoch: int, learned: Mapping[str, Tensor], recipe: Recipe) -> None:
-    """Stop once the loss is not a number, or what the last step made: ctx, or another parameter."""
+    """Raise if the loss or a parameter is NaN or infinite."""
     if not math.isfinite(sums.loss.item()):
         _diverged("the loss is", f"epoch {epoch + 1}, by step {sums.steps}", recipe)
     for name, parameter in learned.items():
@@ -30,9 +27,9 @@ def check_finite(sums: EpochSums, epoch: int, learned: Mapping[str, Tensor], rec
 
 @torch.no_grad()
 def check_usable(learner: PromptLearner, image_features: Float[Tensor, "B E"], epoch: int, recipe: Recipe) -> None:
-    """Stop if the context is finite but too large for the text encoder: no further step would notice it.
+    """Raise if the text features are not finite: a finite context can be too large for the encoder.
 
-    Of the image features one is enough, for a context that depends on the image.
+    One image is enough, also if the context depends on it.
     """
     if not learner(learner.context(image_features[:1])).isfinite().all():
         _diverged("the text features are", f"after epoch {epoch + 1}", recipe)
@@ -40,8 +37,6 @@ def check_usable(learner: PromptLearner, image_features: Float[Tensor, "B E"], e
 
 def _diverged(what: str, when: str, recipe: Recipe) -> NoReturn:
     raise FloatingPointError(
-        f"{what} not finite ({when}): the context vectors are lost. "
-        f"Likely causes: a learning rate that is too high (lr={recipe.lr}; the paper's is "
-        f"0.002), image features that are not finite, precision={recipe.precision!r} (try "
-        "'float32'). A checkpoint, if one was asked for, still holds the last good epoch that was saved."
+        f"{what} not finite ({when}), so the prompt is unusable. Lower lr ({recipe.lr}; the paper's is 0.002), or use "
+        f"precision='float32' (now {recipe.precision!r})."
     )

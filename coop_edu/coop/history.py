@@ -1,7 +1,4 @@
-"""What happened in a training: one entry per epoch, what a callback is told, and how it says that this is enough.
-
-Leaves out: the training (trainer.py), its curve (plots/training.py).
-"""
+"""The history of a training, the state that callbacks get, and the exception that stops it."""
 
 from __future__ import annotations
 

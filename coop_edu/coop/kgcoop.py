@@ -1,14 +1,14 @@
 """KgCoOp: a learned prompt that stays near the hand-written one (Yao et al., CVPR 2023).
 
-CoOp forgets: what it gains on the classes it was trained on it loses on others.  KgCoOp adds to the loss how far the
-learned text features have moved from those of a hand-written prompt,
+CoOp overfits its training classes: accuracy on them rises, accuracy on other classes falls.  KgCoOp adds to the loss
+how far the learned text features have moved from those of a hand-written prompt,
 
     loss = cross entropy + weight * mean over classes of (1 - cos(g(t_i), w_i)).
 
 weight = 0 is CoOp, a very large one the hand-written prompt.  The paper: M = 4 from words, weight = 8, 100 epochs,
 batches of 128.
 
-Leaves out: everything else, which is CoOp's (prompt_learner.py).
+Everything else is CoOp's (prompt_learner.py).
 """
 
 from __future__ import annotations
@@ -50,5 +50,6 @@ class KgCoOp(PromptLearner):
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "B K"]]:
         """Cross entropy and the pull, and the logits."""
         loss, logits = super().objective(image_features, text_features, labels)
+        # hand_written is normalised already, so the sum is the cosine.
         cosine = (normalize(text_features) * self.hand_written).sum(dim=-1)  # (K,)
         return loss + self.weight * (1 - cosine.mean()), logits

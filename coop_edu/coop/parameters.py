@@ -1,7 +1,4 @@
-"""Values into a learner: what was learned elsewhere becomes its own, if it fits and is finite.
-
-Leaves out: where the values come from (checkpoints.py, authors_files.py).
-"""
+"""Copies saved parameters into a learner, after checking shapes and NaN."""
 
 from __future__ import annotations
 
@@ -13,9 +10,9 @@ from coop_edu.coop.prompt_learner import PromptLearner
 
 
 def copy_parameters(learner: PromptLearner, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Put values into all that a learner has learned, ctx among it, as its new start.
+    """Copy values into all parameters of the learner and make them its new start.
 
-    Raises ValueError, and changes nothing, if one is missing, has another shape, or values that are no numbers.
+    Raises ValueError, and changes nothing, if one is missing, has another shape, or is not finite.
     """
     others = {name: parameter for name, parameter in learner.named_parameters() if name != "ctx"}
     for name, parameter in others.items():
@@ -31,7 +28,7 @@ def copy_parameters(learner: PromptLearner, tensors: Mapping[str, torch.Tensor])
 
 
 def copy_ctx(learner: PromptLearner, ctx: torch.Tensor) -> None:
-    """Put values into a learner's context, as its new start.  ValueError if the shapes differ, with a guess why."""
+    """Copy values into a learner's context as its new start.  ValueError, with a guess, for another shape."""
     expected, got = tuple(learner.ctx.shape), tuple(ctx.shape)
     if expected != got:
         if len(expected) != len(got):
@@ -53,13 +50,13 @@ def copy_ctx(learner: PromptLearner, ctx: torch.Tensor) -> None:
 def _check_finite(name: str, values: torch.Tensor) -> None:
     if not values.isfinite().all():
         raise ValueError(
-            f"expected finite values in {name}, got some that are no numbers, or too large for {values.dtype}: that "
-            "training has diverged"
+            f"expected finite values in {name}, got NaN, infinity or values too large for {values.dtype}: that "
+            "training diverged"
         )
 
 
 def holds(learner: PromptLearner, tensors: Mapping[str, torch.Tensor]) -> bool:
-    """Does the learner have the values of a file already?"""
+    """True if the learner's parameters equal the file's."""
     return all(
         name in tensors and torch.equal(parameter.detach().cpu().float(), tensors[name].float())
         for name, parameter in learner.named_parameters()

@@ -47,7 +47,7 @@ class PlainPromptLearner(nn.Module):
             start = self.embed(self.tokenizer.encode(init)).repeat(len(classnames), 1, 1)
         self.ctx = nn.Parameter((start if class_specific else start[0]).to(self.embed([0])))  # v: all that is learned
         M = self.ctx.shape[-2]
-        self.before = {"end": M, "middle": M // 2, "front": 0}[position]  # so many of the v stand before the name
+        self.before = {"end": M, "middle": M // 2, "front": 0}[position]  # context vectors before the name
 
     def embed(self, tokens: Sequence[int]) -> Float[Tensor, "n D"]:
         embedding = text_tower(self.clip.model).token_embedding
@@ -55,7 +55,8 @@ class PlainPromptLearner(nn.Module):
 
     def prompt(self, name: str, v: Float[Tensor, "M D"]) -> Float[Tensor, "L D"]:
         """t_i, one vector for each token: Eq. 2, or Eq. 4 if the name stands in the middle."""
-        tokens, n = self.tokenizer.encode(name + "."), len(self.tokenizer.encode(name))  # n of the name, then the stop
+        # Name and full stop are encoded together, because BPE may merge ")" and ".".
+        tokens, n = self.tokenizer.encode(name + "."), len(self.tokenizer.encode(name))
         start, name_, stop, end = map(
             self.embed, ([self.tokenizer.sot_token_id], tokens[:n], tokens[n:], [self.tokenizer.eot_token_id])
         )
@@ -65,7 +66,7 @@ class PlainPromptLearner(nn.Module):
         """w_i = g(t_i), by CLIP's own text encoder; not normalised."""
         K, L = len(self.classnames), self.tokenizer.context_length
         ids = torch.zeros(K, L, dtype=torch.long, device=self.clip.device)  # only tell the encoder where a prompt ends
-        vectors = self.embed([0]).repeat(K, L, 1)  # after the end stands anything: each token looks backwards only
+        vectors = self.embed([0]).repeat(K, L, 1)  # any padding will do: the causal mask hides what follows the EOT
         for k, (name, v) in enumerate(zip(clean_classnames(self.classnames), self.ctx.expand(K, -1, -1))):
             t = self.prompt(name, v)
             ids[k, len(t) - 1], vectors[k, : len(t)] = self.tokenizer.eot_token_id, t

@@ -1,8 +1,6 @@
-"""What a learned prompt looks like: how long the context is, whose it is, where the class name stands, how it starts.
+"""Options of a learned prompt: context length, unified or class-specific, position of the class name, initialisation.
 
 The paper's Section 3.2: Eq. 2 has the name at the end, Eq. 4 in the middle.
-
-Leaves out: the token vectors of such a prompt (prompt_tokens.py), the numbers that it starts with (context.py).
 """
 
 from __future__ import annotations
@@ -17,8 +15,8 @@ POSITIONS = {"end": lambda M: M, "middle": lambda M: M // 2, "front": lambda M: 
 class PromptConfig:
     """The options of a learned prompt.
 
-    n_ctx: the context length M; class_specific: one context for each class; position: of the class name; init: words to
-    start from, such as "a photo of a", whose number of BPE tokens then is M, or None for random vectors N(0, 0.02^2)
+    n_ctx: the context length M; class_specific: one context for each class; position: of the class name; init: starting
+    words, such as "a photo of a", whose number of BPE tokens replaces n_ctx, or None for random vectors N(0, 0.02^2)
     drawn with `seed`.  Raises ValueError for an unknown position.
 
     >>> PromptConfig(n_ctx=5, position="middle").before_and_after()
@@ -43,5 +41,5 @@ class PromptConfig:
         return before, self.n_ctx - before
 
     def without_start(self) -> PromptConfig:
-        """What must be the same where a context is taken over: init and seed made only its start."""
+        """The config without init and seed, which only set the initial values."""
         return replace(self, init=None, seed=0)

@@ -1,7 +1,7 @@
 """The file of a learned prompt: safetensors, with a JSON header that says what the tensors belong to, and a checksum.
 
-Reading it cannot run code.  The file of another method than CoOp has a format of its own, so that a reader of version 1
-refuses it.  What is saved of a learner, and the learner made of a file, are in checkpoints.py.
+Reading it cannot run code.  Other methods than CoOp use version 2 of the format, which older readers refuse.
+checkpoints.py converts between learners and files.
 """
 
 from __future__ import annotations

@@ -4,13 +4,13 @@ The paper's Section 3.2.  A prompt is M context vectors v and the tokens of the 
 
     t = [v_1] ... [v_M] [CLASS] .                                        Eq. 2
 
-The text encoder g makes of each prompt a class's weight, w_i = g(t_i), and with it Eq. 1 becomes Eq. 3.  The context is
-shared by all classes ("unified", UC) or each class has its own ("class-specific", CSC).  The M x D (or K x M x D)
-numbers of `ctx` are all that is ever trained.
+The text encoder g turns each prompt into w_i = g(t_i).  Eq. 1 with these w_i is Eq. 3.  All classes share the context
+("unified", UC) or each class has its own ("class-specific", CSC).  Training changes the M x D (or K x M x D) numbers of
+`ctx` and nothing else.
 
-A method of your own is a subclass, and there are two things to override: `objective`, what training minimises, and
-`context`, where the context depends on the image.  Every way of training calls both: the Trainer at once or in groups
-of classes, and several trainings in one pass.  Keep each hyperparameter as the attribute of its name: files hold it.
+For a method of your own, subclass this and override `objective` (the loss) or `context` (if it depends on the image).
+Every way of training calls both.  Store each hyperparameter as an attribute of the same name: it is saved with the
+prompt.
 
 plain.py is the same in 60 lines, with torch.cat and CLIP's own text encoder.  Here the prompts are an index into one
 table of vectors (prompt_tokens.py), so that g computes each token once (clip/prompt_encoder.py).
@@ -38,7 +38,7 @@ from coop_edu.coop.prompt_config import PromptConfig
 from coop_edu.coop.prompt_tokens import slots_of, token_layout, words_of
 from coop_edu.records import whole_number
 
-NOT_KEPT = ("clip", "classnames", "config", "init", "seed")  # given anew, or only the start of ctx
+NOT_KEPT = ("clip", "classnames", "config", "init", "seed")  # passed explicitly, or used only to initialise ctx
 
 
 class PromptLearner(nn.Module):
@@ -47,20 +47,19 @@ class PromptLearner(nn.Module):
     clip: from load_clip, stays frozen; classnames: K names; n_ctx: the context length M; class_specific: a context for
     each class; position: of the class name, "end", "middle" or "front"; init: words to start from, such as
     "a photo of a", else random vectors drawn with `seed`; config: these five as a PromptConfig.  max_classes_at_once:
-    encode in groups, so that backward_in_chunks needs memory for one group only; None is all at once, "auto" is None if
-    that fits into half of the free memory, else as many as do.
+    encode classes in groups of this size to save memory; None: all at once; "auto": by the free memory.
 
     ctx: (M, D), or (K, M, D) if class-specific, the only parameter.
     Raises ValueError for an unknown position, empty or repeated names, a single text for names, an init that is a
-    template with {} or a full stop, a prompt that does not fit, and, when it is used, where learner and CLIP were moved
-    apart.
+    template with {} or a full stop, and a prompt that does not fit; later, if learner and CLIP are on different devices
+    or have different dtypes.
 
         learner = PromptLearner(load_clip("mini"), ["cat", "rocket"], n_ctx=4)
         learner.prompts()                                  # ["X X X X cat.", "X X X X rocket."]
         learner.loss(image_features, labels).backward()    # learner.ctx.grad
     """
 
-    # How many contexts logits() encodes at once, where images have their own; None: as many as there are images.
+    # Images per pass in logits() if each image has its own context; None: all at once.
     images_at_once: int | None = None
     words: Float[Tensor, "W D"]  # the embeddings of the tokens in use
     encoders: nn.ModuleList
@@ -93,9 +92,11 @@ class PromptLearner(nn.Module):
         self.ctx = nn.Parameter(start if config.class_specific else start[0])  # v
         self.mark_start()
 
+        # Prompts are row numbers into one table [ctx; words in use]: the encoder then sees which positions are equal.
         layout = token_layout(clip, self.classnames, self.config)
         words = words_of(layout)
         embedding = text_tower(clip.model).token_embedding.weight.detach()  # (vocabulary, D)
+        # persistent=False: these are CLIP's own vectors, not worth saving with the prompt.
         self.register_buffer("words", embedding[words.to(embedding.device)], persistent=False)
         slots, lengths = slots_of(layout, words, self.config, clip.tokenizer.context_length)
         encoders = [text_encoder(clip.model, slots, lengths)]
@@ -146,14 +147,14 @@ class PromptLearner(nn.Module):
                 f"them was moved without the other. learner.to(...) moves the learner, learner.clip.to(...) the CLIP, "
                 "which all learners on it share."
             )
+        # Class-specific: K contexts of M vectors become K x M rows, in the order that slots_of counts.
         rows = ctx.flatten(-3, -2) if self.class_specific else ctx  # (..., M, D) or (..., K x M, D)
         return torch.cat([rows, self.words.expand(*rows.shape[:-2], *self.words.shape)], dim=-2)
 
     def forward(self, ctx: Float[Tensor, "... M D"] | None = None) -> Float[Tensor, "... K E"]:
         """Text features w_i = g(t_i) of all classes, (K, E), not normalised, with their graph.
 
-        With another ctx in place of the learner's own, of shape (..., *ctx.shape): (..., K, E), for each of the
-        contexts.
+        ctx: used instead of self.ctx, of shape (..., *ctx.shape); the result is then (..., K, E).
         """
         table = self.table(ctx)
         return torch.cat([encoder(table) for encoder in self.encoders], dim=-2)
@@ -164,7 +165,7 @@ class PromptLearner(nn.Module):
         return normalize(self())
 
     def logits(self, image_features: Float[Tensor, "B E"]) -> Float[Tensor, "B K"]:
-        """Of features normalised or not; their softmax is Eq. 3's p(y = i | x)."""
+        """Their softmax is Eq. 3's p(y = i | x).  The features may be normalised or not."""
         parts = image_features.split(self.images_at_once or max(1, len(image_features)))
         scale = self.clip.logit_scale
         return torch.cat([class_logits(some, self(self.context(some)), scale) for some in parts])
@@ -192,7 +193,7 @@ class PromptLearner(nn.Module):
         labels: Int[Tensor, " B"],
         scale: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "B K"]]:
-        """loss(...).backward() in memory for one group of classes: the same gradient, for about 1.5 times the work.
+        """loss(...).backward() with the memory of one group of classes: the same gradient, for 1.5 times the work.
 
         The logits need all K text features at once, their gradients do not.  So: encode all groups without a graph;
         take the gradient with respect to the features; encode group by group again, with a graph, and push it back.
@@ -201,11 +202,14 @@ class PromptLearner(nn.Module):
         """
         self.check_groups()
         with torch.no_grad():
+            # to(...): autocast may give bfloat16, and the loss needs full precision.
             features = self(self.context(image_features)).to(self.ctx.dtype)  # (K, E), or (B, K, E)
         with torch.autocast(features.device.type, enabled=False):  # Eq. 3 in full precision
+            # features is a leaf here: backward() stops at it and leaves d loss / d features in .grad.
             loss, logits = self.objective(image_features, features.requires_grad_(), labels)
             (loss if scale is None else scale(loss)).backward()
         sizes = [encoder.n_classes for encoder in self.encoders]
+        # Chain rule, group by group: encode again with a graph, and push d loss / d w_group back to ctx.
         for encoder, part in zip(self.encoders, features.grad.split(sizes, dim=-2)):
             encoder(self.table(self.context(image_features))).to(part.dtype).backward(part)
         return loss.detach(), logits.detach()
@@ -240,20 +244,20 @@ class PromptLearner(nn.Module):
         return other
 
     def mark_start(self) -> None:
-        """Take the values of now as the start of a training: its digest, `start`, tells trainings from other starts
-        apart.
+        """Set `start`, a hash of the initial parameters, so that a checkpoint of another start is not resumed.
 
-        A subclass that learns more than ctx calls it when it has made the rest.
+        A subclass that learns more than ctx calls it after creating the rest.
         """
         self.start = digest_of_all(list(self.parameters()))
 
     def options(self) -> dict[str, Any]:
         """The keyword arguments that make another learner like this one.
 
-        Of a subclass, every parameter of its `__init__` is read from the attribute of that name: self.weight = weight.
-        Raises TypeError if there is no such attribute, because a file without it would load with the default.
+        For a subclass, each parameter of `__init__` is read from the attribute of the same name.  Raises TypeError if
+        there is no such attribute, because a file without it would load with the default.
         """
         own = {name: getattr(self, name) for name in ("n_ctx", "class_specific", "position", "max_classes_at_once")}
+        # Classes below PromptLearner only: their hyperparameters are not in PromptConfig.
         below = type(self).__mro__[: type(self).__mro__.index(PromptLearner)]
         for kind in (kind for kind in below if "__init__" in vars(kind)):
             for name, parameter in inspect.signature(kind).parameters.items():

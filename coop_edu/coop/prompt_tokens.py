@@ -1,10 +1,8 @@
 """Where each token of a prompt stands, and which row of a table it is: context vectors and class names, laid out.
 
-    end      t = [v_1] ... [v_M] [CLASS] .                               Eq. 2
-    middle   t = [v_1] ... [v_M/2] [CLASS] [v_M/2+1] ... [v_M] .         Eq. 4
-    front    t = [CLASS] [v_1] ... [v_M] .                               in the authors' code only
-
-Leaves out: the vectors themselves (prompt_learner.py), how a text encoder goes over them (clip/prompt_encoder.py).
+end      t = [v_1] ... [v_M] [CLASS] .                               Eq. 2
+middle   t = [v_1] ... [v_M/2] [CLASS] [v_M/2+1] ... [v_M] .         Eq. 4
+front    t = [CLASS] [v_1] ... [v_M] .                               in the authors' code only
 """
 
 from __future__ import annotations
@@ -32,6 +30,7 @@ def token_layout(clip: Clip, classnames: Sequence[str], config: PromptConfig) ->
             f"{type(tokenizer).__name__}: where its words begin and end is not known here"
         )
     before, after = config.before_and_after()
+    # No BPE token is negative, so -1 - m can stand for the context vector v_m.
     left = [-1 - m for m in range(before)]
     right = [-1 - before - m for m in range(after)]
     layout = []
@@ -69,7 +68,7 @@ def _check_fit(layout: list[list[int]], clip: Clip, classnames: Sequence[str], n
 
 
 def words_of(layout: list[list[int]]) -> Int[Tensor, " W"]:
-    """The token numbers that occur in the prompts, sorted; 0, which stands after the EOT, among them."""
+    """The sorted token numbers of all prompts, including 0, the padding."""
     return torch.tensor(sorted({0} | {token for prompt in layout for token in prompt if token >= 0}))
 
 
@@ -84,5 +83,6 @@ def slots_of(
     slots = torch.full((len(layout), positions), row_of[0])
     for k, prompt in enumerate(layout):
         own = config.n_ctx * k if config.class_specific else 0
+        # t = -1 - m stands for v_m, so own - 1 - t is row own + m.
         slots[k, : len(prompt)] = torch.tensor([row_of[t] if t >= 0 else own - 1 - t for t in prompt])
     return slots, torch.tensor([len(prompt) for prompt in layout])

@@ -1,7 +1,4 @@
-"""The paper's training recipe, as numbers (Section 4.1 and the authors' configuration files).
-
-Leaves out: the loop that follows it (trainer.py).
-"""
+"""The paper's training recipe, as numbers (Section 4.1 and the authors' configuration files)."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 class Recipe:
     """How to train a prompt; the defaults are the paper's for 8 and 16 shots.
 
-    min_steps: where the epochs make fewer steps than that, there are more epochs (`for_images`); views: "fresh", n or
+    min_steps: epochs are added until there are this many steps (`for_images`); views: "fresh", n or
     None, as data/features.py explains; precision: of the matrix products (ctx stays float32). Raises ValueError for a
     setting that means nothing.
 
@@ -86,6 +83,7 @@ class Recipe:
         >>> Recipe.mini(shots=16).for_images(16 * 77).epochs
         10
         """
+        # Ceiling division.
         enough = -(-self.min_steps // self.steps_per_epoch(n))
         return replace(self, epochs=max(self.epochs, enough), min_steps=0)
 
@@ -96,13 +94,14 @@ class Recipe:
         return SGD(parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
 
     def learning_rate(self, epoch: int) -> float:
-        """Of one epoch, counted from 0: constant while warming up, then a cosine that never quite reaches 0.
+        """Learning rate of an epoch, counted from 0: constant in warm-up, then a cosine that ends above 0.
 
         >>> round(Recipe(epochs=50).learning_rate(49), 9)
         7.885e-06
         """
         if epoch < self.warmup_epochs:
             return self.warmup_lr
+        # As the authors' code: the cosine runs over all T epochs, though it starts after the warm-up.
         return self.lr * (1 + math.cos(math.pi * (epoch - self.warmup_epochs) / self.epochs)) / 2
 
     def steps_per_epoch(self, n: int) -> int:

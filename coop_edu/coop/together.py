@@ -4,8 +4,6 @@ A step of a small prompt is hundreds of small matrix products, and most of its t
 that differ in their seed only (in the start of the context, in the images, in the order of the batches) can share
 them: their contexts are stacked, the text encoder runs once over all of them, and each has a loss of its own.  Nothing
 of one reaches another, so each learns what it would have learned alone, up to the rounding of the products.
-
-Leaves out: one pass a core (grid/parallel.py).
 """
 
 from __future__ import annotations
@@ -27,9 +25,9 @@ def train_together(trainers: Sequence[Trainer], data: Sequence[TrainingData]) ->
     """[trainer.fit(some) for trainer, some in zip(trainers, data)], in one pass over all of them.
 
     The learners must share method, CLIP, class names and options, the recipes all but the seed, the data their number
-    of images: else ValueError.  Checkpoints, callbacks and progress bars of the trainers are left aside.  Where one
-    training fills the machine already (fresh views, groups of classes), scales its gradients (float16), learns more
-    than ctx or makes its text features in its own way, they are fitted one by one after all.
+    of images: else ValueError.  Checkpoints, callbacks and progress bars of the trainers are ignored.  They are fitted
+    one by one with fresh views, groups of classes or float16, and if a method learns more than ctx or overrides
+    context, table or forward.
 
         trainers = [Trainer(PromptLearner(clip, names, seed=s), Recipe(seed=s, views=None)) for s in (1, 2, 3)]
         histories = train_together(trainers, [shots_of_seed[s] for s in (1, 2, 3)])
@@ -46,7 +44,7 @@ def train_together(trainers: Sequence[Trainer], data: Sequence[TrainingData]) ->
     batches = zip(*(trainer.batches(some) for trainer, some in zip(trainers, data)))
     histories = [History() for _ in trainers]
     for trainer in trainers:
-        trainer.learner.zero_grad()  # what somebody computed before is not of this training
+        trainer.learner.zero_grad()  # drop gradients of earlier calls
     for epoch in range(recipe.epochs):
         sums = [EpochSums(first.device) for _ in trainers]
         lr = optimizer.param_groups[0]["lr"] = recipe.learning_rate(epoch)
@@ -55,7 +53,7 @@ def train_together(trainers: Sequence[Trainer], data: Sequence[TrainingData]) ->
             optimizer.zero_grad()
             _backward(trainers, ctx, batch, sums)
             optimizer.step()
-            for trainer, own in zip(trainers, ctx.detach()):
+            for trainer, own in zip(trainers, ctx.detach()):  # now, because an objective may read its own ctx
                 trainer.learner.ctx.data.copy_(own)
         for trainer, history, own_sums, own in zip(trainers, histories, sums, ctx):
             check_finite(own_sums, epoch, {"ctx": own}, trainer.recipe)
@@ -71,7 +69,7 @@ def _backward(
     """The gradient of every training's loss, in ctx.grad: (S, M, D) or (S, K, M, D)."""
     first, losses = trainers[0], []
     with first.autocast():
-        text_features = first.learner(ctx)  # (S, K, E)
+        text_features = first.learner(ctx)  # (S, K, E); any learner will do: only their contexts differ
     for trainer, own, (image_features, labels), own_sums in zip(trainers, text_features, batch, sums):
         loss, logits = trainer.learner.objective(image_features, own.float(), labels)
         losses.append(loss)
@@ -86,14 +84,14 @@ def _backward(
 
 
 def _whole(trainer: Trainer, history: History) -> History:
-    """Of several trainings, none goes on where one was interrupted."""
+    """Re-raise an interrupt, so that the next training does not start."""
     if trainer.interrupted:
         raise KeyboardInterrupt
     return history
 
 
 def _can_be_stacked(trainer: Trainer) -> bool:
-    """Is ctx all that is learned, and are text features made of it as in CoOp, so that contexts can be stacked?"""
+    """True if only ctx is learned, and text features come from it as in CoOp."""
     kind = type(trainer.learner)
     as_in_coop = all(getattr(kind, name) is getattr(PromptLearner, name) for name in ("context", "table", "forward"))
     learned = [name for name, _ in trainer.learner.named_parameters()]

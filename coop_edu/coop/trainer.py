@@ -1,10 +1,7 @@
 """Training a prompt: gradient descent on the context vectors and on nothing else (paper's Section 3.2).
 
 Cross entropy over Eq. 3's probabilities, SGD, the learning rate and the number of epochs of recipe.py; the last epoch
-is the result, nothing is selected.  A training that was stopped goes on exactly as it would have.
-
-Leaves out: the prompts (prompt_learner.py), the order of the images (training_data.py), test data
-(evaluate/accuracy.py).
+is the result, nothing is selected.  A resumed training gives the result of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -43,19 +40,20 @@ from coop_edu.files import check_replaceable, user_path
 from coop_edu.records import whole_number
 
 Step = tuple[Float[Tensor, ""], Float[Tensor, "B K"]]  # the loss and the logits, detached
-SYNC_EVERY = 50  # steps between two looks at the loss on a GPU, which would have to wait for each
+SYNC_EVERY = 50  # GPU steps between two checks of the loss: each check waits for the GPU
 
 
 class Trainer:
     """Trains a PromptLearner by a recipe.
 
-    device: "auto" trains where the learner's CLIP is (load_clip chose cuda, mps or cpu); any other moves both there,
-    and with the CLIP from under any other learner on it, which then says so.  What is minimised is `learner.objective`.
+    device: "auto" trains where the learner's CLIP is (load_clip chose cuda, mps or cpu).  Any other device moves the
+    learner and its CLIP there; other learners on this CLIP raise an error until they are moved too.  What is minimised
+    is `learner.objective`.
     callback(state) is called once per epoch with a TrainerState; raising StopTraining in it ends the training.
     checkpoint: a file, also readable by `load_prompt`, replaced in one step every `checkpoint_every` epochs and after
     the last.  workers: processes that read images.
 
-    Raises TypeError for a callback that is no function, and where a method overrides what no training calls; OSError
+    Raises TypeError if callback is not callable, or if a subclass overrides a method that training never calls; OSError
     for a checkpoint that could not be written.
 
         history = Trainer(learner, Recipe.paper(shots=16)).fit(shots)
@@ -90,11 +88,10 @@ class Trainer:
     def fit(self, data: TrainingData, *, resume: bool = False) -> History:
         """Train for all the recipe's epochs, on examples (images) or on features computed before.
 
-        Interrupted in a notebook it says so, and returns the history so far; where the callback raises StopTraining,
-        the history up to that epoch.  resume=True goes on from the checkpoint as if nothing had happened; without a
-        file yet, it starts.  Raises ValueError if data and learner disagree on the classes, features and recipe on the
-        views, or checkpoint and this training on anything, the images and the start of the context too;
-        FloatingPointError as soon as the loss or the context is seen not to be finite.
+        Returns the history, also after StopTraining or an interrupt in a notebook.  resume=True continues from the
+        checkpoint, or starts if there is none.  Raises ValueError if data and learner disagree on the classes, features
+        and recipe on the views, or checkpoint and this training on anything; FloatingPointError if the loss or the
+        context is not finite.
         """
         self.check(data)
         recipe = self.count_epochs(len(data))
@@ -113,6 +110,7 @@ class Trainer:
     def _run_epoch(self, epoch: int, batches: Batches, steps: int, history: History) -> Float[Tensor, "B E"]:
         """One epoch; returns the image features of its last batch."""
         sums = EpochSums(self.device)
+        # Set by hand, without a scheduler of torch: to resume, the number of the epoch is enough.
         lr = self.optimizer.param_groups[0]["lr"] = self.recipe.learning_rate(epoch)
         look_every = 1 if self.device.type == "cpu" else SYNC_EVERY
         for step in range(1, steps + 1):
@@ -127,14 +125,16 @@ class Trainer:
         """One step of gradient descent: its loss and logits (B, K). A subclass may do more before or after it."""
         learner = self.learner
         self.optimizer.zero_grad()
+        # Two paths, one gradient: groups of classes where the graph of all K does not fit into memory.
         if learner.max_classes_at_once is not None:
             with self.autocast():
                 loss, logits = learner.backward_in_chunks(image_features, labels, self.scaler.scale)
         else:
             with self.autocast():
                 text_features = learner(learner.context(image_features))  # (K, E): w_i = g(t_i)
+            # float(): softmax and loss in float32, under autocast too.
             loss, logits = learner.objective(image_features, text_features.float(), labels)
-            self.scaler.scale(loss).backward()
+            self.scaler.scale(loss).backward()  # float16 only: scaled up, so that small gradients do not become 0
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss.detach(), logits.detach()
@@ -202,7 +202,7 @@ class Trainer:
     def _keep(
         self, epoch: int, image_features: Float[Tensor, "B E"], training: dict[str, Any], history: History
     ) -> None:
-        """Write the checkpoint, if one is due, and refuse a prompt that is of no use, at the end in any case."""
+        """Write the checkpoint if due.  At each save, and at the end, raise if the text features are not finite."""
         last = epoch + 1 == self.recipe.epochs
         due = self.checkpoint is not None and (last or (epoch + 1) % self.checkpoint_every == 0)
         if due or last:
@@ -211,7 +211,7 @@ class Trainer:
             save_training(self.learner, self.checkpoint, self.optimizer, self.scaler, training, asdict(history))
 
     def _enough(self, state: TrainerState) -> bool:
-        """Call the callback; does it want the training to end?"""
+        """Call the callback; True if it raised StopTraining."""
         try:
             if self.callback is not None:
                 self.callback(state)
@@ -229,12 +229,12 @@ class Trainer:
                 raise
             self.interrupted = True
             print(
-                f"interrupted: {len(history)} of {self.recipe.epochs} epochs are done, and the prompt is as it was "
-                "then. To train it whole, make the learner anew."
+                f"interrupted: {len(history)} of {self.recipe.epochs} epochs are done. The learner keeps the values of "
+                "its last step; to start over, make a new learner."
             )
 
     def depends_on(self, data: TrainingData) -> dict[str, Any]:
-        """What the outcome depends on, beside the learner's options: must be the same when a training is resumed."""
+        """What must be the same when a training is resumed, besides the learner's options."""
         return {
             "recipe": asdict(self.recipe),
             "labels": labels_of(data).tolist(),
@@ -244,7 +244,7 @@ class Trainer:
 
 
 def _check_overrides(trainer: type[Trainer], learner: type[PromptLearner]) -> None:
-    """TypeError where somebody's subclass overrides what no training calls: it would train plain CoOp in silence."""
+    """TypeError if a subclass overrides a method that training never calls: it would train plain CoOp unnoticed."""
     if hasattr(trainer, "loss"):
         raise TypeError(
             f"{trainer.__name__}.loss would never be called: what is minimised is the learner's. Override "

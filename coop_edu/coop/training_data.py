@@ -1,8 +1,6 @@
 """What a training learns from, examples or features computed before, and the order in which it comes.
 
 The random numbers of an epoch come from (seed, epoch) alone.
-
-Leaves out: how images become features (data/features.py), the steps (trainer.py).
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ def labels_of(data: TrainingData) -> Int[Tensor, " N"]:
 
 
 def digest_of(data: TrainingData) -> str:
-    """A checksum of the features, bit for bit, or of the contents of the image files, wherever they lie."""
+    """A hash of the features, bit for bit, or of the contents of the image files, in any folder."""
     if isinstance(data, Features):
         return tensor_digest(data.image_features)
     return images_digest(data)
@@ -64,6 +62,7 @@ def check_data(data: TrainingData, learner: PromptLearner, recipe: Recipe) -> No
 
 def order_of(epoch: int, n: int, recipe: Recipe) -> Int[Tensor, " n"]:
     """The images of one epoch in random order, without the remainder that fills no batch."""
+    # Stream 0 is for the order, 1 for the views: neither shifts the other.
     order = torch.randperm(n, generator=seeded(recipe.seed, epoch, 0))
     return order[: recipe.steps_per_epoch(n) * recipe.batch_size]
 

@@ -43,7 +43,7 @@ def read_batches(
     """For each batch of pairs (position in `examples`, view or None), the images (B, 3, H, W) on clip's device.
 
     view: the number of a random crop, or None for the plain image.  workers: processes that read ahead; None chooses
-    a number (`worker_count`).  Raises ValueError at the first image that cannot be read, and lists all of them.
+    a number (`worker_count`).  If an image cannot be read, raises a ValueError that lists all such images.
     """
     if workers is None:
         workers = worker_count(clip.device, sum(map(len, batches)))

@@ -1,6 +1,6 @@
 """Image features kept on disk.  The file name is a hash of everything that the features depend on.
 
-A damaged file, or a folder that is full or read-only, gives a warning and costs time; features are never wrong.
+A damaged file or an unwritable folder gives a warning; the features are then computed again.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def distinct_names(classnames: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_same_classes(names: Sequence[str], classnames: Sequence[str]) -> None:
-    """ValueError unless the names of some data's labels ("" where unknown) agree with a classifier's.
+    """ValueError if a label's name in the data ("" if unknown) differs from the classifier's.
 
     >>> check_same_classes(("", "dog"), ("cat", "dog", "eel"))
     """

@@ -6,8 +6,10 @@ import csv
 import random
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from coop_edu.clip.templates import clean_classnames, fill
 from coop_edu.data.contents import warn_of_copies
@@ -69,6 +71,43 @@ def from_folder(
     )
 
 
+def from_pairs(
+    name: str,
+    classnames: Sequence[str],
+    train: Iterable[Any],
+    test: Iterable[Any],
+    val: Iterable[Any] = (),
+    *,
+    template: str = "a photo of a {}.",
+    seed: int = 1,
+) -> Dataset:
+    """A dataset from sequences of (image, label), as torchvision has them, or of {"image": ..., "label": ...}, as
+    Hugging Face has them.
+
+    Labels count from 0 and are places in classnames.  Without val, a fifth of each class's training images becomes it.
+    All images are kept in memory.  Raises IndexError for a label without a name.
+
+        cifar = partial(torchvision.datasets.CIFAR10, "data")
+        from_pairs("CIFAR10", cifar(train=True).classes, cifar(train=True), cifar(train=False))
+    """
+    lists = {split: list(map(_pair, pairs)) for split, pairs in (("train", train), ("val", val), ("test", test))}
+    if not lists["val"]:
+        by_class: dict[str, list] = {}
+        for pair in lists["train"]:
+            by_class.setdefault(classnames[pair[1]], []).append(pair)
+        kept, held = _hold_out(by_class, seed)
+        lists |= {"train": [*chain(*kept.values())], "val": [*chain(*held.values())]}
+    train, val, test = (
+        tuple(Example(image, label, classnames[label]) for image, label in lists[split]) for split in SPLITS
+    )
+    return Dataset(name, tuple(classnames), train, val, test, template=template)
+
+
+def _pair(row: Any) -> tuple[Any, int]:
+    image, label = (row["image"], row["label"]) if isinstance(row, Mapping) else row
+    return image, int(label)
+
+
 def suggest_names(dataset: Dataset) -> dict[str, str]:
     """Class names that CLIP can read, for folders that are called by codes: {folder: name}.
 
@@ -100,7 +139,7 @@ def from_split_file(
 ) -> Dataset:
     """A dataset from a split file in the authors' JSON schema, or from a table (.csv, .tsv) of image, class and split.
 
-    images: the folder that the paths start from; None is the file's own.  The first line of a table is
+    images: the folder that the paths are relative to; None: the folder of the file.  The first line of a table is
     "image,class,split", and its split is train, val or test; labels are ranks of the class names.
     Raises FileNotFoundError without the file; SplitFileError (a ValueError), which lists all that is wrong with it.
     """
@@ -178,12 +217,18 @@ def _ready(folder: Path, inside: list[str], seed: int, skipped: list[Path]) -> d
         if unknown := sorted(set(found) - set(splits["train"])):
             raise ValueError(f"{folder / split} has classes that train/ does not have: {', '.join(unknown[:10])}")
     if "val" not in splits:
-        splits["val"] = {}
-        for name, files in splits["train"].items():
-            random.Random(f"{seed}/{name}").shuffle(files)
-            n_val = max(1, round(0.2 * len(files)))
-            splits["val"][name], splits["train"][name] = files[:n_val], files[n_val:]
+        splits["train"], splits["val"] = _hold_out(splits["train"], seed)
     return splits
+
+
+def _hold_out(by_class: dict[str, list], seed: int) -> tuple[dict[str, list], dict[str, list]]:
+    """(training, validation): a fifth of each class, at least one image, is for validation."""
+    train, val = {}, {}
+    for name, images in by_class.items():
+        random.Random(f"{seed}/{name}").shuffle(images)
+        n_val = max(1, round(0.2 * len(images)))
+        train[name], val[name] = images[n_val:], images[:n_val]
+    return train, val
 
 
 def _check_sizes(folder: Path, found: ImagesOf, at_least: int, parts: str) -> None:

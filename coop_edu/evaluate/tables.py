@@ -1,7 +1,4 @@
-"""What a classifier says of many images, as tables of pandas: its predictions, and which classes it mixes up.
-
-Leaves out: one number for all of it, and one image alone (accuracy.py).
-"""
+"""Predictions for many images as a pandas table, and the confusion matrix."""
 
 from __future__ import annotations
 

@@ -16,10 +16,8 @@ where h = t SE, with Student's t for n - 1 degrees of freedom.
 A rule of two standard errors gives 18 % false verdicts with three seeds, because s is then a rough guess.  Student's t
 gives 5 % with any number: it is 4.3 for three seeds and 2.8 for five.
 
-The standard error knows the draw of the shots and the start of the context.  It does not know which data sets there
-are, or that another MiniCLIP would give other numbers.
-
-Leaves out: running the grid (run.py); how the shipped results were made (scripts/measure.py).
+The standard error covers the choice of shots and the initial context, not the choice of data sets or of MiniCLIP's
+weights.
 """
 
 from __future__ import annotations
@@ -218,8 +216,8 @@ class Measured:
         return self.values("domains", self.scale.source, method, shots, dataset)
 
     def weakness(self) -> Size:
-        """The gain must not share noise with the accuracy it is compared with, so each comes from another half of the
-        test images; both ways are averaged.  The standard error is the jackknife's, over the data sets, and so is t."""
+        """Accuracy and gain use different halves of the test images, so that they share no noise; the mean of both
+        ways is taken.  Standard error and t: jackknife over the data sets."""
         try:
             table = {half: self._written_and_learned(half) for half in HALVES}
         except KeyError:

@@ -1,8 +1,6 @@
 """One experiment: which metrics of a classifier are computed (Sections 4.1 and 4.2), and the line that records them.
 
 Cells that differ in their seed only are computed together.
-
-Leaves out: how the classifier is made (methods.py), which cells there are and where their results go (run.py).
 """
 
 from __future__ import annotations

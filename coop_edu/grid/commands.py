@@ -1,7 +1,4 @@
-"""The commands `python -m coop_edu run`, `report` and `predict`: grids of experiments, and a saved prompt's answers.
-
-Leaves out: what they do (run.py, report.py, evaluate/tables.py); `python -m coop_edu` alone is the environment check.
-"""
+"""The commands `python -m coop_edu run`, `report` and `predict`: grids of experiments, and a saved prompt's answers."""
 
 from __future__ import annotations
 
@@ -46,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     run = commands.add_parser(
         "run",
         formatter_class=WithDefaults,
-        help="run one experiment or a grid; what is in the results already is not run again",
+        help="run one experiment or a grid; finished cells are skipped",
         epilog="Example: python -m coop_edu run --datasets IconFood --shots 1 4 16 --results runs/food.jsonl",
     )
     run.add_argument("--results", type=Path, required=True, help="a file, one JSON line for each finished cell")
@@ -81,13 +78,15 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("results", type=Path, nargs="+")
     report.add_argument("--figure", type=Path, help="a file to draw into, such as curves.png")
     report.add_argument("--metric", default="accuracy", help="of the protocol few-shot")
-    report.add_argument("--methods", nargs="+", default=[], help="your own, for label and colour: my_file.py:my_method")
+    report.add_argument(
+        "--methods", nargs="+", default=[], help="your own methods, as my_file.py:my_method, for labels and colours"
+    )
     predict = commands.add_parser(
         "predict", help="ask a saved prompt about the images of a folder", formatter_class=WithDefaults
     )
     predict.add_argument("prompt", type=Path, help="a file that save_prompt or a checkpoint wrote")
-    predict.add_argument("folder", type=Path, help="its images and those of its sub-folders are taken")
-    predict.add_argument("--top", type=int, default=1, help="so many answers for each image")
+    predict.add_argument("folder", type=Path, help="a folder of images, searched recursively")
+    predict.add_argument("--top", type=int, default=1, help="answers per image")
     predict.add_argument("--csv", type=Path, help="a file for the table, instead of printing it")
     predict.add_argument("--pretrained", help=PRETRAINED)
     return all_

@@ -1,9 +1,7 @@
 """Results as a table of pandas: a row for each metric of a cell, to be grouped and averaged as one likes.
 
-    results = read_results("runs/mini.jsonl")
-    few_shot(results).groupby(["label", "shots"])["percent"].mean()
-
-Leaves out: how results get into a file (results.py), tables and curves of them (report.py).
+results = read_results("runs/mini.jsonl")
+few_shot(results).groupby(["label", "shots"])["percent"].mean()
 """
 
 from __future__ import annotations
@@ -35,10 +33,11 @@ def read_results(*results: str | Path) -> pd.DataFrame:
 
 
 def as_frame(lines: Mapping[Cell, Mapping[str, Any]]) -> pd.DataFrame:
-    """What is not learned stands first, then methods by name."""
+    """Untrained methods first, then the others by name."""
     order = sorted(lines, key=lambda cell: (cell.protocol, cell.shots > 0, cell.method, cell))
     labels = {cell.method: METHODS[cell.method].label if cell.method in METHODS else cell.method for cell in lines}
-    short = {cell.dataset: Path(cell.dataset).name for cell in lines}  # of a folder, its last part, if no other has it
+    short = {cell.dataset: Path(cell.dataset).name for cell in lines}  # a folder's last part
+    # Two folders of one last part keep their paths.
     short = {path: name if list(short.values()).count(name) == 1 else path for path, name in short.items()}
     rows = [
         {

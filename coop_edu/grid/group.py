@@ -1,7 +1,4 @@
-"""Cells that differ in their seed only, with what their method learns from.
-
-Leaves out: how a method learns (methods.py).
-"""
+"""Cells that differ in their seed only, with what their method learns from."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ from coop_edu.scales import SCALES, Scale
 
 @dataclass(frozen=True)
 class Group:
-    """n_classes: the first classes of the data set, which are all of them unless the rest is to be new."""
+    """n_classes: the number of classes in use, from the first: all, or the base half in base-to-new."""
 
     cells: Sequence[Cell]
     workspace: Workspace
@@ -35,7 +32,7 @@ class Group:
 
     @cached_property
     def template(self) -> str:
-        """Of several hand-written templates the best on the validation images of these classes."""
+        """The best of several hand-written templates on the validation images of these classes."""
         templates = self.workspace.templates
         if len(templates) == 1:
             return templates[0]

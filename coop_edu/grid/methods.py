@@ -11,8 +11,6 @@ A method of your own stands in a file of yours.  `register_method(my_method)`, o
 
     my_method = find_method("KgCoOp_init_end").with_options(weight=4)           # a hyperparameter
     my_method = Method(PromptConfig(4), trainer=ProGrad, colour="#882255")      # another training step
-
-Leaves out: which metrics are computed (cells.py), how a method learns (coop/).
 """
 
 from __future__ import annotations
@@ -51,8 +49,8 @@ class Method:
 
     config: what the prompt looks like; its seed is the cell's.  from_words: the context starts from the scale's words.
     learner, trainer: the classes.  options: the learner's own arguments; a function is called with the data set.
-    recipe: what the method makes of the scale's recipe.  kind: the first part of its name, instead of that of its
-    classes.  colour: in figures.
+    recipe: a function that changes the scale's recipe.  kind: first part of the name, instead of the class names.
+    colour: in figures.
 
     >>> method = find_method("KgCoOp_init_end").with_options(weight=4)
     >>> method.name, method.label
@@ -97,7 +95,7 @@ class Method:
 
     @property
     def new_classes(self) -> bool:
-        """Can it be asked for classes that it has not seen?"""
+        """True if it can predict classes that it has not seen."""
         return not self.config.class_specific
 
     def with_options(self, **options: Any) -> Method:
@@ -127,7 +125,7 @@ class Method:
 class Baseline:
     """A classifier without a learned prompt.
 
-    make: one for each cell of a group.  learned: are there shots and seeds?  new_classes: can it be asked for them?
+    make: one for each cell of a group.  learned: it uses shots and seeds.  new_classes: it can predict unseen classes.
     """
 
     name: str
@@ -144,7 +142,7 @@ def _template(dataset: Dataset) -> str:
 
 
 def _seven_and_own(dataset: Dataset) -> list[str]:
-    """The templates of the paper's ensemble, and the data set's own, which ImageNet's is among."""
+    """The paper's seven templates and the data set's own (ImageNet's is one of the seven)."""
     return templates.IMAGENET_TEMPLATES_7 + ([dataset.template] if dataset.name != "ImageNet" else [])
 
 

@@ -1,8 +1,6 @@
 """Several small trainings at once, one on each core.
 
 A second core hardly speeds up one small matrix product, but it can do another training meanwhile.
-
-Leaves out: trainings in one pass (coop/together.py), grids resumed where they stopped (run.py).
 """
 
 from __future__ import annotations
@@ -35,7 +33,7 @@ def side_by_side(function: Callable[[Job], Result], jobs: Iterable[Job]) -> list
 
 def as_finished(function: Callable[[Job], Result], jobs: Iterable[Job]) -> Iterator[Result]:
     """What `side_by_side` computes, each result as soon as it is there, in any order."""
-    if torch.cuda.is_available() or torch.backends.mps.is_available():  # it is busy with one
+    if torch.cuda.is_available() or torch.backends.mps.is_available():  # one job keeps a GPU busy
         yield from map(function, jobs)
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -47,8 +45,8 @@ def as_finished(function: Callable[[Job], Result], jobs: Iterable[Job]) -> Itera
             for future in as_completed([pool.submit(function, job) for job in jobs]):
                 yield future.result()
     except (KeyboardInterrupt, GeneratorExit):
-        wait = False  # nobody wants the rest, and what runs may take hours
+        wait = False  # do not wait for running jobs: they may take hours
         raise
     finally:
-        pool.shutdown(wait=wait, cancel_futures=True)  # after an error, what has not begun is not begun
+        pool.shutdown(wait=wait, cancel_futures=True)  # cancel jobs that have not started
         torch.set_num_threads(threads_before)

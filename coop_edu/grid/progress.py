@@ -1,7 +1,4 @@
-"""How far a grid is, and about how long it still takes: groups are weighed by their work, not counted.
-
-Leaves out: the grid itself (run.py).
-"""
+"""How far a grid is, and about how long it still takes: groups are weighed by their work, not counted."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Tables and curves from the results of a grid, with the paper's published curves beside one's own.
-
-Leaves out: running the grid (run.py), the results as a table of pandas (frame.py), how curves are drawn (plots/).
-"""
+"""Tables and curves from the results of a grid, with the paper's published curves beside one's own."""
 
 from __future__ import annotations
 

@@ -1,11 +1,9 @@
-"""Results of experiments on disk: one JSON line a cell, whole whenever the process is killed.
+"""Results on disk: one JSON line per cell.  A killed process loses no finished line.
 
 A line is added at the end and on the disk before the next cell is waited for; a line that a crash has cut is the last
 one, the beginning of one record, and is left out when the file is read.  Nothing else is left out: a file with anything
 that is not understood is refused, because writing it anew would lose it.  Several processes may write one file: each
 locks it, and reads again what is there.
-
-Leaves out: what a cell does (run.py), tables and curves (report.py).
 """
 
 from __future__ import annotations
@@ -151,7 +149,7 @@ def _result(text: bytes) -> dict:
 
 
 def _is_cut(text: bytes) -> bool:
-    """Is this the beginning of one record, and no more?  Several records that something has joined are not."""
+    """True if this is the beginning of one record, not several records that something has joined."""
     if text[: len(BEGINNING)] != BEGINNING[: len(text)] or text.count(BEGINNING) > 1:
         return False
     try:
@@ -174,7 +172,7 @@ def append(path: Path, line: dict) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk names no file of its own
+        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk's OSError has no file name
 
 
 def add(results: str | Path, lines: Mapping[Cell, dict]) -> dict[Cell, dict]:
@@ -188,7 +186,7 @@ def add(results: str | Path, lines: Mapping[Cell, dict]) -> dict[Cell, dict]:
         found = read_lines(path)
         new = _missing(found, lines, path)
         if path.is_file() and path.read_bytes()[-1:] not in (b"", b"\n"):
-            _write(path, found)  # else the new line would be joined to one that a crash has cut
+            _write(path, found)  # otherwise the new line would be joined to a cut one
         for line in new.values():
             append(path, line)
     return found | new

@@ -1,14 +1,10 @@
 """A grid of experiments (Section 4.1): data sets x shots x seeds x methods, resumed where it was left.
 
 A cell is one number of the paper's figures before averaging over seeds.  Each finished cell is one JSON line: what it
-is, its metrics, the recipe, the versions, and which classes had too few examples.  How long it took is written beside,
-in a file of its own, because it differs from run to run and nothing else does: a grid that was killed and resumed has
-the bytes of one that was not.
+is, its metrics, the recipe, what it was made of, the versions, and which classes had too few examples.  Seconds go to a
+separate file, so that a resumed grid writes the same bytes as an uninterrupted one.
 
 Cells that differ in their seed only are computed together (parallel.py), each such group on one core.
-
-Leaves out: what a cell computes (cells.py), tables and curves from the results (report.py), the command line
-(commands.py).
 """
 
 from __future__ import annotations
@@ -24,7 +20,7 @@ from itertools import groupby
 from pathlib import Path
 
 from coop_edu.data.datasets import DATASETS
-from coop_edu.files import check_replaceable, user_path
+from coop_edu.files import check_replaceable, locked, user_path
 from coop_edu.grid.cells import as_json, made_of, run_cells
 from coop_edu.grid.group import group_of
 from coop_edu.grid.methods import METHODS, Baseline, Method, find_method, method_from, recipe_of
@@ -52,8 +48,7 @@ def make_grid(
     """All cells of a grid, sorted.  datasets=None: the eleven tasks, or, for protocol "domains", the source.
 
     seeds=None: SEEDS of the scale.  methods: names, or "my_file.py:my_method".
-    Raises ValueError for a scale, protocol or method that there is not, and for a method that the protocol cannot
-    have.
+    Raises ValueError for an unknown scale, protocol or method, and for a method that the protocol does not support.
 
     >>> len(make_grid("mini", datasets=["IconFood", "IconArrows"], shots=[1, 16], seeds=[1, 2, 3]))
     14
@@ -119,10 +114,12 @@ def run_grid(
     _check_recipes(cells, done, results, workspace)
     times = results.with_name(f"{results.stem}.seconds.jsonl")
     for file in (results, times):
-        check_replaceable(file).parent.mkdir(parents=True, exist_ok=True)  # what cannot work fails now
+        check_replaceable(file).parent.mkdir(parents=True, exist_ok=True)  # fail before computing
+    with locked(results):  # a lock that is refused is known now, not after an hour
+        pass
     if results.is_file():
         done = settle(results)  # without a line that a crash has cut
-    # A group of which a line is missing is computed whole: then each number is rounded as in an undisturbed run.
+    # If one line is missing, recompute the group: another number of seeds in one pass rounds differently.
     todo = [group for group in groups_of(cells) if not done.keys() >= set(group)]
     _load(groups_of(cells), workspace)
     _check_made_of(cells, done, results, workspace)
@@ -187,7 +184,7 @@ def _warn_of_too_few(lines: Iterable[dict]) -> None:
 
 
 def groups_of(cells: Iterable[Cell]) -> list[list[Cell]]:
-    """Cells that differ in their seed only; those with most to learn first, so that no core is left with one."""
+    """Groups of cells that differ only in their seed, longest first, so that none runs alone at the end."""
     groups = groupby(sorted(cells), key=lambda cell: replace(cell, seed=0))
     return sorted((list(group) for _, group in groups), key=lambda group: -group[0].shots)
 
@@ -242,7 +239,7 @@ def _workspace_of_worker(
 
 @cache
 def end_with(parent: int) -> None:
-    """Let this process end with its parent, or a killed grid would go on computing; other processes are left alone."""
+    """End this process when its parent ends: otherwise a killed grid would go on computing."""
     if os.getppid() != parent:  # a thread of the parent, or another machine of a cluster
         return
 

@@ -1,8 +1,6 @@
 """What all cells of a process share: the CLIP, the data sets, and the features of their images, each computed once.
 
 Features are kept in the cache folder for the next process, too.
-
-Leaves out: what a cell computes with them (cells.py).
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ from coop_edu.files import cache_folder, user_path
 from coop_edu.grid.results import Cell
 from coop_edu.scales import Scale
 
-WHOLE = 20_000  # of a list of training images up to this long, all are encoded once; of a longer one, what is drawn
+WHOLE = 20_000  # longer training lists are not encoded whole, only the drawn images
 
 
 class Workspace:
@@ -50,9 +48,7 @@ class Workspace:
         self.root, self.epochs, self.templates, self.names = root, epochs, templates, names
         self.pretrained = pretrained
         self.cache = Path(cache) if cache else cache_folder() / "features"
-        self._loading = (
-            threading.RLock()
-        )  # of two threads that need the same, the second waits for what the first loads
+        self._loading = threading.RLock()  # so that two threads do not load the same thing twice
         self._load_clip = lru_cache(maxsize=1)(partial(load_clip, pretrained=self.pretrained))
         self._load_dataset = lru_cache(maxsize=16)(self._known_or_own)
         self._bank = lru_cache(maxsize=48)(self._encode)

@@ -1,4 +1,4 @@
-"""Every figure: one function, one figure, one message under it. Nothing is computed in here.
+"""Every figure: one function, one figure, one message under it. Nothing is trained or evaluated in here.
 
 A function takes plain numbers (or what the package returns) and returns a closed matplotlib Figure, so that a long
 notebook keeps no open figures. It is shown as the last expression of a cell; anywhere else, call `display(figure)`.
