@@ -1,7 +1,9 @@
-"""The checkers of the exercises that build CoOp, and of notebooks 09 to 12, against right and wrong solutions."""
+"""The checkers of the exercises that build CoOp, and of notebooks 06 and 09 to 12: right and wrong solutions."""
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageOps
 from scipy.stats import t as student
 from torch import nn
 from torch.nn.functional import normalize
@@ -324,7 +326,27 @@ class Forgets(PromptLearner):
         super().__init__(clip, classnames, **options)
 
 
+def confused(table, largest=None, swap=False, diagonal=False):
+    counts = table.to_numpy()
+    counts = counts if diagonal else counts * (1 - np.eye(len(counts), dtype=int))
+    row, column = np.unravel_index((counts if largest is None else largest(counts, table)).argmax(), counts.shape)
+    names = table.index[row], table.columns[column]
+    return *(names[::-1] if swap else names), counts[row, column]
+
+
+def in_place(image):
+    image.putpixel((0, 0), (1, 2, 3))
+    return image
+
+
+def noisy(image):
+    return Image.fromarray(np.random.default_rng().integers(0, 255, (*image.size[::-1], 3), dtype=np.uint8))
+
+
 RIGHT = {
+    "inverted": (checks.check_domain, ImageOps.invert),
+    "upside down": (checks.check_domain, lambda image: image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)),
+    "confused": (checks.check_most_confused, confused),
     "entropy": (checks.check_entropy_method, Sure),
     "image by image": (checks.check_paired_difference, image_by_image),
     "image by image, tensors": (
@@ -347,7 +369,29 @@ P, C, K, W = checks.check_paired_verdict, checks.check_calibration_error, checks
 A = checks.check_accuracy_with_error
 D, H, V, R = checks.check_paired_difference, checks.check_honest_report, checks.check_verdict, checks.check_run_cost
 M = checks.check_entropy_method
+Q, T = checks.check_domain, checks.check_most_confused
 ZOO = {
+    "domain, array": (Q, lambda image: np.array(image), "a PIL image"),
+    "domain, in place": (Q, in_place, "image.copy()"),
+    "domain, grey": (Q, lambda image: image.convert("L"), "mode RGB"),
+    "domain, smaller": (Q, lambda image: image.resize((8, 8)), "size (48, 64)"),
+    "domain, unchanged": (Q, lambda image: image.copy(), "as it was"),
+    "domain, black": (Q, lambda image: Image.new("RGB", image.size), "nothing is left"),
+    "domain, noise": (Q, noisy, "fixed seed"),
+    "confused, diagonal": (T, lambda t: confused(t, diagonal=True), "diagonal"),
+    "confused, swapped": (T, lambda t: confused(t, swap=True), "swapped"),
+    "confused, share": (
+        T,
+        lambda t: confused(t, lambda counts, table: counts / table.to_numpy().sum(axis=1, keepdims=True)),
+        "largest share",
+    ),
+    "confused, a share counted": (
+        T,
+        lambda t: (*confused(t)[:2], confused(t)[2] / t.loc[confused(t)[0]].sum()),
+        "count images",
+    ),
+    "confused, first": (T, lambda t: (t.index[2], t.columns[0], 0), "the pair should be"),
+    "confused, a name": (T, lambda t: confused(t)[0], "three things"),
     "entropy, missing": (M, unsure(entropy=lambda self, logits: 0.0), "the entropy is missing"),
     "entropy, sign": (M, unsure(sign=1), "sign of the entropy"),
     "entropy, no weight": (M, unsure(entropy=lambda self, z: Sure.entropy(self, z) / self.weight), "weight is missing"),

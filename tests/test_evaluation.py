@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, top_k_accuracy_score
 
 from coop_edu.clip.zero_shot import ZeroShot
 from coop_edu.coop.prompt_learner import PromptLearner
@@ -172,3 +172,15 @@ def test_macro_f1_is_the_authors_tools(clip, seed):
     wrong = torch.nn.functional.one_hot((labels + 1) % 5, 5).float()
     unanswered = macro_f1(classifier, Features(wrong, torch.zeros_like(labels), classifier.classnames))
     assert 0 <= unanswered <= 100
+
+
+def test_top_k_accuracy_counts_the_k_most_probable_classes():
+    """Against scikit-learn's, and rising with k to 100."""
+    clip, names = tiny_clip(), ["cat", "dog", "eel", "fox", "gnu"]
+    data = Features(torch.randn(60, 16), torch.arange(60) % 5, tuple(names))
+    written = ZeroShot(clip, names, "a photo of a {}.")
+    scores = written.logits(data.image_features).numpy()
+    for k in (1, 2, 3):
+        theirs = 100 * top_k_accuracy_score(data.labels.numpy(), scores, k=k)
+        assert accuracy(written, data, top=k) == pytest.approx(theirs)
+    assert accuracy(written, data, top=5) == 100 > accuracy(written, data, top=2) > accuracy(written, data)

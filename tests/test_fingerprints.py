@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -222,6 +223,16 @@ def test_the_command_line_takes_names_and_the_best_of_several_templates(shapes, 
     assert line["figures"]["accuracy"] == round(accuracy(ZeroShot(clip, NAMES, best), data.test, progress=False), 4)
     assert main([*command[:5], "--datasets", "shapez"]) == 1
     assert "there is no folder shapez here" in capsys.readouterr().err
+
+
+def test_all_images_are_shots_too(shapes, tmp_path, monkeypatch, capsys, recwarn):
+    data, used = from_folder(shapes), []
+    monkeypatch.setattr(Trainer, "check", lambda self, data: used.append(len(data)))
+    command = ["run", "--datasets", str(shapes), "--results", str(tmp_path / "r.jsonl"), "--methods", "M2_end"]
+    assert main([*command, "--shots", "2", "all", "--seeds", "1", "--epochs", "1"]) == 0
+    assert sorted(used) == [6, len(data.train)]
+    assert re.search(r"CoOp, M=2 +2 .*\n +all ", capsys.readouterr().out)
+    assert not [warning for warning in recwarn if " training " in str(warning.message)]
 
 
 def test_workers_take_templates_and_names(shapes, tmp_path):

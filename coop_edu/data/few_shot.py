@@ -15,12 +15,16 @@ from typing import TYPE_CHECKING
 
 from coop_edu.data.labels import distinct_names
 
+ALL = 1_000_000  # as a number of shots: every training image
+
 if TYPE_CHECKING:
     from coop_edu.data.dataset import Dataset, Example
 
 
 def sample_few_shot(examples: Sequence[Example], k: int, seed: int) -> list[Example]:
     """k examples of every class: "k-shot" training data, identical to the authors' for the same list, k and seed.
+
+    k=ALL takes every example.
 
     A class with fewer than k examples gives all it has, with a `UserWarning` that names it.
     Raises ValueError if k < 1 or the list is empty.
@@ -73,7 +77,7 @@ def too_few(examples: Sequence[Example], k: int, classnames: Sequence[str] = ())
     counts = Counter(example.label for example in examples)
     names = {example.label: example.classname for example in examples} | dict(enumerate(classnames))
     distinct = distinct_names([names.get(label, "") for label in range(max(names, default=-1) + 1)])
-    return {distinct[label]: counts[label] for label in sorted(names) if counts[label] < k}
+    return {distinct[label]: counts[label] for label in sorted(names) if counts[label] < (1 if k == ALL else k)}
 
 
 def _warn_if_few(examples: Sequence[Example], k: int, purpose: str, classnames: Sequence[str] = ()) -> None:

@@ -157,8 +157,10 @@ def _class_folders(images: Path, names: dict[str, str]) -> dict[str, list[Path]]
 
 
 def _by_number(images: Path, names: dict[str, str]) -> tuple[Example, ...]:
-    """ImageNetV2's folders are named by their label, 0 ... 999."""
+    """ImageNetV2's folders are named by their label, 0 ... 999; in some copies by their code, as ImageNet's are."""
     classnames = tuple(names.values())
+    if all((images / wnid).is_dir() for wnid in names):
+        return _examples(_class_folders(images, names), names)
     folders = {int(entry.name): entry for entry in images.iterdir() if _is_class(entry) and entry.name.isdigit()}
     absent = sorted(set(range(len(classnames))) ^ set(folders))
     if absent:

@@ -1,4 +1,4 @@
-"""Metrics of a classifier: top-1 accuracy, per class, macro F1, and the prediction for one image (Section 4.1).
+"""Metrics of a classifier: accuracy (top-k, per class), macro F1, and the prediction for one image (Section 4.1).
 
 A classifier is anything with `.clip`, `.classnames`, `.logits(image_features)` and `.with_classnames(names)`:
 ZeroShot, PromptLearner and LinearProbe.  Its text features are computed once for all images.
@@ -37,14 +37,17 @@ class Classifier(Protocol):
         """The same classifier for other names, or for some of its own."""
 
 
-def accuracy(classifier: Classifier, data: Data, *, cache: str | Path | None = None, progress: bool = True) -> float:
-    """Top-1 accuracy in percent: the share of images whose most probable class is the right one.
+def accuracy(
+    classifier: Classifier, data: Data, *, top: int = 1, cache: str | Path | None = None, progress: bool = True
+) -> float:
+    """Accuracy in percent: the share of images whose class is among the `top` most probable ones.
 
     data: features of plain images, or examples, whose features are computed or read from the folder `cache`.
     Raises ValueError if data and classifier disagree on the classes, or if the features are of augmented views.
     """
-    answers, labels = answers_and_labels(classifier, data, cache, progress)
-    return 100 * (answers == labels).double().mean().item()
+    logits, labels = logits_and_labels(classifier, data, cache, progress)
+    best = logits.argmax(dim=1, keepdim=True) if top == 1 else logits.topk(top, dim=1).indices  # (N, top)
+    return 100 * (best == labels[:, None]).any(dim=1).double().mean().item()
 
 
 def macro_f1(classifier: Classifier, data: Data, *, cache: str | Path | None = None, progress: bool = True) -> float:
@@ -52,7 +55,8 @@ def macro_f1(classifier: Classifier, data: Data, *, cache: str | Path | None = N
 
     Only classes that have images count.  Arguments and errors are those of `accuracy`.
     """
-    answers, labels = answers_and_labels(classifier, data, cache, progress)
+    logits, labels = logits_and_labels(classifier, data, cache, progress)
+    answers = logits.argmax(dim=1)
     K = len(classifier.classnames)
     right = torch.bincount(labels[answers == labels], minlength=K)  # TP, (K,)
     both = torch.bincount(labels, minlength=K) + torch.bincount(answers, minlength=K)  # 2 TP + FP + FN
@@ -67,7 +71,8 @@ def per_class_accuracy(
 
     Classes of one name are told apart by their labels: "crane (class 134)" and "crane (class 517)".
     """
-    answers, labels = answers_and_labels(classifier, data, cache, progress)
+    logits, labels = logits_and_labels(classifier, data, cache, progress)
+    answers = logits.argmax(dim=1)
     correct = answers == labels
     K = len(classifier.classnames)
     right, total = torch.bincount(labels[correct], minlength=K), torch.bincount(labels, minlength=K)  # (K,) each
@@ -102,10 +107,10 @@ METRICS = {"accuracy": accuracy}
 
 
 @torch.no_grad()
-def answers_and_labels(
+def logits_and_labels(
     classifier: Classifier, data: Data, cache: str | Path | None = None, progress: bool = True
-) -> tuple[Int[Tensor, " N"], Int[Tensor, " N"]]:
-    """The most probable class of each image, and its label."""
+) -> tuple[Float[Tensor, "N K"], Int[Tensor, " N"]]:
+    """The logits of each image, and its label."""
     features = data
     if not isinstance(features, Features):
         features = extract_features(classifier.clip, features, cache=cache, progress=progress)
@@ -120,4 +125,4 @@ def answers_and_labels(
     logits = classifier.logits(features.image_features.to(classifier.clip.device))  # (N, K)
     if not logits.isfinite().all():  # argmax of NaN is class 0
         raise ValueError("some logits are NaN or infinite: the prompt or the weights are unusable")
-    return logits.argmax(dim=1).cpu(), features.labels
+    return logits.cpu(), features.labels

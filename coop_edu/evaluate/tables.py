@@ -12,7 +12,7 @@ from sklearn import metrics
 from coop_edu.data.dataset import IMAGE_SUFFIXES, Example
 from coop_edu.data.images import ImageLike, load_image
 from coop_edu.data.labels import distinct_names
-from coop_edu.evaluate.accuracy import Classifier, Data, answers_and_labels
+from coop_edu.evaluate.accuracy import Classifier, Data, logits_and_labels
 from coop_edu.files import user_path
 
 AT_ONCE = 64  # images
@@ -59,7 +59,7 @@ def confusion_matrix(classifier: Classifier, data: Data) -> pd.DataFrame:
 
     data and errors: as for `accuracy`.
     """
-    answers, labels = answers_and_labels(classifier, data)
+    logits, labels = logits_and_labels(classifier, data)
     names = distinct_names(classifier.classnames)
-    counts = metrics.confusion_matrix(labels, answers, labels=range(len(names)))  # (K, K)
+    counts = metrics.confusion_matrix(labels, logits.argmax(dim=1), labels=range(len(names)))  # (K, K)
     return pd.DataFrame(counts, index=pd.Index(names, name="true"), columns=pd.Index(names, name="predicted"))

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from coop_edu.data.few_shot import ALL
+
 PRETRAINED = "the CLIP's weights: a file, or a tag of open_clip such as laion2b_s34b_b79k"
 INTERRUPTED = 130  # the exit status of what Ctrl-C has ended: 128 and the number of the signal
 
@@ -36,6 +38,11 @@ class WithDefaults(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action) if action.default else action.help
 
 
+def shots(text: str) -> int:
+    """A number of shots on the command line."""
+    return ALL if text == "all" else int(text)
+
+
 def parser() -> argparse.ArgumentParser:
     """The options of all commands."""
     all_ = argparse.ArgumentParser(prog="python -m coop_edu")
@@ -59,7 +66,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="TEXT",
         help='hand-written prompts such as "an icon of a {}."; of several, the best on validation images is taken',
     )
-    run.add_argument("--shots", nargs="+", type=int, default=[1, 2, 4, 8, 16], help="training images per class")
+    run.add_argument(
+        "--shots", nargs="+", type=shots, default=[1, 2, 4, 8, 16], help='training images per class, or "all"'
+    )
     run.add_argument("--seeds", nargs="+", type=int, help="without: 1 to 5, and at scale paper 1 to 3")
     run.add_argument(
         "--methods",

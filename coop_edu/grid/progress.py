@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from tqdm import tqdm
 
 from coop_edu.bars import progress_bar
+from coop_edu.data.dataset import Dataset
 from coop_edu.grid.methods import Method, find_method
 from coop_edu.grid.results import Cell
 from coop_edu.grid.workspace import Workspace
@@ -20,7 +21,7 @@ def shown(
     todo: Sequence[Sequence[Cell]], finished: Iterable[Outcome], workspace: Workspace, progress: bool
 ) -> Iterator[Outcome]:
     """The groups as they are finished, with a bar that counts work, and so knows about how long it still takes."""
-    work = {group[0]: work_of(group, len(workspace.dataset(group[0].dataset).classnames)) for group in todo}
+    work = {group[0]: work_of(group, workspace.dataset(group[0].dataset)) for group in todo}
     if any(isinstance(find_method(first.method), Method) for first in work):  # beside a training, the rest is nothing
         work = {first: some * isinstance(find_method(first.method), Method) for first, some in work.items()}
     cells, done = sum(map(len, todo)), 0
@@ -36,13 +37,13 @@ def shown(
                 bar.update(work[group[0]])
 
 
-def work_of(group: Sequence[Cell], classes: int) -> float:
+def work_of(group: Sequence[Cell], dataset: Dataset) -> float:
     """About how much there is to compute, for the time that is left: groups differ a hundredfold."""
-    first = group[0]
+    first, classes = group[0], len(dataset.classnames)
     method = find_method(first.method)
     if not isinstance(method, Method):  # no prompt is trained
         return len(group) * classes * (first.shots + 1)
-    images = max(1, classes * first.shots)
+    images = max(1, min(classes * first.shots, len(dataset.train)))
     recipe = method.recipe_of(first).for_images(images)
     # The context before the name is computed once for all classes, unless each has its own.
     shared = 0 if method.config.class_specific else method.config.before_and_after()[0]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from coop_edu.data.few_shot import ALL
 from coop_edu.files import read_asset
 from coop_edu.grid.frame import few_shot
 from coop_edu.grid.methods import find_method
@@ -37,7 +38,7 @@ def tables(results: pd.DataFrame, metric: str = "accuracy") -> Iterator[tuple[st
         mean, deviation, seeds = (some.unstack() for some in (percent.mean(), percent.std(ddof=0), percent.count()))
         # "± 0.0" of a single seed would look like certainty
         text = mean.map("{:.1f}".format) + deviation.map(" ± {:.1f}".format).where(seeds > 1, "")
-        text = text.where(mean.notna(), "-").sort_index(axis=1)
+        text = text.where(mean.notna(), "-").sort_index(axis=1).rename(index={ALL: "all"}, level="shots")
         if protocol == "few-shot" and mean.shape[1] > 1:
             average = mean.mean(axis=1, skipna=False)
             text["average"] = average.map("{:.1f}".format).where(average.notna(), "-")

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from coop_edu.data.few_shot import ALL
 from coop_edu.evaluate.seeds import mean_and_std
 from coop_edu.plots.style import (
     BAR,
@@ -188,7 +189,7 @@ def _draw_curves(axis: Axes, curves: Mapping[str, Mapping[int, Any]], *, label_l
         axis.fill_between(xs, mean - std, mean + std, color=colour, alpha=0.18, linewidth=0)
         if list(points) == [0]:
             axis.plot([0, len(shots) - 1], [mean[0]] * 2, color=colour, linestyle="--", linewidth=1)
-    axis.set_xticks(range(len(shots)), [str(k) for k in shots])
+    axis.set_xticks(range(len(shots)), ["all" if k == ALL else str(k) for k in shots])
     tidy(axis)
     if label_lines:
         axis.legend(frameon=False)

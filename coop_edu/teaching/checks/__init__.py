@@ -12,7 +12,9 @@ from coop_edu.teaching.checks.costs import check_parameter_count, check_run_cost
 from coop_edu.teaching.checks.later import (
     check_accuracy_with_error,
     check_calibration_error,
+    check_domain,
     check_entropy_method,
+    check_most_confused,
     check_paired_verdict,
     check_pull,
 )
@@ -36,9 +38,9 @@ from coop_edu.teaching.checks.training import check_learning_rate, check_sampler
 
 __all__ = [
     "check_accuracy_with_error", "check_average", "check_calibration_error", "check_class_probabilities",
-    "check_class_specific", "check_ensemble", "check_entropy_method", "check_honest_report", "check_learning_rate",
-    "check_paired_difference", "check_paired_verdict", "check_parameter_count", "check_prompt_assembly",
-    "check_prompt_learner", "check_prompts", "check_pull", "check_run_cost", "check_sampler",
-    "check_subset_accuracy", "check_training_loop", "check_training_steps", "check_verdict",
-    "check_weight_matrix", "finished",
+    "check_class_specific", "check_domain", "check_ensemble", "check_entropy_method", "check_honest_report",
+    "check_learning_rate", "check_most_confused", "check_paired_difference", "check_paired_verdict",
+    "check_parameter_count", "check_prompt_assembly", "check_prompt_learner", "check_prompts", "check_pull",
+    "check_run_cost", "check_sampler", "check_subset_accuracy", "check_training_loop", "check_training_steps",
+    "check_verdict", "check_weight_matrix", "finished",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Checkers of notebooks 09 to 12: a paired verdict, an accuracy with its error, calibration, methods after CoOp."""
+"""Checkers of notebooks 06 and 09 to 12: a domain, a verdict, an error, confusion, calibration, methods after CoOp."""
 
 from __future__ import annotations
 
@@ -6,13 +6,67 @@ import math
 from collections.abc import Callable
 from statistics import stdev
 
+import numpy as np
+import pandas as pd
 import torch
+from PIL import Image
 from scipy.stats import t as student
 
 from coop_edu.clip.probability import normalize
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.teaching.checks.building import NAMES, clip_of_checks
 from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare, parts_of, random_numbers
+
+
+@checker
+def check_domain(solution: Callable) -> str:
+    """A domain of one's own: `solution(image) -> image`, both PIL images in RGB and of one size."""
+    pixels = (random_numbers(6, 64, 48, 3).sigmoid() * 255).to(torch.uint8).numpy()
+    given = Image.fromarray(pixels)
+    answer = answer_of(solution, given)
+    if not isinstance(answer, Image.Image):
+        raise Wrong(f"a PIL image was expected, and it returned {type(answer).__name__}: Image.fromarray makes one")
+    if not np.array_equal(np.array(given), pixels):
+        raise Wrong("it changes the image that it is given; work on image.copy()")
+    if (answer.mode, answer.size) != (given.mode, given.size):
+        raise Wrong(
+            f"it should return an image of mode RGB and size {given.size}, and returned mode {answer.mode} and size "
+            f"{answer.size}"
+        )
+    if np.array_equal(np.array(answer), pixels):
+        raise Wrong("it returns the image as it was: that is no other domain")
+    if len(np.unique(np.array(answer))) == 1:
+        raise Wrong("every pixel has one colour: nothing is left to see")
+    if not np.array_equal(np.array(solution(given)), np.array(answer)):
+        raise Wrong("the same image gives another result the second time; use a generator with a fixed seed")
+    return "a domain that nobody has trained on."
+
+
+@checker
+def check_most_confused(solution: Callable) -> str:
+    """The pair mixed up most: `solution(table) -> (true class, predicted class, images)`, of a confusion matrix."""
+    classes = ["cat", "dog", "eel", "fox"]
+    for counts in (
+        [[9, 3, 0, 1], [5, 8, 1, 0], [0, 1, 2, 4], [1, 0, 0, 30]],
+        [[2, 0, 1, 7], [0, 9, 0, 0], [3, 0, 4, 0], [6, 0, 0, 5]],
+    ):
+        table = pd.DataFrame(counts, index=classes, columns=classes)
+        off = np.array(counts) * (1 - np.eye(4, dtype=int))
+        row, column = np.unravel_index(off.argmax(), off.shape)
+        shares = off / np.array(counts).sum(axis=1, keepdims=True)
+        by_share = np.unravel_index(shares.argmax(), off.shape)
+        true, predicted, images = parts_of(answer_of(solution, table), 3, "three things, two classes and a number")
+        right = classes[row], classes[column]
+        if true == predicted:
+            raise Wrong("that is on the diagonal, where the answers are right; leave it out")
+        if (true, predicted) == right[::-1]:
+            raise Wrong("the two classes are swapped: rows are the true class, columns the predicted one")
+        if (true, predicted) == (classes[by_share[0]], classes[by_share[1]]) != right:
+            raise Wrong("that is the pair with the largest share of its class; the number of images is asked for")
+        if (true, predicted) != right:
+            raise Wrong(f"the pair should be {right}, and it is {(true, predicted)!r}")
+        compare(float(images), float(off[row, column]), {"that is a share; count images": shares[row, column]})
+    return "now look at those images: is the label right?"
 
 
 @checker

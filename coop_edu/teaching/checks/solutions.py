@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from coop_edu.teaching.checks.building import check_prompt_learner
+from coop_edu.teaching.checks.later import check_domain, check_most_confused, check_paired_verdict
 from coop_edu.teaching.checks.loop import check_training_loop
 from coop_edu.teaching.checks.prompts import check_prompt_assembly
 from coop_edu.teaching.checks.training import check_learning_rate, check_sampler
@@ -71,12 +72,43 @@ class MyPromptLearner(torch.nn.Module):
         return self.text.ln_final(x[range(K), ends]) @ self.text.text_projection  # (K, E)
 
 
+def my_domain(image):
+    from PIL import ImageOps
+
+    return ImageOps.invert(image)
+
+
+def paired_verdict(first, second):
+    from scipy.stats import t
+
+    differences = [a - b for a, b in zip(first, second)]
+    n = len(differences)
+    mean = sum(differences) / n
+    error = (sum((d - mean) ** 2 for d in differences) / (n - 1) / n) ** 0.5
+    half = t.ppf(0.975, n - 1) * error
+    if mean > half:
+        return mean, error, "first"
+    if mean < -half:
+        return mean, error, "second"
+    return mean, error, "too close to call"
+
+
+def most_confused(table):
+    mistakes = table.to_numpy().copy()
+    mistakes[range(len(table)), range(len(table))] = 0  # the diagonal is what was right
+    row, column = divmod(mistakes.argmax(), len(table))
+    return table.index[row], table.columns[column], mistakes[row, column]
+
+
 SOLVED: dict[str, tuple[Callable, Any]] = {
     "prompt_of": (check_prompt_assembly, prompt_of),
     "sample": (check_sampler, sample),
     "learning_rate": (check_learning_rate, learning_rate),
     "train": (check_training_loop, train),
     "MyPromptLearner": (check_prompt_learner, MyPromptLearner),
+    "my_domain": (check_domain, my_domain),
+    "paired_verdict": (check_paired_verdict, paired_verdict),
+    "most_confused": (check_most_confused, most_confused),
 }
 
 
