@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from coop_edu import plots
+from coop_edu.data.features import Features
 from coop_edu.plots.style import png
 
 matplotlib.use("Agg")
@@ -24,7 +25,11 @@ ROWS = {"zero-shot": {"IconNet": 80.0, "IconNet-R": 50.0}, "CoOp": {"IconNet": 8
 HISTORY = SimpleNamespace(loss=[2.0, 1.0, 0.5], accuracy=[10.0, 50.0, 90.0], lr=[1e-5, 0.002, 0.001])
 PATH = torch.tensor(RNG.normal(size=(6, 4, 8)))
 
+BLOBS = Features(torch.eye(8)[torch.arange(12) % 3] + 0.05 * torch.rand(12, 8), torch.arange(12) % 3, tuple("abc"))
+WAY = [torch.tensor(0.1 * RNG.normal(size=(3, 8)), dtype=torch.float32) for _ in range(4)] + [torch.eye(8)[:3]]
+
 FIGURES = {
+    "feature_map": lambda m: plots.feature_map(BLOBS, BLOBS, WAY, [0, 1, 2], message=m),
     "show_probabilities": lambda m: plots.show_probabilities(IMAGES[0], {"cat": 0.9, "dog": 0.1}, message=m),
     "compare_wordings": lambda m: plots.compare_wordings(
         IMAGES[0], {"{}": {"cat": 0.9, "dog": 0.1}, "a {}.": {"dog": 0.6, "cat": 0.4}}, truth="cat", message=m
@@ -253,6 +258,27 @@ def test_matrices_side_by_side_share_one_colour_scale():
 def test_errors_teach(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_the_map_shows_images_and_classes_where_they_are():
+    """The images do not move; a class that ends at the mean of its images is drawn among them, and all are right."""
+    figure = plots.feature_map(BLOBS, BLOBS, WAY, [2, 0], message="m")
+    panels = figure.axes
+    assert len({(*panel.get_xlim(), *panel.get_ylim()) for panel in panels}) == 1
+    dots = [
+        [panel.collections[i].get_offsets().data for i in (0, 2 if panel is not panels[0] else 3)] for panel in panels
+    ]
+    for later in dots[1:]:
+        assert all(np.allclose(a, b) for a, b in zip(dots[0], later))
+    drawn = BLOBS.labels != 1
+    answers = torch.tensor([2, 0])[(BLOBS.image_features[drawn] @ WAY[0][[2, 0]].T).argmax(dim=1)]
+    before = 100 * (answers == BLOBS.labels[drawn]).double().mean()
+    assert panels[0].get_title() == f"before: {before:.0f} % right"
+    assert panels[2].get_title() == "after 4 epochs: 100 % right"
+    for own, other, line in zip(dots[2], dots[2][::-1], panels[2].lines):
+        end = line.get_xydata()[-1]
+        assert len(line.get_xydata()) == 5
+        assert np.linalg.norm(end - own.mean(axis=0)) < np.linalg.norm(end - other.mean(axis=0))
 
 
 def test_every_wording_has_its_own_bars_and_the_truth_is_marked():

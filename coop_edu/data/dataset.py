@@ -42,9 +42,9 @@ class Dataset:
 
     name: str
     classnames: tuple[str, ...]
-    train: tuple[Example, ...]
-    val: tuple[Example, ...]
-    test: tuple[Example, ...]
+    train: tuple[Example, ...] = field(repr=False)
+    val: tuple[Example, ...] = field(repr=False)
+    test: tuple[Example, ...] = field(repr=False)
     template: str = "a photo of a {}."
     card: Mapping[str, object] = field(default_factory=dict)
 

@@ -1,0 +1,62 @@
+"""The idea of CoOp as a drawing: images stay where they are, and the classes' text features move towards them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from coop_edu.data.features import Features
+from coop_edu.plots.style import OKABE_ITO, caption, new_figure
+
+
+def feature_map(
+    train: Features,
+    images: Features,
+    path: Sequence[Float[Tensor, "K E"]],
+    labels: Sequence[int],
+    *,
+    message: str = "",
+) -> Figure:
+    """Images and text features at the start, in the middle and at the end of a training, in two dimensions.
+
+    path: the text features after each epoch, the start first; labels: the classes that are drawn, at most eight.  The
+    axes are the two directions in which the classes' mean training images differ most, so they do not depend on what
+    is learned.  Text features are drawn from their common mean at the start, which the softmax does not see.
+    """
+    f = normalize(train.image_features, dim=-1)
+    means = torch.stack([f[train.labels == label].mean(dim=0) for label in labels])  # (k, E)
+    axes = torch.linalg.svd(means - means.mean(dim=0), full_matrices=False).Vh[:2]  # (2, E)
+    dots = (normalize(images.image_features, dim=-1) - means.mean(dim=0)) @ axes.T  # (N, 2)
+    w = torch.stack([step[list(labels)].cpu() for step in path])  # (T, k, E)
+    ways = (w - w[0].mean(dim=0)) @ axes.T  # (T, k, 2)
+    ways = ways * dots.abs().max() / ways.abs().max()  # one factor for all: their directions count
+    reach = 1.08 * max(float(dots.abs().max()), float(ways.abs().max()))
+    figure, panels = new_figure(9.0, 3.4, 1, 3)
+    for panel, now in zip(panels, (0, len(path) // 2, len(path) - 1)):
+        right = _share_right(images, w[now], labels)
+        for place, label in enumerate(labels):
+            colour, way = OKABE_ITO[place], ways[: now + 1, place]
+            panel.scatter(*dots[images.labels == label].T, color=colour, s=9, alpha=0.45, linewidths=0)
+            panel.plot(*way.T, color=colour, linewidth=1.2)
+            panel.scatter(*way[-1], color=colour, marker="D", s=52, edgecolors="white", zorder=3)
+            if now == 0:
+                panel.scatter([], [], color=colour, label=images.classnames[label])
+        title = "before" if now == 0 else f"after {now} epochs"
+        panel.set(
+            title=f"{title}: {right:.0f} % right", xticks=[], yticks=[], xlim=(-reach, reach), ylim=(-reach, reach)
+        )
+        panel.spines[:].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9, handletextpad=0.2)
+    return caption(figure, message)
+
+
+def _share_right(images: Features, w: Float[Tensor, "k E"], labels: Sequence[int]) -> float:
+    """Accuracy in percent among the drawn classes."""
+    drawn = torch.isin(images.labels, torch.tensor(list(labels)))
+    answers = (normalize(images.image_features[drawn], dim=-1) @ w.T).argmax(dim=1)
+    return 100 * (torch.tensor(list(labels))[answers] == images.labels[drawn]).double().mean().item()
