@@ -127,8 +127,8 @@ def _checked(dataset: Dataset) -> Dataset:
         name = next(iter(codes))
         warnings.warn(
             f"{len(codes)} class names of {dataset.name} look like codes: CLIP would read "
-            f"{fill(dataset.template, [name])[0]!r}. Give names in words: names={{{name!r}: {codes[name]!r}, ...}}, as "
-            "suggest_names(dataset) makes them.",
+            f"{fill(dataset.template, [name])[0]!r}. Give names in words: names={{{name!r}: {codes[name]!r}, ...}}, on "
+            "the command line --names names.csv. suggest_names(dataset) makes some.",
             stacklevel=3,
         )
     return dataset
