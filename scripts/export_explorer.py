@@ -1,9 +1,10 @@
 """The files behind the explorer on the site's first page, which runs MiniCLIP's text tower without a kernel.
 
-docs/explorer/ has the page's part of it, in HTML, CSS and JavaScript.  Made here, from the package: the text tower
-(text_tower.py), the merges of CLIP's tokenizer, and a few images with their features.  Taken from npm: onnxruntime-web,
-whose version and checksum docs/explorer/package-lock.json fixes.  What is large is packed with gzip, and unpacked in
-the page, as not every server packs what it sends.
+docs/explorer/ has the page's part of it, in HTML, CSS and JavaScript.  Made here, from the package: the text tower and
+its gradient (text_tower.py), CLIP's words as vectors, the merges of its tokenizer, a few images with their features,
+and the features of a few wordings.  Taken from npm: onnxruntime-web, whose version and checksum
+docs/explorer/package-lock.json fixes.  What is large is packed with gzip, and unpacked in the page, as not every server
+packs what it sends.
 
 Leaves out: the pages (build_site.py).
 """
@@ -16,18 +17,26 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
+from torch import Tensor
+
 from coop_edu import ZeroShot, clean_classnames, extract_features, load_clip, load_dataset
 from coop_edu.clip.models import Clip
 from coop_edu.clip.probability import normalize
 from coop_edu.data.dataset import Example
 from coop_edu.teaching.first_drawing import disagreement
 
-from text_tower import text_tower
+from text_tower import gradient_graph, text_tower
 
 EXPLORER = Path(__file__).resolve().parents[1] / "docs" / "explorer"
 RUNTIME = EXPLORER / "node_modules" / "onnxruntime-web" / "dist"
-OWN = ("explorer.css", "explorer.js", "clip.js", "tokenizer.js", "licences.txt")
+OWN = (
+    *("explorer.css", "explorer.js", "clip.js", "files.js", "tokenizer.js", "tower.js", "words.js"),
+    "licences.txt",
+)
 WORDINGS = ("{}", "a photo of a {}.", "an icon of a {}.")
+ON_USE = ("ort.wasm.gz", "text_tower.onnx.gz", "words.gz", "merges.txt.gz")  # loaded with the first other wording
 MORE = 7  # images, beside the first
 
 
@@ -40,23 +49,33 @@ def export(folder: Path) -> None:
     shutil.copy(RUNTIME / "ort.wasm.bundle.min.mjs", folder / "ort.js")  # a name whose type every server knows
     pack(folder / "ort.wasm.gz", (RUNTIME / "ort-wasm-simd-threaded.wasm").read_bytes())
     pack(folder / "text_tower.onnx.gz", text_tower(clip.model).SerializeToString())
+    pack(folder / "gradient.onnx.gz", gradient_graph(clip.model).SerializeToString())
+    pack(folder / "words.gz", halves(clip.model.token_embedding.weight))
     merges = "\n".join(" ".join(pair) for pair in clip.tokenizer.bpe_ranks)
     pack(folder / "merges.txt.gz", merges.encode())
     images = gallery(clip, source.val, source.classnames)
     for i, example in enumerate(images):
         shutil.copy(example.image, folder / f"{i}.png")
     features = normalize(extract_features(clip, images, progress=False).image_features)  # f: (B, E)
+    known = [ZeroShot(clip, source.classnames, wording).text_features for wording in WORDINGS]  # (K, E) each
+    pack(folder / "wordings.gz", torch.stack(known).numpy().tobytes())
     data = {
         "classnames": clean_classnames(source.classnames),
+        "wordings": WORDINGS,
         "positions": clip.tokenizer.context_length,
         "temperature": 1 / clip.logit_scale.item(),
-        "megabytes": round(sum(path.stat().st_size for path in folder.iterdir()) / 1e6),
+        "bytes": sum((folder / name).stat().st_size for name in ON_USE),
         "images": [
             {"file": f"{i}.png", "classname": classname, "features": [round(x, 7) for x in feature.tolist()]}
             for i, (classname, feature) in enumerate(zip((e.classname for e in images), features))
         ],
     }
     (folder / "data.json").write_text(json.dumps(data), encoding="utf-8")
+
+
+def halves(numbers: Tensor) -> bytes:
+    """The numbers in half precision, which floats() of docs/explorer/files.js reads."""
+    return numbers.detach().half().numpy().tobytes()
 
 
 def pack(path: Path, data: bytes) -> None:

@@ -9,9 +9,7 @@ import sys
 from types import SimpleNamespace
 
 import nbformat
-import numpy as np
 import pytest
-import torch
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 import coop_edu
@@ -218,21 +216,6 @@ def test_without_npm_the_rest_is_built(scripts, tmp_path, monkeypatch, capsys):
     assert scripts.build.build(tmp_path / "site", []) == []
     assert 'id="explorer"' not in (tmp_path / "site" / "index.html").read_text()
     assert "get npm, and make site" in capsys.readouterr().err
-
-
-@needs_the_extra
-@pytest.mark.slow
-def test_the_graph_is_the_text_tower(scripts):
-    from onnx.reference import ReferenceEvaluator
-
-    clip = load_clip("mini", device="cpu")
-    texts = ["a photo of a cat.", "cat", "an icon of a hot air balloon, drawn by a designer"]
-    ids = clip.tokenize(texts)
-    short = np.ascontiguousarray(ids[:, : int(ids.argmax(dim=1).max()) + 1])
-    tower = ReferenceEvaluator(scripts.tower.text_tower(clip.model))
-    for given in (short, ids.numpy()):
-        (features,) = tower.run(None, {"ids": given})
-        torch.testing.assert_close(torch.tensor(features), clip.encode_text(texts), atol=1e-4, rtol=1e-4)
 
 
 @needs_the_extra

@@ -1,64 +1,64 @@
-// MiniCLIP in the page: a wording to text features, by onnxruntime-web, and the probabilities of Eq. 1 from them.
+// MiniCLIP in the page: a wording to text features, and the probabilities of Eq. 1 from them.
+//
+// The features of a few wordings come with the page. For any other one the text tower is loaded, once.
 //
 // Leaves out: the image tower (data.json has the features of a few images), and all that is shown (explorer.js).
 
-import * as ort from "./ort.js";
-import { Tokenizer, clean } from "./tokenizer.js";
+import { Prompts, Tower } from "./tower.js";
+import { Words } from "./words.js";
+import { json, unpacked } from "./files.js";
+import { clean } from "./tokenizer.js";
 
 const LONGEST = 1000; // letters of a wording, as in Python
 
-// What the package has written for the page: class names, images with their features, CLIP's own temperature.
-export async function loadData() {
-  return (await get("data.json")).json();
-}
-
-// clip.textFeatures(template) and clip.probabilities(template, image, temperature), for the classes of `data`.
-export async function loadClip(data) {
-  const [wasm, tower, merges] = await Promise.all(["ort.wasm.gz", "text_tower.onnx.gz", "merges.txt.gz"].map(unpacked));
-  ort.env.wasm.wasmBinary = wasm;
-  ort.env.wasm.numThreads = 1; // more of them need headers that a plain server does not send
-  const session = await ort.InferenceSession.create(tower, { executionProviders: ["wasm"] });
-  return new Clip(data, session, new Tokenizer(new TextDecoder().decode(merges)));
+// data: what the package has written for the page: class names, images with their features, CLIP's own temperature.
+export async function loadClip(arrived) {
+  const [data, known] = await Promise.all([json("data.json"), unpacked("wordings.gz")]);
+  return new Clip(data, new Float32Array(known.buffer), arrived);
 }
 
 class Clip {
-  constructor(data, session, tokenizer) {
+  // arrived: is told the bytes of the text tower, part by part, when it is loaded
+  constructor(data, known, arrived) {
     this.data = data;
-    this.session = session;
-    this.tokenizer = tokenizer;
-    this.latest = { template: null, features: null };
+    this.arrived = arrived;
+    const width = data.images[0].features.length, rows = data.classnames.length;
+    this.features = new Map(
+      data.wordings.map((wording, i) => [
+        wording,
+        data.classnames.map((_, k) => known.subarray((i * rows + k) * width, (i * rows + k + 1) * width)),
+      ]),
+    );
   }
 
   // One row of length 1 for each class. Throws an Error with a sentence for the reader where a wording cannot be read.
   async textFeatures(template) {
-    if (template !== this.latest.template) {
-      const features = await this.encode(this.tokens(template));
-      this.latest = { template, features };
+    if (!this.features.has(template)) {
+      checkTemplate(template);
+      const tower = await this.load();
+      const found = await tower.features(new Prompts(this.tokens(template)));
+      this.features.set(template, found.map((row) => Float32Array.from(row)));
     }
-    return this.latest.features;
+    return this.features.get(template);
+  }
+
+  // Once; where it failed, the next wording tries again.
+  load() {
+    this.loading ??= this.loadTower().catch((error) => {
+      this.loading = null;
+      throw new LoadingError(error.message);
+    });
+    return this.loading;
+  }
+
+  async loadTower() {
+    const words = await Words.load(this.arrived);
+    this.tokenizer = words.tokenizer;
+    return Tower.load("text_tower.onnx.gz", words, this.arrived);
   }
 
   tokens(template) {
-    check(template);
-    const rows = this.data.classnames.map((name) => this.tokenizer.encode(template.replace("{}", () => name)));
-    const longest = rows.reduce((a, b) => (b.length > a.length ? b : a));
-    if (longest.length > this.data.positions) {
-      const name = this.data.classnames[rows.indexOf(longest)];
-      throw new Error(
-        `This is too long: with “${name}” in it, it has ${longest.length} pieces, and MiniCLIP reads ` +
-          `${this.data.positions}. Shorten it.`,
-      );
-    }
-    return rows;
-  }
-
-  async encode(rows) {
-    const length = Math.max(...rows.map((row) => row.length));
-    const ids = rows.flatMap((row) => [...row, ...Array(length - row.length).fill(0)]);
-    const feeds = { ids: new ort.Tensor("int64", BigInt64Array.from(ids.map(BigInt)), [rows.length, length]) };
-    const { features } = await this.session.run(feeds); // w: (K, E)
-    const width = features.dims[1];
-    return rows.map((_, i) => normalized(features.data.subarray(i * width, (i + 1) * width)));
+    return tokensOf(template, this.data.classnames, this.tokenizer, this.data.positions);
   }
 
   // p(y = i | x) for each class: the softmax of the cosines divided by the temperature.
@@ -72,37 +72,45 @@ class Clip {
   }
 }
 
-function check(template) {
+export class LoadingError extends Error {}
+
+// The token numbers of a sentence for each class.
+export function tokensOf(template, classnames, tokenizer, positions) {
+  checkTemplate(template);
+  const rows = classnames.map((name) => tokenizer.encode(template.replace("{}", () => name)));
+  checkLengths(rows, classnames, positions);
+  return rows;
+}
+
+export function checkLengths(rows, classnames, positions) {
+  const longest = rows.reduce((a, b) => (b.length > a.length ? b : a));
+  if (longest.length > positions) {
+    const name = classnames[rows.indexOf(longest)];
+    throw new Error(
+      `This is too long: with “${name}” in it, it has ${longest.length} pieces, and MiniCLIP reads ` +
+        `${positions}. Shorten it.`,
+    );
+  }
+}
+
+export function checkTemplate(template) {
   if (template.split("{}").length !== 2) {
     throw new Error("Put {} once into the sentence, where the name of the class goes, as in “a photo of a {}.”");
   }
-  if (template.length > LONGEST) {
-    throw new Error(`This has ${template.length} letters, and CLIP reads a sentence. Shorten it.`);
+  checkText(template);
+}
+
+export function checkText(text) {
+  if (text.length > LONGEST) {
+    throw new Error(`This has ${text.length} letters, and CLIP reads a sentence. Shorten it.`);
   }
-  if (/<(start|end)_of_text>/.test(clean(template))) {
+  if (/<(start|end)_of_text>/.test(clean(text))) {
     throw new Error("This holds CLIP's own mark of where a text starts or ends. Take it out.");
   }
 }
 
-function dot(a, b) {
-  return a.reduce((sum, each, i) => sum + each * b[i], 0);
-}
-
-function normalized(row) {
-  const length = Math.sqrt(dot(row, row));
-  return Float32Array.from(row, (each) => each / length);
-}
-
-async function get(name) {
-  const response = await fetch(new URL(name, import.meta.url));
-  if (!response.ok) throw new Error(`${name}: ${response.status} ${response.statusText}`);
-  return response;
-}
-
-// Unpacked here, unless a server has said that the file is packed: then the browser has done it already.
-async function unpacked(name) {
-  const bytes = new Uint8Array(await (await get(name)).arrayBuffer());
-  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+export function dot(a, b) {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
+  return sum;
 }

@@ -1,11 +1,12 @@
 // The explorer on the first page: choose a drawing, type a wording, slide the temperature, and read the probabilities.
 //
 // The table always has the same number of rows, and the sentence above it the same height, so that nothing moves while
-// one types. Its last row is the true class, where that is not among the first ones.
+// one types. Its last row is the true class, where that is not among the first ones. MiniCLIP is loaded when somebody
+// goes to the field of the wording; what the page shows before comes with it.
 //
 // Leaves out: how a wording becomes probabilities (clip.js).
 
-import { loadClip, loadData } from "./clip.js";
+import { LoadingError, loadClip } from "./clip.js";
 
 const ROWS = 8;
 const STEP = 0.02; // of the temperature's logarithm, to the base 10
@@ -23,12 +24,17 @@ let image = 0;
 let working = true; // until MiniCLIP is there
 let changed = false;
 
-export const data = await loadData().catch(fail);
-answer.textContent = `Loading MiniCLIP, ${data.megabytes} MB …`;
+let loaded = 0; // bytes of MiniCLIP
+
+export const clip = await loadClip(arrived).catch((error) => {
+  answer.textContent = failure(error);
+  throw error;
+});
+export const data = clip.data;
 layOut();
-export const clip = await loadClip(data).catch(fail);
 working = false;
 await refresh();
+template.addEventListener("focus", () => clip.load().catch(() => {})); // a failure is told with the next wording
 template.addEventListener("input", soon());
 slider.addEventListener("input", refresh);
 
@@ -37,10 +43,10 @@ function layOut() {
     const button = document.createElement("button");
     button.type = "button";
     button.setAttribute("aria-pressed", i === image);
-    const picture = new Image(64, 64);
-    picture.src = new URL(file, import.meta.url);
-    picture.alt = classname;
-    button.append(picture);
+    const drawing = new Image(64, 64);
+    drawing.src = new URL(file, import.meta.url);
+    drawing.alt = classname;
+    button.append(drawing);
     button.addEventListener("click", () => choose(i));
     find(".explorer-images").append(button);
   }
@@ -48,6 +54,13 @@ function layOut() {
   slider.min = Math.floor((LOWEST - own) / STEP);
   slider.max = Math.ceil((HIGHEST - own) / STEP);
   slider.value = 0;
+}
+
+function arrived(bytes) {
+  loaded += bytes;
+  if (!working) return; // nobody waits for it
+  const bar = Object.assign(document.createElement("progress"), { max: data.bytes, value: loaded });
+  answer.replaceChildren(`Loading MiniCLIP, ${Math.round(data.bytes / 1e6)} MB … `, bar);
 }
 
 function emptyRow() {
@@ -101,7 +114,7 @@ async function show() {
     template.removeAttribute("aria-invalid");
     fillTable(p, order);
   } catch (error) {
-    answer.textContent = error.message;
+    answer.textContent = error instanceof LoadingError ? failure(error) : error.message;
     template.setAttribute("aria-invalid", "true");
     for (const row of rows) fillRow(row, "", "", null, false);
   }
@@ -130,7 +143,6 @@ function strong(text) {
   return element;
 }
 
-function fail(error) {
-  answer.textContent = `MiniCLIP could not be loaded (${error.message}). Load the page again; a browser older than 2023 is too old.`;
-  throw error;
+function failure(error) {
+  return `MiniCLIP could not be loaded (${error.message}). Load the page again; a browser older than 2023 is too old.`;
 }

@@ -7,16 +7,19 @@
 
 const WORD = /'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+/giu;
 const END_OF_WORD = "</w>";
+const MARKS = ["<start_of_text>", "<end_of_text>"];
 
 export class Tokenizer {
   // merges: lines of two parts each, the most frequent pair first
   constructor(merges) {
     this.alphabet = alphabet();
+    this.bytes = new Map([...this.alphabet].map(([byte, letter]) => [letter, byte]));
     const lines = merges.split("\n");
     this.rank = new Map(lines.map((line, i) => [line, i]));
     const joined = lines.map((line) => line.replace(" ", ""));
     const letters = [...this.alphabet.values()];
     const parts = [...letters, ...letters.map((letter) => letter + END_OF_WORD), ...joined];
+    this.parts = parts;
     this.number = new Map(parts.map((part, i) => [part, i]));
     this.start = parts.length; // two marks follow the parts
     this.end = parts.length + 1;
@@ -27,6 +30,13 @@ export class Tokenizer {
   encode(text) {
     const words = clean(text).match(WORD) ?? [];
     return [this.start, ...words.flatMap((word) => this.encodeWord(word)), this.end];
+  }
+
+  // The text of one token.
+  decode(token) {
+    if (token >= this.start) return MARKS[token - this.start];
+    const letters = this.parts[token].replace(END_OF_WORD, "");
+    return new TextDecoder().decode(Uint8Array.from(letters, (letter) => this.bytes.get(letter)));
   }
 
   encodeWord(word) {
