@@ -23,6 +23,7 @@ root_doc = "index"
 
 html_theme = "furo"
 html_title = f"coop_edu {release}"
+html_favicon = "favicon.svg"
 html_static_path = ["site.css"]
 html_css_files = ["site.css"]
 html_show_sphinx = False

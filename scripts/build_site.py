@@ -98,8 +98,8 @@ def lay_out(sources: Path, notebooks: list[Path]) -> None:
     }
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     if RUNTIME.is_dir():
-        explorer = (EXPLORER / "explorer.html").read_text(encoding="utf-8")
-        text = text.replace("![", f"```{{raw}} html\n{explorer}```\n\n![", 1)
+        live = "".join((EXPLORER / name).read_text(encoding="utf-8") for name in ("explorer.html", "learn.html"))
+        text = text.replace("![", f"```{{raw}} html\n{live}```\n\n![", 1)
     for caption, tree in trees.items():
         text += "\n".join(["", "```{toctree}", ":hidden:", f":caption: {caption}", "", *tree, "```", ""])
     (sources / "index.md").write_text(text, encoding="utf-8")

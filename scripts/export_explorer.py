@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-
 from torch import Tensor
 
 from coop_edu import ZeroShot, clean_classnames, extract_features, load_clip, load_dataset
@@ -27,16 +26,18 @@ from coop_edu.clip.probability import normalize
 from coop_edu.data.dataset import Example
 from coop_edu.teaching.first_drawing import disagreement
 
+from export_tasks import export_tasks
 from text_tower import gradient_graph, text_tower
 
 EXPLORER = Path(__file__).resolve().parents[1] / "docs" / "explorer"
 RUNTIME = EXPLORER / "node_modules" / "onnxruntime-web" / "dist"
 OWN = (
-    *("explorer.css", "explorer.js", "clip.js", "files.js", "tokenizer.js", "tower.js", "words.js"),
-    "licences.txt",
+    *("explorer.css", "licences.txt", "explorer.js", "clip.js", "files.js", "tokenizer.js", "tower.js", "words.js"),
+    *("learn.js", "worker.js", "learning.js", "torch_random.js", "curves.js", "idea_map.js", "prompt_file.js"),
 )
 WORDINGS = ("{}", "a photo of a {}.", "an icon of a {}.")
-ON_USE = ("ort.wasm.gz", "text_tower.onnx.gz", "words.gz", "merges.txt.gz")  # loaded with the first other wording
+# Loaded with the first other wording, or, with the gradient in the text tower's place, with the first training.
+ON_USE = ("ort.wasm.gz", "text_tower.onnx.gz", "words.gz", "merges.txt.gz")
 MORE = 7  # images, beside the first
 
 
@@ -53,21 +54,26 @@ def export(folder: Path) -> None:
     pack(folder / "words.gz", halves(clip.model.token_embedding.weight))
     merges = "\n".join(" ".join(pair) for pair in clip.tokenizer.bpe_ranks)
     pack(folder / "merges.txt.gz", merges.encode())
+    learn, features_of = export_tasks(clip, folder)
+    for name, features in features_of.items():
+        pack(folder / f"{name}.features.gz", halves(features))
     images = gallery(clip, source.val, source.classnames)
     for i, example in enumerate(images):
         shutil.copy(example.image, folder / f"{i}.png")
-    features = normalize(extract_features(clip, images, progress=False).image_features)  # f: (B, E)
+    image_features = normalize(extract_features(clip, images, progress=False).image_features)  # f: (B, E)
     known = [ZeroShot(clip, source.classnames, wording).text_features for wording in WORDINGS]  # (K, E) each
     pack(folder / "wordings.gz", torch.stack(known).numpy().tobytes())
+    on_use = sum((folder / name).stat().st_size for name in ON_USE)
+    (folder / "learn.json").write_text(json.dumps({**learn, "bytes": on_use}), encoding="utf-8")
     data = {
         "classnames": clean_classnames(source.classnames),
         "wordings": WORDINGS,
         "positions": clip.tokenizer.context_length,
         "temperature": 1 / clip.logit_scale.item(),
-        "bytes": sum((folder / name).stat().st_size for name in ON_USE),
+        "bytes": on_use,
         "images": [
             {"file": f"{i}.png", "classname": classname, "features": [round(x, 7) for x in feature.tolist()]}
-            for i, (classname, feature) in enumerate(zip((e.classname for e in images), features))
+            for i, (classname, feature) in enumerate(zip((e.classname for e in images), image_features))
         ],
     }
     (folder / "data.json").write_text(json.dumps(data), encoding="utf-8")

@@ -28,7 +28,13 @@ WHOLE = ("00_start_here", "01_clip_probability")  # the others are a title here,
 @pytest.fixture(scope="module")
 def scripts():
     sys.path.insert(0, str(ROOT / "scripts"))
-    names = {"build": "build_site", "check": "check_site", "explorer": "export_explorer", "tower": "text_tower"}
+    names = {
+        "build": "build_site",
+        "check": "check_site",
+        "explorer": "export_explorer",
+        "tower": "text_tower",
+        "tasks": "export_tasks",
+    }
     yield SimpleNamespace(**{short: importlib.import_module(name) for short, name in names.items()})
     sys.path.remove(str(ROOT / "scripts"))
 

@@ -1,0 +1,206 @@
+// "Learn the words here": settings, a training on a thread of its own (worker.js), and what it shows as it goes.
+
+import { drawCurve } from "./curves.js";
+import { json } from "./files.js";
+import { IdeaMap } from "./idea_map.js";
+import { promptFile, pythonLines } from "./prompt_file.js";
+
+const LENGTHS = [1, 2, 4, 8, 16];
+const RECORDS = 60; // of a training, at most, each with the answers on the held-out images
+
+const find = (selector) => document.querySelector(`#learn ${selector}`);
+const form = find("form"), learnButton = find("[type=submit]"), stopButton = find(".stop");
+const progress = find("progress"), status = find("#learn-status"), slider = find("#learn-step");
+const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
+
+let facts; // learn.json
+let loaded = 0; // bytes
+let loading = null;
+let waiting = null; // for an answer of the worker
+let stopped = false;
+let map = null;
+export const run = {}; // the latest training: its settings, and records of its steps
+
+try {
+  facts = await json("learn.json");
+  layOut();
+} catch (error) {
+  status.textContent = `This could not be loaded (${error.message}). Load the page again.`;
+  throw error;
+}
+
+function layOut() {
+  fill("#learn-task", Object.entries(facts.tasks).map(([name, { title }]) => [name, title]));
+  fill("#learn-shots", Object.keys(Object.values(facts.tasks)[0].shots).map((k) => [k, k]), "16");
+  fill("#learn-n-ctx", LENGTHS.map((length) => [length, length]), "16");
+  describe();
+  status.textContent = `“Learn” loads MiniCLIP, ${Math.round(facts.bytes / 1e6)} MB, once.`;
+  form.addEventListener("submit", (event) => { event.preventDefault(); learn(); });
+  stopButton.addEventListener("click", () => (stopped = true));
+  find("#learn-task").addEventListener("change", describe);
+  slider.addEventListener("input", drawMap);
+  find("#learn-class").addEventListener("change", drawMap);
+  addEventListener("resize", () => run.records && draw());
+}
+
+function fill(selector, options, chosen) {
+  find(selector).replaceChildren(
+    ...options.map(([value, text]) => new Option(text, value, false, String(value) === chosen)),
+  );
+}
+
+function describe() {
+  const { about, template } = facts.tasks[find("#learn-task").value];
+  find(".learn-about").textContent = about;
+  find("#learn-sentence").value = template;
+}
+
+async function learn() {
+  busy(true);
+  try {
+    await load();
+    await begin();
+    await train();
+    await finish();
+  } catch (error) {
+    status.textContent = error.message;
+  }
+  busy(false);
+}
+
+function busy(yes) {
+  stopped = false;
+  learnButton.disabled = yes;
+  stopButton.disabled = !yes;
+  form.setAttribute("aria-busy", yes);
+}
+
+// MiniCLIP, once; where it failed, the next time tries again.
+async function load() {
+  progress.max = facts.bytes;
+  loading ??= ask("load", facts);
+  try {
+    await loading;
+  } catch (error) {
+    [loading, loaded] = [null, 0];
+    throw new Error(`MiniCLIP could not be loaded (${error.message}). Try again; a browser older than 2023 is too old.`);
+  }
+}
+
+async function begin() {
+  const task = find("#learn-task").value, template = find("#learn-sentence").value;
+  const settings = {
+    words: find("#learn-words").value,
+    nCtx: Number(find("#learn-n-ctx").value),
+    classSpecific: find("#learn-contexts").value === "each",
+  };
+  const shots = find("#learn-shots").value;
+  const sentence = await ask("sentence", { task, template });
+  const { steps, nCtx, places } = await ask("begin", { task, shots, settings });
+  Object.assign(run, { task, template, settings: { ...settings, nCtx }, shots, sentence, steps, started: performance.now() });
+  run.records = [await ask("advance", 0)];
+  const { names, test, sheet } = facts.tasks[task];
+  find(".learn-result").hidden = false;
+  find(".learn-end").hidden = true;
+  fill("#learn-class", [["", "all"], ...names.map((name, k) => [k, name])]);
+  const address = new URL(`${task}.png`, import.meta.url);
+  map = new IdeaMap(find(".learn-map"), names, test, places, { ...sheet, address });
+  map.onChoose = (k) => { find("#learn-class").value = k; drawMap(); };
+  draw();
+}
+
+async function train() {
+  const { records, steps } = run;
+  while (records.at(-1).step < steps && !stopped) {
+    records.push(await ask("advance", Math.ceil(steps / RECORDS)));
+    draw();
+  }
+}
+
+async function finish() {
+  const { task, shots, settings, sentence, records, steps } = run, { step, accuracy } = records.at(-1);
+  run.milliseconds = performance.now() - run.started;
+  const { dataset, python, classnames, names, test, shots: drawn } = facts.tasks[task];
+  const took = step < steps ? `Stopped after ${step} of ${steps} steps. ` : `${steps} steps took ${(run.milliseconds / 1000).toFixed(1)} s. `;
+  status.textContent =
+    `${took}Of ${test.length} held-out images, the learned prompt names ${percent(accuracy)} right, your sentence ` +
+    `${percent(sentence.accuracy)}, a linear probe on the same images ${percent(drawn[shots].probe)}.`;
+  const prompt = await ask("prompt");
+  const file = promptFile(facts.header, prompt, classnames, { dataset, shots: Number(shots), step, accuracy });
+  const link = find(".download");
+  URL.revokeObjectURL(link.href);
+  Object.assign(link, { href: URL.createObjectURL(file), download: `${dataset}.safetensors` });
+  find(".learn-end pre").textContent = pythonLines({ python }, shots, settings, facts.seed);
+  const words = await ask("nearestWords");
+  const lists = settings.classSpecific ? names.map((name, k) => `${name}: ${listed(words, k)}`) : [listed(words, 0)];
+  find(".words").textContent = lists.join("; ");
+  find(".learn-end").hidden = false;
+}
+
+function listed(words, k) {
+  const { nCtx } = run.settings;
+  return words.slice(k * nCtx, (k + 1) * nCtx).join(" · ");
+}
+
+function draw() {
+  const { task, shots, steps, records, sentence } = run, { step, accuracy } = records.at(-1);
+  progress.max = steps;
+  progress.value = step;
+  const levels = [
+    { kind: "learned", name: "learned prompt", value: accuracy },
+    { kind: "sentence", name: "your sentence", value: sentence.accuracy },
+    { kind: "probe", name: "linear probe on the same images", value: facts.tasks[task].shots[shots].probe },
+  ];
+  find(".learn-legend").replaceChildren(...levels.map(({ kind, name, value }) => {
+    const line = document.createElement("li");
+    line.className = kind;
+    line.textContent = `${name}: ${percent(value)}`;
+    return line;
+  }));
+  drawCurve(find("svg.accuracy"), {
+    points: records.map((record) => [record.step, record.accuracy]),
+    levels: levels.slice(1), steps, highest: 100, ticks: [0, 25, 50, 75, 100],
+    text: levels.map(({ name, value }) => `${name}: ${percent(value)}`).join(", "),
+  });
+  const losses = records.slice(1).map((record) => [record.step, record.loss]);
+  const highest = Math.ceil(Math.max(1, ...losses.map(([, loss]) => loss)));
+  drawCurve(find("svg.loss"), {
+    points: losses, steps, highest, ticks: [0, highest / 2, highest],
+    text: losses.length ? `from ${losses[0][1].toFixed(2)} to ${losses.at(-1)[1].toFixed(2)}` : "not yet",
+  });
+  slider.max = records.length - 1;
+  slider.value = records.length - 1;
+  drawMap();
+}
+
+function drawMap() {
+  const chosen = find("#learn-class").value;
+  map.classLabel = chosen === "" ? null : Number(chosen);
+  map.draw(run.records, Number(slider.value));
+  slider.setAttribute("aria-valuetext", `${run.records[slider.value].step} of ${run.steps}`);
+}
+
+function percent(value) {
+  return `${value.toFixed(1)} %`;
+}
+
+// One call of the worker after the other.
+function ask(call, given) {
+  return new Promise((resolve, reject) => {
+    waiting = { resolve, reject };
+    worker.postMessage({ call, given });
+  });
+}
+
+worker.addEventListener("message", ({ data }) => {
+  if ("arrived" in data) {
+    loaded += data.arrived;
+    progress.value = loaded;
+    status.textContent = `Loading MiniCLIP, ${Math.round(facts.bytes / 1e6)} MB …`;
+  } else if ("error" in data) {
+    waiting.reject(new Error(data.error));
+  } else {
+    waiting.resolve(data.result);
+  }
+});
+worker.addEventListener("error", () => waiting?.reject(new Error("the thread of the training could not start")));

@@ -1,0 +1,269 @@
+"""A prompt is learned in the page, in a browser: it is the library's prompt, and the page stays usable."""
+
+import pytest
+import torch
+
+from coop_edu import (
+    PromptLearner,
+    Recipe,
+    Trainer,
+    ZeroShot,
+    accuracy,
+    extract_features,
+    load_prompt,
+    sample_few_shot,
+)
+from coop_edu.coop.context import nearest_words
+
+from test_browser import SCREENSHOTS
+from test_explorer import a_browser_is_missing, address, chromium, clip, site  # noqa: F401 (fixtures)
+from test_site import scripts  # noqa: F401 (a fixture)
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(a_browser_is_missing()), reason=a_browser_is_missing())]
+PATIENCE = 240_000  # milliseconds: of a machine that does other things
+
+
+@pytest.fixture
+def page(chromium, address):  # noqa: F811
+    """The first page; nothing in it may have failed, and it may have asked nobody else for anything."""
+    page = chromium.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(PATIENCE)
+    asked, errors = [], []
+    page.context.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.goto(address)
+    page.wait_for_selector("#learn-task option", state="attached")
+    yield page
+    page.close()
+    assert [url for url in asked if not url.startswith((address, f"blob:{address}"))] == [] and errors == []
+
+
+@pytest.fixture(scope="module")
+def tasks(scripts):  # noqa: F811
+    """{name: data set}, made by the lines that the page shows."""
+    return {name: task.load() for name, task in scripts.tasks.TASKS.items()}
+
+
+def choose(page, **settings):
+    """task, shots, contexts, n_ctx, words, sentence."""
+    for name, value in settings.items():
+        field = page.locator(f"#learn-{name.replace('_', '-')}")
+        if name in ("words", "sentence"):
+            field.fill(value)
+        else:
+            field.select_option(value)
+
+
+def learn(page, **settings):
+    """Until the training has ended: what the page says of it."""
+    choose(page, **settings)
+    page.click("#learn [type=submit]")
+    page.wait_for_selector("#learn form[aria-busy=false]")
+    return page.text_content("#learn-status")
+
+
+def latest(page, code):
+    """The value of JavaScript that may use `run`, the latest training, and its `last` record."""
+    return page.evaluate(
+        f"import('./explorer/learn.js').then(({{run}}) => {{ const last = run.records?.at(-1); return {code}; }})"
+    )
+
+
+def downloaded(page, folder):
+    with page.expect_download() as download:
+        page.click("#learn .download")
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
+def in_library(clip, task, k, **options):  # noqa: F811
+    learner = PromptLearner(clip, task.classnames, seed=1, **options)
+    Trainer(learner, Recipe.mini(k), progress=False).fit(sample_few_shot(task.train, k=k, seed=1))
+    return learner
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "options"),
+    [
+        ("styles", {}, {"n_ctx": 16}),
+        ("styles", {"contexts": "each", "n_ctx": "4"}, {"n_ctx": 4, "class_specific": True}),
+        ("things", {"words": "an icon of a"}, {"init": "an icon of a"}),
+    ],
+)
+def test_fifty_steps_are_the_librarys(page, clip, tasks, tmp_path, name, settings, options):  # noqa: F811
+    learn(page, task=name, shots="1", **settings)
+    assert latest(page, "[run.steps, last.step]") == [50, 50]
+    learner = in_library(clip, tasks[name], 1, **options)
+    found = load_prompt(downloaded(page, tmp_path), clip)
+    difference = (found.ctx - learner.ctx).abs().max().item()
+    print(f"largest difference in the context {difference:.1e}")
+    assert difference < 1e-3
+    test = extract_features(clip, tasks[name].test, progress=False)
+    assert accuracy(found, test) == accuracy(learner, test) == pytest.approx(latest(page, "last.accuracy"))
+
+
+@pytest.mark.parametrize("name", ["styles", "things"])
+def test_a_task_is_learned_as_well_as_by_the_library(page, clip, tasks, tmp_path, name):  # noqa: F811
+    task = tasks[name]
+    said = learn(page, task=name, shots="16", sentence="a photo of a {}.")
+    test = extract_features(clip, task.test, progress=False)
+    in_page = latest(page, "last.accuracy")
+    by_library, found = (
+        accuracy(in_library(clip, task, 16, n_ctx=16), test),
+        load_prompt(downloaded(page, tmp_path), clip),
+    )
+    steps, milliseconds = latest(page, "[run.steps, run.milliseconds]")
+    print(f"{name}: {in_page:.1f} % here, {by_library:.1f} % in the library; {milliseconds / steps:.0f} ms a step")
+    assert abs(in_page - by_library) < 2
+    assert accuracy(found, test) == pytest.approx(in_page, abs=0.5)
+    by_sentence = accuracy(ZeroShot(clip, task.classnames, "a photo of a {}."), test)
+    assert latest(page, "run.sentence.accuracy") == pytest.approx(by_sentence, abs=0.5)
+    assert all(f"{value:.1f} %" in said for value in (in_page, latest(page, "run.sentence.accuracy")))
+    words = [word for ((word, _),) in nearest_words(clip, found.ctx.detach(), 1)]
+    assert page.text_content("#learn .words") == " · ".join(words)
+
+
+def test_the_lines_of_python_learn_the_same_prompt(page, clip, tmp_path, capsys):  # noqa: F811
+    for settings in ({"contexts": "each", "n_ctx": "2"}, {"task": "things", "words": 'a "flat" icon'}):
+        learn(page, shots="1", **settings)
+        names = {}
+        exec(page.text_content("#learn pre"), names)
+        found = load_prompt(downloaded(page, tmp_path), clip)
+        torch.testing.assert_close(found.ctx, names["learner"].ctx, atol=1e-3, rtol=0)
+        assert float(capsys.readouterr().out) == pytest.approx(latest(page, "last.accuracy"))
+
+
+def test_stop(page, clip, tasks, tmp_path):  # noqa: F811
+    choose(page, shots="16")
+    page.click("#learn [type=submit]")
+    page.wait_for_selector("#learn svg.accuracy polyline")
+    page.click("#learn .stop")
+    page.wait_for_selector("#learn form[aria-busy=false]")
+    step, steps = latest(page, "[last.step, run.steps]")
+    assert step < steps and f"Stopped after {step} of {steps} steps" in page.text_content("#learn-status")
+    test = extract_features(clip, tasks["styles"].test, progress=False)
+    found = accuracy(load_prompt(downloaded(page, tmp_path), clip), test)
+    assert found == pytest.approx(latest(page, "last.accuracy"), abs=0.5)
+    assert "Stopped" not in learn(page, shots="1")  # and it can be started again
+
+
+def test_the_page_never_freezes(page):
+    """While a prompt is learned, no frame is late by more than a fifth of a second."""
+    learn(page, shots="1")
+    page.evaluate("""() => {
+        window.longest = 0;
+        let before = performance.now();
+        const look = (now) => {
+            longest = Math.max(longest, now - before);
+            before = now;
+            requestAnimationFrame(look);
+        };
+        look(before);
+    }""")
+    learn(page, shots="4")
+    assert page.evaluate("longest") < 200
+
+
+MISTAKES = {
+    ("sentence", "a photo"): "Put {} once into the sentence",
+    ("words", "a photo of a {}."): "without {} and full stop",
+    ("words", "very " * 60): "MiniCLIP reads 48",
+    ("words", "a <end_of_text>"): "CLIP's own mark",
+}
+
+
+def test_a_mistake_is_explained(page):
+    for (field, text), sentence in MISTAKES.items():
+        before = page.input_value(f"#learn-{field}")
+        assert sentence in learn(page, **{field: text})
+        choose(page, **{field: before})
+    assert "50 steps took" in learn(page, shots="1")
+
+
+def test_keys_are_enough_and_the_map_tells(page, tasks):
+    choose(page, shots="1")
+    page.focus("#learn-sentence")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#learn form[aria-busy=true]")
+    page.wait_for_selector("#learn form[aria-busy=false]")
+    names, labels = tasks["styles"].classnames, [e.label for e in tasks["styles"].test]
+    page.focus("#learn .map")
+    for i in (0, 1):
+        page.keyboard.press("ArrowRight")
+        answer = latest(page, f"last.answers[{i}]")
+        assert f"“{names[labels[i]]}”. The prompt says “{names[answer]}”" in page.text_content(".learn-shown p")
+    page.focus("#learn-step")
+    page.keyboard.press("Home")
+    answer = latest(page, "run.records[0].answers[1]")
+    assert f"The prompt says “{names[answer]}”" in page.text_content(".learn-shown p")
+    page.keyboard.press("End")
+    page.select_option("#learn-class", label=names[2])
+    before, after = latest(page, "[run.records[0], last].map(({answers}) => answers)")
+    right = [{i for i, answer in enumerate(answers) if answer == labels[i] == 2} for answers in (before, after)]
+    expected = f"{len(right[1])} are named right: {len(right[1] - right[0])} gained and {len(right[0] - right[1])} lost"
+    assert expected in page.text_content(".learn-shown p")
+    page.locator("#learn .map .name").nth(5).click()
+    assert page.input_value("#learn-class") == "5"
+    page.locator("#learn .map circle").nth(3).hover(force=True)
+    assert f"This image is “{names[labels[3]]}”" in page.text_content(".learn-shown p")
+    assert page.locator(".learn-shown .drawing").is_visible()
+
+
+def test_random_numbers_are_torchs(page):
+    seeds = [1, 7, 2**31, 2**32 - 1]
+    code = """seeds => import('./explorer/torch_random.js').then(({Generator}) =>
+        seeds.map(seed => [new Generator(seed).permutation(700), [...new Generator(seed).normal(2048)]]))"""
+    for seed, (order, normal) in zip(seeds, page.evaluate(code, seeds)):
+        assert order == torch.randperm(700, generator=torch.Generator().manual_seed(seed)).tolist()
+        expected = torch.randn(2048, generator=torch.Generator().manual_seed(seed))
+        torch.testing.assert_close(torch.tensor(normal), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_step_is_fast(page):
+    """150 steps of six classes, and of twenty, in fifteen seconds."""
+    code = """async classes => {
+        const { Tower } = await import("./explorer/tower.js");
+        const { Words } = await import("./explorer/words.js");
+        const { Learner, Training } = await import("./explorer/learning.js");
+        const facts = await fetch("explorer/learn.json").then((response) => response.json());
+        const tower = await Tower.load("gradient.onnx.gz", await Words.load());
+        const names = facts.tasks.things.names.slice(0, classes), numbers = [...Array(16 * classes).keys()];
+        const images = numbers.map(() => Float32Array.from({ length: 256 }, Math.random));
+        const learner = new Learner(tower, names, { words: "", nCtx: 16, classSpecific: false }, facts);
+        const training = new Training(learner, images, numbers.map((i) => i % classes), 100, facts);
+        await training.step();
+        const start = performance.now();
+        for (let i = 0; i < 30; i++) await training.step();
+        return (performance.now() - start) / 30;
+    }"""
+    for classes in (6, 20):
+        milliseconds = page.evaluate(code, classes)
+        print(f"{classes} classes: {milliseconds:.1f} ms a step")
+        assert 150 * milliseconds < 15_000
+
+
+def test_it_fits(page):
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    learn(page, shots="1")
+    for theme, width in (("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)):
+        page.evaluate(f"document.body.dataset.theme = '{theme}'")
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_function("document.querySelector('#learn svg.map').viewBox.baseVal.width <= innerWidth")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for place in (
+            "form",
+            "svg.map",
+            "svg.accuracy",
+            "#learn-sentence",
+            ".learn-buttons progress",
+            ".learn-end pre",
+        ):
+            box = page.locator(f"#learn {place}").bounding_box()
+            assert box["x"] >= 0 and box["x"] + box["width"] <= width, place
+        letters = page.locator("#learn svg text").evaluate_all(
+            "all => all.map(each => each.getBoundingClientRect().height)"
+        )
+        assert min(letters) > 10
+        page.locator("#learn").screenshot(path=SCREENSHOTS / f"learn-{theme}-{width}.png")
