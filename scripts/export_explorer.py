@@ -1,8 +1,8 @@
 """The files behind the explorer on the site's first page, which runs MiniCLIP's text tower without a kernel.
 
-docs/explorer/ has the page's part of it, in HTML, CSS and JavaScript.  Made here, from the package: the text tower and
-its gradient (text_tower.py), CLIP's words as vectors, the merges of its tokenizer, a few images with their features,
-and the features of a few wordings.  Taken from npm: onnxruntime-web, whose version and checksum
+docs/explorer/ has the page's part of it, in HTML, CSS and JavaScript.  Made here, from the package: the towers and the
+gradient (text_tower.py, image_tower.py), CLIP's words as vectors, the merges of its tokenizer, a few images with their
+features, and the features of a few wordings.  Taken from npm: onnxruntime-web, whose version and checksum
 docs/explorer/package-lock.json fixes.  What is large is packed with gzip, and unpacked in the page, as not every server
 packs what it sends.
 
@@ -27,6 +27,7 @@ from coop_edu.data.dataset import Example
 from coop_edu.teaching.first_drawing import disagreement
 
 from export_tasks import export_tasks
+from image_tower import image_tower
 from text_tower import gradient_graph, text_tower
 
 EXPLORER = Path(__file__).resolve().parents[1] / "docs" / "explorer"
@@ -34,11 +35,16 @@ RUNTIME = EXPLORER / "node_modules" / "onnxruntime-web" / "dist"
 OWN = (
     *("explorer.css", "licences.txt", "explorer.js", "clip.js", "files.js", "tokenizer.js", "tower.js", "words.js"),
     *("learn.js", "worker.js", "learning.js", "torch_random.js", "curves.js", "idea_map.js", "prompt_file.js"),
+    *("runtime.js", "image_tower.js", "pad.js"),
 )
 WORDINGS = ("{}", "a photo of a {}.", "an icon of a {}.")
-# Loaded with the first other wording, or, with the gradient in the text tower's place, with the first training.
-ON_USE = ("ort.wasm.gz", "text_tower.onnx.gz", "words.gz", "merges.txt.gz")
-MORE = 7  # images, beside the first
+# What is loaded when it is first used. Where a prompt is learned, the gradient comes in the text tower's place.
+PARTS = {
+    "runtime": ["ort.wasm.gz"],
+    "text": ["text_tower.onnx.gz", "words.gz", "merges.txt.gz"],
+    "image": ["image_tower.onnx.gz"],
+}
+MORE = 6  # images, beside the first
 
 
 def export(folder: Path) -> None:
@@ -51,6 +57,11 @@ def export(folder: Path) -> None:
     pack(folder / "ort.wasm.gz", (RUNTIME / "ort-wasm-simd-threaded.wasm").read_bytes())
     pack(folder / "text_tower.onnx.gz", text_tower(clip.model).SerializeToString())
     pack(folder / "gradient.onnx.gz", gradient_graph(clip.model).SerializeToString())
+    to_normal = clip.preprocess.transforms[-1]
+    pack(
+        folder / "image_tower.onnx.gz",
+        image_tower(clip.model, to_normal.mean, to_normal.std).SerializeToString(),
+    )
     pack(folder / "words.gz", halves(clip.model.token_embedding.weight))
     merges = "\n".join(" ".join(pair) for pair in clip.tokenizer.bpe_ranks)
     pack(folder / "merges.txt.gz", merges.encode())
@@ -63,14 +74,14 @@ def export(folder: Path) -> None:
     image_features = normalize(extract_features(clip, images, progress=False).image_features)  # f: (B, E)
     known = [ZeroShot(clip, source.classnames, wording).text_features for wording in WORDINGS]  # (K, E) each
     pack(folder / "wordings.gz", torch.stack(known).numpy().tobytes())
-    on_use = sum((folder / name).stat().st_size for name in ON_USE)
-    (folder / "learn.json").write_text(json.dumps({**learn, "bytes": on_use}), encoding="utf-8")
+    sizes = {part: sum((folder / name).stat().st_size for name in names) for part, names in PARTS.items()}
+    (folder / "learn.json").write_text(json.dumps({**learn, "bytes": sizes}), encoding="utf-8")
     data = {
         "classnames": clean_classnames(source.classnames),
         "wordings": WORDINGS,
         "positions": clip.tokenizer.context_length,
         "temperature": 1 / clip.logit_scale.item(),
-        "bytes": on_use,
+        "bytes": sizes,
         "images": [
             {"file": f"{i}.png", "classname": classname, "features": [round(x, 7) for x in feature.tolist()]}
             for i, (classname, feature) in enumerate(zip((e.classname for e in images), image_features))

@@ -12,6 +12,7 @@ Leaves out: the tokenizer and the word embeddings, which the page has once for b
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from string import Template
 from typing import TYPE_CHECKING, Any
 
@@ -304,27 +305,33 @@ def _block(text: str, i: int, last: int) -> str:
 
 
 def _graph(model: Any, signature: str, body: str) -> ModelProto:
-    from onnx import checker, helper, numpy_helper, parser
+    from onnx import parser
 
-    graph = parser.parse_model("\n".join([HEADER, signature, body]))
     constants = {
         "scale": torch.tensor(model.transformer.resblocks[0].attn.head_dim ** -0.5),
         "causal": model.attn_mask,
         "inverse_temperature": model.logit_scale.detach().exp(),
     }
-    casts = []
-    for name, weight in weights(model).items():
-        half = weight.half()
+    return with_weights(parser.parse_model("\n".join([HEADER, signature, body])), weights(model), constants)
+
+
+def with_weights(graph: ModelProto, weights: Mapping[str, Tensor], constants: Mapping[str, Tensor]) -> ModelProto:
+    """The graph with its weights, in half precision.  ValueError for a weight that half precision would change."""
+    from onnx import checker, helper, numpy_helper
+
+    values, casts = dict(constants), []
+    for name, weight in weights.items():
+        half = weight.detach().half()
         if not torch.equal(half.float(), weight):
             raise ValueError(f"{name} has values that half precision would change")
-        constants[f"{name}_half"] = half
+        values[f"{name}_half"] = half
         casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=1))
     nodes = [*casts, *graph.graph.node]
     used = {name for node in nodes for name in node.input}
     del graph.graph.node[:]
     graph.graph.node.extend(nodes)
     graph.graph.initializer.extend(
-        numpy_helper.from_array(value.contiguous().numpy(), name) for name, value in constants.items() if name in used
+        numpy_helper.from_array(value.contiguous().numpy(), name) for name, value in values.items() if name in used
     )
     checker.check_model(graph)
     return graph

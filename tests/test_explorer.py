@@ -1,5 +1,6 @@
 """The explorer on the site's first page, in a browser: it gives what the library gives, and asks no other host."""
 
+import base64
 import gzip
 import itertools
 import random
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from coop_edu import extract_features, fill, load_clip
+from coop_edu import ZeroShot, extract_features, fill, load_clip, predict
 from coop_edu.clip.probability import class_probabilities
 from coop_edu.clip.templates import MARKS
+from coop_edu.teaching.widgets.drawing import READY
 
 import browser
 from test_repository import ROOT
@@ -183,6 +185,49 @@ def test_keys_are_enough(page):
         page.keyboard.press(key)
         (_, name, per_cent), *_ = table(page)[0]
         assert name == names[best[0]] and 100 * at_least < float(per_cent.split()[0]) + 0.05 < 100 * at_most + 0.1
+
+
+def draw(page, strokes, canvas="#explorer canvas"):
+    """With the mouse; points from 0 to 1."""
+    box = page.locator(canvas).bounding_box()
+    for stroke in strokes:
+        places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+        page.mouse.move(*places[0])
+        page.mouse.down()
+        for place in places[1:]:
+            page.mouse.move(*place, steps=5)
+        page.mouse.up()
+
+
+def drawn_image(page, canvas="#explorer canvas"):
+    address = page.locator(canvas).evaluate("canvas => canvas.toDataURL()")
+    return base64.b64decode(address.split(",")[1])
+
+
+@needs_a_browser
+def test_what_is_drawn_gets_the_librarys_answer(page, scripts, clip):  # noqa: F811
+    names = scripts.explorer.load_dataset("IconNet").classnames
+    page.get_by_role("button", name="Draw", exact=True).click()
+    wait(page)
+    assert answer(page).startswith("Draw with")
+    for name, strokes in READY.items():
+        draw(page, strokes)
+        page.wait_for_function(
+            "import('./explorer/explorer.js').then(({data}) => data.images.at(-1).features !== null)"
+        )
+        wait(page)
+        found = in_page(page, "clip.probabilities('a photo of a {}.', data.images.length - 1, data.temperature)")
+        expected = predict(ZeroShot(clip, names, "a photo of a {}."), drawn_image(page))
+        print(name, next(iter(expected)), max(abs(p - expected[each]) for each, p in zip(names, found)))
+        assert found == pytest.approx([expected[each] for each in names], abs=0.02)
+        assert f"“a photo of a {next(iter(expected))}.”" in answer(page)
+        assert len(table(page)) == 1  # nobody knows the true class
+        page.click("#explorer .clear")
+        wait(page)
+        assert answer(page).startswith("Draw with")
+    page.locator(".explorer-images button").nth(0).click()
+    wait(page)
+    assert not page.locator("#explorer canvas").is_visible() and answer(page).startswith("Of 77 sentences")
 
 
 MISTAKES = {

@@ -59,6 +59,18 @@ def test_loss_and_gradient_are_the_librarys(graphs, clip, K, M, class_specific):
     np.testing.assert_allclose(forward.run(None, given)[0], features, atol=1e-6)
 
 
+def test_the_image_tower_is_the_librarys(scripts, clip):  # noqa: F811
+    from onnx.reference import ReferenceEvaluator
+
+    to_normal = clip.preprocess.transforms[-1]
+    pixels = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    graph = ReferenceEvaluator(scripts.image_tower.image_tower(clip.model, to_normal.mean, to_normal.std))
+    (features,) = graph.run(None, {"pixels": pixels.numpy()})
+    torch.testing.assert_close(
+        torch.tensor(features), normalize(clip.encode_image(to_normal(pixels))), atol=1e-5, rtol=1e-4
+    )
+
+
 def test_no_graph_holds_the_words(scripts, clip):  # noqa: F811
     sizes = [
         len(graph(clip.model).SerializeToString()) for graph in (scripts.tower.text_tower, scripts.tower.gradient_graph)

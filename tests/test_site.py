@@ -34,6 +34,7 @@ def scripts():
         "explorer": "export_explorer",
         "tower": "text_tower",
         "tasks": "export_tasks",
+        "image_tower": "image_tower",
     }
     yield SimpleNamespace(**{short: importlib.import_module(name) for short, name in names.items()})
     sys.path.remove(str(ROOT / "scripts"))

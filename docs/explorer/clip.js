@@ -2,8 +2,9 @@
 //
 // The features of a few wordings come with the page. For any other one the text tower is loaded, once.
 //
-// Leaves out: the image tower (data.json has the features of a few images), and all that is shown (explorer.js).
+// Leaves out: the image tower (image_tower.js), and all that is shown (explorer.js).
 
+import { imageFeatures } from "./image_tower.js";
 import { Prompts, Tower } from "./tower.js";
 import { Words } from "./words.js";
 import { json, unpacked } from "./files.js";
@@ -12,16 +13,18 @@ import { clean } from "./tokenizer.js";
 const LONGEST = 1000; // letters of a wording, as in Python
 
 // data: what the package has written for the page: class names, images with their features, CLIP's own temperature.
-export async function loadClip(arrived) {
+export async function loadClip(onProgress) {
   const [data, known] = await Promise.all([json("data.json"), unpacked("wordings.gz")]);
-  return new Clip(data, new Float32Array(known.buffer), arrived);
+  return new Clip(data, new Float32Array(known.buffer), onProgress);
 }
 
 class Clip {
-  // arrived: is told the bytes of the text tower, part by part, when it is loaded
-  constructor(data, known, arrived) {
+  // onProgress(loaded, expected) is told the bytes that have come, and those that will
+  constructor(data, known, onProgress) {
     this.data = data;
-    this.arrived = arrived;
+    this.onProgress = onProgress;
+    this.expected = new Set(); // parts of MiniCLIP: runtime, text, image
+    this.loaded = 0; // bytes
     const width = data.images[0].features.length, rows = data.classnames.length;
     this.features = new Map(
       data.wordings.map((wording, i) => [
@@ -52,9 +55,26 @@ class Clip {
   }
 
   async loadTower() {
-    const words = await Words.load(this.arrived);
+    const arrived = this.expect("text");
+    const words = await Words.load(arrived);
     this.tokenizer = words.tokenizer;
-    return Tower.load("text_tower.onnx.gz", words, this.arrived);
+    return Tower.load("text_tower.onnx.gz", words, arrived);
+  }
+
+  // The features of a drawing, for which the image tower is loaded, once.
+  async see(pixels) {
+    try {
+      return (await imageFeatures([pixels], this.expect("image")))[0];
+    } catch (error) {
+      throw new LoadingError(error.message);
+    }
+  }
+
+  // A function that is to be told of the bytes of a part as they come.
+  expect(part) {
+    this.expected.add("runtime").add(part);
+    const expected = [...this.expected].reduce((sum, each) => sum + this.data.bytes[each], 0);
+    return (bytes) => this.onProgress((this.loaded += bytes), expected);
   }
 
   tokens(template) {

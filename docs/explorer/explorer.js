@@ -1,4 +1,5 @@
-// The explorer on the first page: choose a drawing, type a wording, slide the temperature, and read the probabilities.
+// The explorer on the first page: choose a drawing or draw one, type a wording, slide the temperature, and read the
+// probabilities.
 //
 // The table always has the same number of rows, and the sentence above it the same height, so that nothing moves while
 // one types. Its last row is the true class, where that is not among the first ones. MiniCLIP is loaded when somebody
@@ -7,6 +8,7 @@
 // Leaves out: how a wording becomes probabilities (clip.js).
 
 import { LoadingError, loadClip } from "./clip.js";
+import { Pad } from "./pad.js";
 
 const ROWS = 8;
 const STEP = 0.02; // of the temperature's logarithm, to the base 10
@@ -24,13 +26,15 @@ let image = 0;
 let working = true; // until MiniCLIP is there
 let changed = false;
 
-let loaded = 0; // bytes of MiniCLIP
 
-export const clip = await loadClip(arrived).catch((error) => {
+export const clip = await loadClip(showProgress).catch((error) => {
   answer.textContent = failure(error);
   throw error;
 });
 export const data = clip.data;
+const own = { classname: null, features: null }; // what is drawn here
+data.images.push(own);
+export const pad = new Pad(find("canvas"), refresh);
 layOut();
 working = false;
 await refresh();
@@ -43,24 +47,29 @@ function layOut() {
     const button = document.createElement("button");
     button.type = "button";
     button.setAttribute("aria-pressed", i === image);
-    const drawing = new Image(64, 64);
-    drawing.src = new URL(file, import.meta.url);
-    drawing.alt = classname;
-    button.append(drawing);
+    if (classname) {
+      const drawing = new Image(64, 64);
+      drawing.src = new URL(file, import.meta.url);
+      drawing.alt = classname;
+      button.append(drawing);
+    } else {
+      button.textContent = "Draw";
+    }
     button.addEventListener("click", () => choose(i));
     find(".explorer-images").append(button);
   }
-  const own = Math.log10(data.temperature);
-  slider.min = Math.floor((LOWEST - own) / STEP);
-  slider.max = Math.ceil((HIGHEST - own) / STEP);
+  find(".undo").addEventListener("click", () => pad.undo());
+  find(".clear").addEventListener("click", () => pad.clear());
+  const middle = Math.log10(data.temperature);
+  slider.min = Math.floor((LOWEST - middle) / STEP);
+  slider.max = Math.ceil((HIGHEST - middle) / STEP);
   slider.value = 0;
 }
 
-function arrived(bytes) {
-  loaded += bytes;
+function showProgress(loaded, expected) {
   if (!working) return; // nobody waits for it
-  const bar = Object.assign(document.createElement("progress"), { max: data.bytes, value: loaded });
-  answer.replaceChildren(`Loading MiniCLIP, ${Math.round(data.bytes / 1e6)} MB … `, bar);
+  const bar = Object.assign(document.createElement("progress"), { max: expected, value: loaded });
+  answer.replaceChildren(`Loading MiniCLIP, ${Math.round(expected / 1e6)} MB … `, bar);
 }
 
 function emptyRow() {
@@ -75,6 +84,7 @@ function choose(i) {
   for (const [j, button] of [...find(".explorer-images").children].entries()) {
     button.setAttribute("aria-pressed", j === image);
   }
+  find(".explorer-pad").hidden = data.images[i] !== own;
   refresh();
 }
 
@@ -107,6 +117,10 @@ async function show() {
   find("output").textContent = slider.value === "0" ? `${shown}, CLIP's own` : shown;
   slider.setAttribute("aria-valuetext", find("output").textContent);
   try {
+    if (data.images[image] === own) {
+      if (pad.empty) throw new Error("Draw with a mouse, a pen or a finger. MiniCLIP answers while you draw.");
+      own.features = await clip.see(pad.pixels());
+    }
     const p = await clip.probabilities(template.value, image, temperature);
     const order = [...p.keys()].sort((a, b) => p[b] - p[a]);
     const sentence = template.value.replace("{}", () => data.classnames[order[0]]);
@@ -115,7 +129,7 @@ async function show() {
     fillTable(p, order);
   } catch (error) {
     answer.textContent = error instanceof LoadingError ? failure(error) : error.message;
-    template.setAttribute("aria-invalid", "true");
+    if (!(data.images[image] === own && pad.empty)) template.setAttribute("aria-invalid", "true");
     for (const row of rows) fillRow(row, "", "", null, false);
   }
 }
@@ -123,7 +137,7 @@ async function show() {
 function fillTable(p, order) {
   const truth = data.classnames.indexOf(data.images[image].classname);
   const shown = order.slice(0, ROWS);
-  if (!shown.includes(truth)) shown[ROWS - 1] = truth;
+  if (truth >= 0 && !shown.includes(truth)) shown[ROWS - 1] = truth;
   for (const [i, label] of shown.entries()) {
     fillRow(rows[i], order.indexOf(label) + 1, data.classnames[label], p[label], label === truth);
   }

@@ -42,8 +42,9 @@ export class IdeaMap {
       ...this.names.map((_, k) =>
         element("polyline", { class: this.kind("way", k), points: ways.map((places) => places[k].join()).join(" ") }),
       ),
-      ...this.names.map((name, k) => this.label(k, name, ways.at(-1)[k], width)),
+      ...this.names.map((name, k) => this.mark(k, name, ways.at(-1)[k])),
     );
+    this.addNames(ways.at(-1), width);
     this.tell();
   }
 
@@ -55,11 +56,30 @@ export class IdeaMap {
     return dot;
   }
 
-  label(k, name, [x, y], width) {
-    const anchor = x < width * 0.2 ? "start" : x > width * 0.8 ? "end" : "middle";
-    const label = element("text", { x, y, "text-anchor": anchor, class: this.kind("name", k) }, name);
-    label.addEventListener("click", () => this.onChoose(k));
-    return label;
+  mark(k, name, [x, y]) {
+    const mark = element("path", { d: `M${x},${y - 6}l6,6l-6,6l-6,-6z`, class: this.kind("mark", k) });
+    mark.append(element("title", {}, name));
+    mark.addEventListener("click", () => this.onChoose(k));
+    return mark;
+  }
+
+  // Beside each mark its name, where no other name stands; the chosen class comes first.
+  addNames(places, width) {
+    const taken = [];
+    const order = [...this.names.keys()].sort((a, b) => (b === this.classLabel) - (a === this.classLabel));
+    for (const k of order) {
+      const [x, y] = places[k], left = x > width / 2;
+      const name = element(
+        "text",
+        { x: left ? x - 9 : x + 9, y: y + 4, "text-anchor": left ? "end" : "start", class: this.kind("name", k) },
+        this.names[k],
+      );
+      this.svg.append(name);
+      const box = name.getBBox();
+      if (taken.some((other) => overlap(box, other))) name.remove();
+      else taken.push(box);
+      name.addEventListener("click", () => this.onChoose(k));
+    }
   }
 
   // Once a class is chosen, the others step back.
@@ -100,6 +120,10 @@ export class IdeaMap {
     }
     text.textContent = sentences.join(" ") || "Point at a dot to see its image, or choose a class.";
   }
+}
+
+function overlap(a, b) {
+  return a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height;
 }
 
 function within(x) {

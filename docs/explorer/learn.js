@@ -15,6 +15,7 @@ const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module
 
 let facts; // learn.json
 let loaded = 0; // bytes
+let expected = 0;
 let loading = null;
 let waiting = null; // for an answer of the worker
 let stopped = false;
@@ -34,7 +35,8 @@ function layOut() {
   fill("#learn-shots", Object.keys(Object.values(facts.tasks)[0].shots).map((k) => [k, k]), "16");
   fill("#learn-n-ctx", LENGTHS.map((length) => [length, length]), "16");
   describe();
-  status.textContent = `“Learn” loads MiniCLIP, ${Math.round(facts.bytes / 1e6)} MB, once.`;
+  expected = facts.bytes.runtime + facts.bytes.text;
+  status.textContent = `“Learn” loads MiniCLIP, ${Math.round(expected / 1e6)} MB, once.`;
   form.addEventListener("submit", (event) => { event.preventDefault(); learn(); });
   stopButton.addEventListener("click", () => (stopped = true));
   find("#learn-task").addEventListener("change", describe);
@@ -77,7 +79,7 @@ function busy(yes) {
 
 // MiniCLIP, once; where it failed, the next time tries again.
 async function load() {
-  progress.max = facts.bytes;
+  progress.max = expected;
   loading ??= ask("load", facts);
   try {
     await loading;
@@ -196,7 +198,7 @@ worker.addEventListener("message", ({ data }) => {
   if ("arrived" in data) {
     loaded += data.arrived;
     progress.value = loaded;
-    status.textContent = `Loading MiniCLIP, ${Math.round(facts.bytes / 1e6)} MB …`;
+    status.textContent = `Loading MiniCLIP, ${Math.round(expected / 1e6)} MB …`;
   } else if ("error" in data) {
     waiting.reject(new Error(data.error));
   } else {

@@ -2,18 +2,12 @@
 //
 // A prompt is a list of pieces. A piece is a token's number, or -1 - j for row j of the learned context.
 
-import * as ort from "./ort.js";
-import { unpacked } from "./files.js";
-
-const RUNTIME = "ort.wasm.gz";
+import { floatTensor, rowsOf, session, wholeTensor } from "./runtime.js";
 
 export class Tower {
   // graph: "text_tower.onnx.gz", or "gradient.onnx.gz", which takes images too; words: of words.js
   static async load(graph, words, arrived) {
-    const [wasm, bytes] = await Promise.all([RUNTIME, graph].map((name) => unpacked(name, arrived)));
-    ort.env.wasm.wasmBinary = wasm;
-    ort.env.wasm.numThreads = 1; // more of them need headers that a plain server does not send
-    return new Tower(await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] }), words);
+    return new Tower(await session(graph, arrived), words);
   }
 
   constructor(session, words) {
@@ -33,8 +27,8 @@ export class Tower {
     images.forEach((row, i) => batch.set(row, i * row.length));
     const outputs = await this.session.run({
       ...this.inputs(prompts, context),
-      images: new ort.Tensor("float32", batch, [images.length, images[0].length]),
-      labels: whole(labels),
+      images: floatTensor(batch, [images.length, images[0].length]),
+      labels: wholeTensor(labels),
     });
     const gradient = new Float32Array(context.length);
     this.collect(prompts.common, rowsOf(outputs.d_shared), gradient);
@@ -47,9 +41,9 @@ export class Tower {
     const { common, own, longest } = prompts, D = this.words.width;
     const padded = own.flatMap((pieces) => [...pieces, ...Array(longest - pieces.length).fill(0)]);
     return {
-      shared: new ort.Tensor("float32", this.vectors(common, context), [common.length, D]),
-      own: new ort.Tensor("float32", this.vectors(padded, context), [own.length, longest, D]),
-      ends: whole(own.map((pieces, k) => common.length + k * longest + pieces.length - 1)),
+      shared: floatTensor(this.vectors(common, context), [common.length, D]),
+      own: floatTensor(this.vectors(padded, context), [own.length, longest, D]),
+      ends: wholeTensor(own.map((pieces, k) => common.length + k * longest + pieces.length - 1)),
     };
   }
 
@@ -80,14 +74,4 @@ export class Prompts {
     this.own = rows.map((row) => row.slice(same));
     this.longest = Math.max(...this.own.map((pieces) => pieces.length));
   }
-}
-
-function whole(numbers) {
-  return new ort.Tensor("int64", BigInt64Array.from(numbers, BigInt), [numbers.length]);
-}
-
-// The rows of a tensor's last dimension.
-function rowsOf(tensor) {
-  const width = tensor.dims.at(-1);
-  return Array.from({ length: tensor.data.length / width }, (_, i) => tensor.data.subarray(i * width, (i + 1) * width));
 }
