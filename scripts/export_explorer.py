@@ -35,7 +35,7 @@ RUNTIME = EXPLORER / "node_modules" / "onnxruntime-web" / "dist"
 OWN = (
     *("explorer.css", "licences.txt", "explorer.js", "clip.js", "files.js", "tokenizer.js", "tower.js", "words.js"),
     *("learn.js", "worker.js", "learning.js", "torch_random.js", "curves.js", "idea_map.js", "prompt_file.js"),
-    *("runtime.js", "image_tower.js", "pad.js"),
+    *("runtime.js", "image_tower.js", "pad.js", "drawings.js"),
 )
 WORDINGS = ("{}", "a photo of a {}.", "an icon of a {}.")
 # What is loaded when it is first used. Where a prompt is learned, the gradient comes in the text tower's place.

@@ -9,7 +9,7 @@ Leaves out: the training (docs/explorer/learning.js), the text tower's gradient 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -35,6 +35,7 @@ from coop_edu.data.features import FeatureBank
 
 SEED = 1
 SHOTS = (1, 2, 4, 8, 16)
+RECIPE = ("epochs", "lr", "momentum", "weight_decay", "batch_size", "warmup_epochs", "warmup_lr")
 EVERY = 4  # of IconNet's 77 classes; the graph is meant for at most 20
 SIDE, COLUMNS = 64, 20  # of the sheet that shows the images: pixels of an image, images in a row
 
@@ -81,12 +82,14 @@ def export_tasks(clip: Clip, folder: Path) -> tuple[dict, dict[str, Tensor]]:
     for name, task in TASKS.items():
         described[name], features[name] = _export_task(clip, folder, name, task)
     recipe = Recipe.mini()
-    longest = max(each["epochs"] for task in described.values() for each in task["shots"].values())
+    longest = max(Recipe.mini(k).for_images(1).epochs for k in SHOTS)  # of images that fill no batch
     learn = {
         "tasks": described,
         "seed": SEED,
-        "recipe": {key: asdict(recipe)[key] for key in ("lr", "momentum", "weight_decay", "batch_size")}
-        | {"warmup_epochs": recipe.warmup_epochs, "warmup_lr": recipe.warmup_lr},
+        "recipe": {
+            **{name: getattr(recipe, name) for name in RECIPE},
+            "min_steps": [Recipe.mini(k).min_steps for k in range(1, max(SHOTS) + 1)],
+        },
         # The generator that shuffles the images of an epoch, as coop/training_data.py seeds it.
         "orders": [seeded(SEED, epoch, 0).initial_seed() for epoch in range(longest)],
         "positions": clip.tokenizer.context_length,

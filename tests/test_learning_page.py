@@ -1,5 +1,7 @@
 """A prompt is learned in the page, in a browser: it is the library's prompt, and the page stays usable."""
 
+import random
+
 import pytest
 import torch
 
@@ -14,9 +16,11 @@ from coop_edu import (
     sample_few_shot,
 )
 from coop_edu.coop.context import nearest_words
+from coop_edu.data.dataset import Example
+from coop_edu.teaching.widgets.drawing import READY
 
 from test_browser import SCREENSHOTS
-from test_explorer import a_browser_is_missing, address, chromium, clip, site  # noqa: F401 (fixtures)
+from test_explorer import a_browser_is_missing, address, chromium, clip, draw, drawn_image, site  # noqa: F401 (fixtures)
 from test_site import scripts  # noqa: F401 (a fixture)
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(a_browser_is_missing()), reason=a_browser_is_missing())]
@@ -133,6 +137,34 @@ def test_the_lines_of_python_learn_the_same_prompt(page, clip, tmp_path, capsys)
         found = load_prompt(downloaded(page, tmp_path), clip)
         torch.testing.assert_close(found.ctx, names["learner"].ctx, atol=1e-3, rtol=0)
         assert float(capsys.readouterr().out) == pytest.approx(latest(page, "last.accuracy"))
+
+
+def test_own_drawings_are_learned_as_by_the_library(page, clip, tmp_path):  # noqa: F811
+    choose(page, task="own")
+    assert "Draw at least two of “cat”, and keep them." in learn(page)
+    pad, shake, kept = "#learn .learn-own .explorer-pad canvas", random.Random(0), ([], [])
+    page.locator(pad).scroll_into_view_if_needed()
+    for label, (name, strokes) in enumerate(READY.items()):
+        page.locator(".learn-own-class input").nth(label).fill(name)
+        for i in range(4):
+            moved = [
+                [[min(0.95, max(0.05, x + shake.uniform(-0.1, 0.1))) for x in point] for point in s] for s in strokes
+            ]
+            draw(page, moved, pad)
+            kept[i % 2].append(Example(drawn_image(page, pad), label, name))
+            page.locator(".learn-own-class > button").nth(label).click()
+    page.locator(".kept").nth(1).locator("button").last.click()  # removed again
+    kept[1].pop(-3)
+    said = learn(page, n_ctx="4")
+    learner = PromptLearner(clip, list(READY), n_ctx=4, seed=1)
+    Trainer(learner, Recipe.mini(2), progress=False).fit(kept[0])
+    found = load_prompt(downloaded(page, tmp_path), clip)
+    torch.testing.assert_close(found.ctx, learner.ctx, atol=1e-3, rtol=0)
+    assert f"Of {len(kept[1])} held-out images" in said and "probe" not in said
+    assert accuracy(learner, kept[1]) == pytest.approx(latest(page, "last.accuracy"))
+    for label in range(3):
+        page.locator(".learn-own-class input").nth(label).fill("star")
+    assert "same name" in learn(page)
 
 
 def test_stop(page, clip, tasks, tmp_path):  # noqa: F811

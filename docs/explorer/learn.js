@@ -1,9 +1,10 @@
 // "Learn the words here": settings, a training on a thread of its own (worker.js), and what it shows as it goes.
 
 import { drawCurve } from "./curves.js";
+import { Drawings, OWN } from "./drawings.js";
 import { json } from "./files.js";
 import { IdeaMap } from "./idea_map.js";
-import { promptFile, pythonLines } from "./prompt_file.js";
+import { linesToLearn, linesToUse, promptFile } from "./prompt_file.js";
 
 const LENGTHS = [1, 2, 4, 8, 16];
 const RECORDS = 60; // of a training, at most, each with the answers on the held-out images
@@ -20,6 +21,7 @@ let loading = null;
 let waiting = null; // for an answer of the worker
 let stopped = false;
 let map = null;
+let drawings = null;
 export const run = {}; // the latest training: its settings, and records of its steps
 
 try {
@@ -31,8 +33,8 @@ try {
 }
 
 function layOut() {
-  fill("#learn-task", Object.entries(facts.tasks).map(([name, { title }]) => [name, title]));
-  fill("#learn-shots", Object.keys(Object.values(facts.tasks)[0].shots).map((k) => [k, k]), "16");
+  fill("#learn-task", [...Object.entries(facts.tasks).map(([name, { title }]) => [name, title]), ["own", OWN.title]]);
+  drawings = new Drawings(find(".learn-own"));
   fill("#learn-n-ctx", LENGTHS.map((length) => [length, length]), "16");
   describe();
   expected = facts.bytes.runtime + facts.bytes.text;
@@ -52,15 +54,19 @@ function fill(selector, options, chosen) {
 }
 
 function describe() {
-  const { about, template } = facts.tasks[find("#learn-task").value];
+  const name = find("#learn-task").value, own = name === "own";
+  const { about, template, shots } = own ? OWN : facts.tasks[name];
   find(".learn-about").textContent = about;
   find("#learn-sentence").value = template;
+  find(".learn-own").hidden = !own;
+  fill("#learn-shots", own ? [["all", "every second drawing"]] : Object.keys(shots).map((k) => [k, k]), "16");
 }
 
 async function learn() {
   busy(true);
   try {
     await load();
+    if (find("#learn-task").value === "own") await addDrawings();
     await begin();
     await train();
     await finish();
@@ -79,7 +85,6 @@ function busy(yes) {
 
 // MiniCLIP, once; where it failed, the next time tries again.
 async function load() {
-  progress.max = expected;
   loading ??= ask("load", facts);
   try {
     await loading;
@@ -87,6 +92,13 @@ async function load() {
     [loading, loaded] = [null, 0];
     throw new Error(`MiniCLIP could not be loaded (${error.message}). Try again; a browser older than 2023 is too old.`);
   }
+}
+
+async function addDrawings() {
+  expected += facts.bytes.image;
+  const { task, train, test } = await drawings.task(facts.recipe, arrived);
+  facts.tasks.own = task;
+  await ask("addTask", { name: "own", task, train, test });
 }
 
 async function begin() {
@@ -105,8 +117,7 @@ async function begin() {
   find(".learn-result").hidden = false;
   find(".learn-end").hidden = true;
   fill("#learn-class", [["", "all"], ...names.map((name, k) => [k, name])]);
-  const address = new URL(`${task}.png`, import.meta.url);
-  map = new IdeaMap(find(".learn-map"), names, test, places, { ...sheet, address });
+  map = new IdeaMap(find(".learn-map"), names, test, places, { address: new URL(`${task}.png`, import.meta.url), ...sheet });
   map.onChoose = (k) => { find("#learn-class").value = k; drawMap(); };
   draw();
 }
@@ -124,15 +135,17 @@ async function finish() {
   run.milliseconds = performance.now() - run.started;
   const { dataset, python, classnames, names, test, shots: drawn } = facts.tasks[task];
   const took = step < steps ? `Stopped after ${step} of ${steps} steps. ` : `${steps} steps took ${(run.milliseconds / 1000).toFixed(1)} s. `;
+  const { probe } = drawn[shots];
   status.textContent =
     `${took}Of ${test.length} held-out images, the learned prompt names ${percent(accuracy)} right, your sentence ` +
-    `${percent(sentence.accuracy)}, a linear probe on the same images ${percent(drawn[shots].probe)}.`;
+    `${percent(sentence.accuracy)}${probe === null ? "" : `, a linear probe on the same images ${percent(probe)}`}.`;
   const prompt = await ask("prompt");
-  const file = promptFile(facts.header, prompt, classnames, { dataset, shots: Number(shots), step, accuracy });
+  const file = promptFile(facts.header, prompt, classnames, { dataset, shots, step, accuracy });
   const link = find(".download");
   URL.revokeObjectURL(link.href);
   Object.assign(link, { href: URL.createObjectURL(file), download: `${dataset}.safetensors` });
-  find(".learn-end pre").textContent = pythonLines({ python }, shots, settings, facts.seed);
+  find(".lines").textContent = python ? "learn the same one" : "use it";
+  find(".learn-end pre").textContent = python ? linesToLearn(python, shots, settings, facts.seed) : linesToUse(link.download);
   const words = await ask("nearestWords");
   const lists = settings.classSpecific ? names.map((name, k) => `${name}: ${listed(words, k)}`) : [listed(words, 0)];
   find(".words").textContent = lists.join("; ");
@@ -152,7 +165,7 @@ function draw() {
     { kind: "learned", name: "learned prompt", value: accuracy },
     { kind: "sentence", name: "your sentence", value: sentence.accuracy },
     { kind: "probe", name: "linear probe on the same images", value: facts.tasks[task].shots[shots].probe },
-  ];
+  ].filter(({ value }) => value !== null); // of a visitor's own drawings there is no probe
   find(".learn-legend").replaceChildren(...levels.map(({ kind, name, value }) => {
     const line = document.createElement("li");
     line.className = kind;
@@ -194,11 +207,16 @@ function ask(call, given) {
   });
 }
 
+function arrived(bytes) {
+  loaded += bytes;
+  progress.max = expected;
+  progress.value = loaded;
+  status.textContent = `Loading MiniCLIP, ${Math.round(expected / 1e6)} MB …`;
+}
+
 worker.addEventListener("message", ({ data }) => {
   if ("arrived" in data) {
-    loaded += data.arrived;
-    progress.value = loaded;
-    status.textContent = `Loading MiniCLIP, ${Math.round(expected / 1e6)} MB …`;
+    arrived(data.arrived);
   } else if ("error" in data) {
     waiting.reject(new Error(data.error));
   } else {

@@ -15,13 +15,20 @@ export function promptFile(header, { context, nCtx, classSpecific }, classnames,
   return new Blob([length, text, spaces, context], { type: "application/octet-stream" });
 }
 
-// The lines of Python that learn the same prompt.
-export function pythonLines(task, shots, { words, nCtx, classSpecific }, seed) {
+// The lines of Python that learn the same prompt, from those that make the task.
+export function linesToLearn(task, shots, { words, nCtx, classSpecific }, seed) {
   const options = [words.trim() ? `init=${JSON.stringify(words.trim())}` : `n_ctx=${nCtx}, seed=${seed}`];
   if (classSpecific) options.push("class_specific=True");
   return `from coop_edu import PromptLearner, Recipe, Trainer, accuracy, load_clip, load_dataset, sample_few_shot
-${task.python}
+${task}
 learner = PromptLearner(load_clip("mini", device="cpu"), task.classnames, ${options.join(", ")})
 Trainer(learner, Recipe.mini(${shots})).fit(sample_few_shot(task.train, k=${shots}, seed=${seed}))
 print(accuracy(learner, task.test))`;
+}
+
+// The lines that use a prompt learned from drawings, which only the page has.
+export function linesToUse(file) {
+  return `from coop_edu import load_clip, load_prompt, predict
+learner = load_prompt("${file}", load_clip("mini"))
+print(predict(learner, "drawing.png"))  # an image of yours: class -> probability`;
 }

@@ -17,6 +17,12 @@ const calls = {
     tower ??= await Tower.load("gradient.onnx.gz", await Words.load(arrived), arrived);
   },
 
+  // One more task, with the features of its images.
+  addTask({ name, task, train, test }) {
+    facts.tasks[name] = task;
+    features.set(name, { train, test });
+  },
+
   // How a hand-written sentence does on a task.
   async sentence({ task, template }) {
     const { names } = facts.tasks[task];
