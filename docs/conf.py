@@ -6,6 +6,7 @@ in the page.
 """
 
 import re
+from html import escape
 
 from docutils.nodes import SkipNode
 from latex2mathml.converter import convert
@@ -24,8 +25,12 @@ root_doc = "index"
 html_theme = "furo"
 html_title = f"coop_edu {release}"
 html_favicon = "favicon.svg"
-html_static_path = ["site.css"]
+html_static_path = ["site.css", "walkthrough.png"]
 html_css_files = ["site.css"]
+PREVIEW = "walkthrough.png"  # of a page that is sent to somebody
+DESCRIPTION = (
+    "Learn to prompt CLIP: write a sentence, learn its words from a few images, draw. All of it runs in the page."
+)
 html_show_sphinx = False
 html_show_copyright = False  # LICENSE and CITATION.cff say it
 html_copy_source = False
@@ -97,7 +102,23 @@ def as_python(app, what, name, obj, options, signature, returns):
     return signature and signature.replace("<factory>", "..."), returns
 
 
+def add_card(app, page, template, context, doctree):
+    """What a search engine, or a chat into which the address is put, shows of a page."""
+    title = f"{re.sub('<[^>]*>', '', context.get('title') or '')} · {project}"
+    known = {
+        "og:title": title,
+        "og:description": DESCRIPTION,
+        "og:type": "website",
+        "twitter:card": "summary_large_image",
+    }
+    known["og:image"] = context["pathto"](f"_static/{PREVIEW}", resource=True)
+    tags = [f'<meta property="{name}" content="{escape(value)}">' for name, value in known.items()]
+    tags.append(f'<meta name="description" content="{escape(DESCRIPTION)}">')
+    context["metatags"] = "\n".join([context.get("metatags") or "", *tags])
+
+
 def setup(app):
+    app.connect("html-page-context", add_card)
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
     app.connect("autodoc-process-docstring", as_rst)
     app.connect("autodoc-process-signature", as_python)

@@ -53,11 +53,15 @@ def build(site: Path, notebooks: Iterable[Path] = NOTEBOOKS) -> list[str]:
         return [f'{", ".join(missing)} missing: make site installs them, and so does  pip install -e ".[site]"']
     if not RUNTIME.is_dir():
         print("onnxruntime-web is missing, so the first page has no explorer: get npm, and make site", file=sys.stderr)
+    notebooks = list(notebooks)
     with tempfile.TemporaryDirectory() as scratch:
         sources, pages = Path(scratch, "sources"), Path(scratch, "pages")
-        lay_out(sources, list(notebooks))
+        lay_out(sources, notebooks)
         if run_sphinx(sources, pages, Path(scratch, "doctrees")):
             return ["Sphinx found the faults above"]
+        for path in notebooks:
+            for copy in pages.glob(f"_downloads/*/{path.name}"):
+                shutil.copy(path, copy)  # as it is in the repository, not as it was laid out
         if RUNTIME.is_dir():
             export(pages / "explorer")
         found = problems(pages)
@@ -83,7 +87,7 @@ def lay_out(sources: Path, notebooks: list[Path]) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.suffix in (".md", ".ipynb"):
             text = path.read_text(encoding="utf-8")
-            text = folded(text) if target.suffix == ".ipynb" else text
+            text = as_page(text, path.name) if target.suffix == ".ipynb" else text
             target.write_text(to_index(text), encoding="utf-8")
         else:
             shutil.copy(path, target)
@@ -105,12 +109,16 @@ def lay_out(sources: Path, notebooks: list[Path]) -> None:
     (sources / "index.md").write_text(text, encoding="utf-8")
 
 
-def folded(notebook: str) -> str:
-    """A notebook whose cells are folded on the page as they are in JupyterLab."""
+def as_page(notebook: str, name: str) -> str:
+    """A notebook with cells folded as in JupyterLab, which says under its title that it stands still."""
     content = json.loads(notebook)
     for cell in content["cells"]:
         if cell["metadata"].get("jupyter", {}).get("source_hidden"):
             cell["metadata"]["tags"] = [*cell["metadata"].get("tags", []), "hide-input"]
+    live = ", or [try it live](../index.md)" if RUNTIME.is_dir() else ""
+    title, _, rest = "".join(content["cells"][0]["source"]).partition("\n")
+    still = f"*This page is a still copy with stored results. Run the notebook {{download}}`{name}`{live}.*"
+    content["cells"][0]["source"] = f"{title}\n\n{still}\n{rest}"
     return json.dumps(content, ensure_ascii=False)
 
 

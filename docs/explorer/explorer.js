@@ -3,7 +3,8 @@
 //
 // The table always has the same number of rows, and the sentence above it the same height, so that nothing moves while
 // one types. Its last row is the true class, where that is not among the first ones. MiniCLIP is loaded when somebody
-// goes to the field of the wording; what the page shows before comes with it.
+// goes to the field of the wording; what the page shows before comes with it. The address holds wording and drawing, so
+// that they can be sent to somebody.
 //
 // Leaves out: how a wording becomes probabilities (clip.js).
 
@@ -35,12 +36,26 @@ export const data = clip.data;
 const own = { classname: null, features: null }; // what is drawn here
 data.images.push(own);
 export const pad = new Pad(find("canvas"), refresh);
+fromAddress();
 layOut();
 working = false;
 await refresh();
 template.addEventListener("focus", () => clip.load().catch(() => {})); // a failure is told with the next wording
 template.addEventListener("input", soon());
+template.addEventListener("input", toAddress);
 slider.addEventListener("input", refresh);
+
+// #w=the {}&i=3
+function fromAddress() {
+  const wanted = new URLSearchParams(location.hash.slice(1));
+  template.value = wanted.get("w") ?? template.value;
+  if (data.images[wanted.get("i")]?.classname) image = Number(wanted.get("i"));
+}
+
+function toAddress() {
+  const drawn = data.images[image] === own; // that is not in the address
+  history.replaceState(null, "", `#${new URLSearchParams({ w: template.value, ...(drawn ? {} : { i: image }) })}`);
+}
 
 function layOut() {
   for (const [i, { file, classname }] of data.images.entries()) {
@@ -85,6 +100,7 @@ function choose(i) {
     button.setAttribute("aria-pressed", j === image);
   }
   find(".explorer-pad").hidden = data.images[i] !== own;
+  toAddress();
   refresh();
 }
 
@@ -146,7 +162,8 @@ function fillTable(p, order) {
 function fillRow(row, rank, name, p, isTrue) {
   row.classList.toggle("true", isTrue);
   row.cells[0].textContent = rank;
-  row.cells[1].textContent = isTrue ? `${name} ✓ true class` : name;
+  row.cells[1].textContent = name;
+  if (isTrue) row.cells[1].append(" ✓", Object.assign(document.createElement("span"), { textContent: " true class" }));
   row.cells[2].firstChild.style.width = `${100 * (p ?? 0)}%`;
   row.cells[3].textContent = p === null ? "" : `${(100 * p).toFixed(1)} %`;
 }
