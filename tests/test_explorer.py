@@ -269,10 +269,27 @@ def test_it_fits(page):
 
 
 @needs_a_browser
+def test_wording_and_drawing_stand_in_the_address(page, chromium):
+    page.locator(".explorer-images button").nth(3).click()
+    type_in(page, "the {} & co")
+    other = chromium.new_page()
+    other.goto(page.url)
+    assert table(other) == table(page) and "“the " in answer(other)
+    assert other.input_value("#explorer-template") == "the {} & co"
+    other.close()
+
+
+@needs_a_browser
+def test_bars_can_be_seen_on_a_phone(page):
+    page.set_viewport_size({"width": 390, "height": 900})
+    assert page.locator("#explorer td.bar").first.bounding_box()["width"] > 60
+
+
+@needs_a_browser
 def test_a_page_opened_as_a_file_says_so(chromium, site):
     page = chromium.new_page()
     page.goto((site / "index.html").as_uri())
-    assert "python -m http.server" in answer(page)
+    assert "python -m http.server" in answer(page) and "http.server" in page.text_content("#learn-status")
     page.close()
 
 

@@ -20,7 +20,7 @@ from coop_edu.data.dataset import Example
 from coop_edu.teaching.widgets.drawing import READY
 
 from test_browser import SCREENSHOTS
-from test_explorer import a_browser_is_missing, address, chromium, clip, draw, drawn_image, site  # noqa: F401 (fixtures)
+from test_explorer import EXPLORER, a_browser_is_missing, address, chromium, clip, draw, drawn_image, site  # noqa: F401 (fixtures)
 from test_site import scripts  # noqa: F401 (a fixture)
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(a_browser_is_missing()), reason=a_browser_is_missing())]
@@ -214,6 +214,19 @@ def test_a_mistake_is_explained(page):
     assert "50 steps took" in learn(page, shots="1")
 
 
+@pytest.mark.parametrize("name", ["words.gz", "gradient.onnx.gz", "styles.features.gz"])
+def test_a_file_that_is_gone_is_named_and_asked_for_again(chromium, address, name):  # noqa: F811
+    page = chromium.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.context.route(f"**/{name}", lambda route: route.fulfill(status=404))
+    page.goto(address)
+    page.wait_for_selector("#learn-task option", state="attached")
+    assert name in learn(page, shots="1") and not page.locator(".learn-result").is_visible()
+    page.context.unroute(f"**/{name}")
+    assert "50 steps took" in learn(page)
+    page.context.close()
+
+
 def test_keys_are_enough_and_the_map_tells(page, tasks):
     choose(page, shots="1")
     page.focus("#learn-sentence")
@@ -225,22 +238,23 @@ def test_keys_are_enough_and_the_map_tells(page, tasks):
     for i in (0, 1):
         page.keyboard.press("ArrowRight")
         answer = latest(page, f"last.answers[{i}]")
-        assert f"“{names[labels[i]]}”. The prompt says “{names[answer]}”" in page.text_content(".learn-shown p")
+        assert f"“{names[labels[i]]}”. The prompt says “{names[answer]}”" in page.text_content(".learn-shown")
     page.focus("#learn-step")
     page.keyboard.press("Home")
     answer = latest(page, "run.records[0].answers[1]")
-    assert f"The prompt says “{names[answer]}”" in page.text_content(".learn-shown p")
+    assert f"The prompt says “{names[answer]}”" in page.text_content(".learn-shown")
     page.keyboard.press("End")
     page.select_option("#learn-class", label=names[2])
     before, after = latest(page, "[run.records[0], last].map(({answers}) => answers)")
     right = [{i for i, answer in enumerate(answers) if answer == labels[i] == 2} for answers in (before, after)]
-    expected = f"{len(right[1])} are named right: {len(right[1] - right[0])} gained and {len(right[0] - right[1])} lost"
-    assert expected in page.text_content(".learn-shown p")
+    said, gained, lost = page.text_content(".learn-shown"), len(right[1] - right[0]), len(right[0] - right[1])
+    assert f"{len(right[1])} are named right.Gained since the start: {gained}.Lost: {lost}." in said
+    assert page.locator(".learn-shown .drawing").count() == 1 + gained + lost
     page.locator("#learn .map .mark").nth(5).click(force=True)
     assert page.input_value("#learn-class") == "5"
     page.locator("#learn .map circle").nth(3).hover(force=True)
-    assert f"This image is “{names[labels[3]]}”" in page.text_content(".learn-shown p")
-    assert page.locator(".learn-shown .drawing").is_visible()
+    assert f"This image is “{names[labels[3]]}”" in page.text_content(".learn-shown")
+    assert page.locator(".learn-shown .drawing").first.is_visible()
 
 
 def test_random_numbers_are_torchs(page):
@@ -299,3 +313,22 @@ def test_it_fits(page):
         )
         assert min(letters) > 10
         page.locator("#learn").screenshot(path=SCREENSHOTS / f"learn-{theme}-{width}.png")
+
+
+def test_nothing_stands_in_the_way_of_a_screen_reader(page):
+    """axe-core finds nothing serious, before and after a training, in the light and in the dark."""
+    page.add_script_tag(path=EXPLORER / "node_modules" / "axe-core" / "axe.min.js")
+
+    def look(when):
+        found = page.evaluate("axe.run({ include: ['#explorer', '#learn'] })")
+        assert len(found["passes"]) > 10
+        serious = [each for each in found["violations"] if each["impact"] in ("serious", "critical")]
+        assert serious == [], (when, [(each["help"], each["nodes"][0]["html"]) for each in serious])
+
+    look("at first")
+    choose(page, task="own")
+    look("with a page to draw on")
+    learn(page, task="styles", shots="1")
+    for theme in ("light", "dark"):
+        page.evaluate(f"document.body.dataset.theme = '{theme}'")
+        look(theme)

@@ -126,6 +126,27 @@ def test_every_public_name_and_room_has_its_place(site):
 
 @needs_the_extra
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["index", "notebooks/00_start_here"])
+def test_a_page_has_an_icon_a_description_and_an_image(site, name):
+    text = page(site, name)
+    (icon,), (image,) = (
+        re.findall(pattern, text)
+        for pattern in (r'<link rel="(?:shortcut )?icon"[^>]* href="([^"]*)"', r'og:image" content="([^"]*)"')
+    )
+    assert all((site / name / ".." / each).resolve().is_file() for each in (icon, image))
+    assert '<meta name="description"' in text and 'og:title" content="' in text
+
+
+@needs_the_extra
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_still_page_offers_the_notebook(site, name):
+    (copy,) = re.findall(r'href="\.\./(_downloads/[^"]*\.ipynb)"', page(site, f"notebooks/{name}"))
+    assert (site / copy).read_bytes() == (ROOT / "notebooks" / f"{name}.ipynb").read_bytes()
+
+
+@needs_the_extra
+@pytest.mark.slow
 def test_search_and_glossary(site):
     index = (site / "searchindex.js").read_text(encoding="utf-8")
     assert "docs/glossary" in index and "temperatur" in index and "promptlearner" in index.lower()
@@ -236,8 +257,9 @@ def test_weights_that_would_be_changed_are_refused(scripts):
 
 def test_what_comes_from_npm_is_fixed():
     package, lock = (json.loads(read(f"docs/explorer/{name}.json")) for name in ("package", "package-lock"))
+    wanted = package["dependencies"] | package["devDependencies"]
     installed = {name: entry for name, entry in lock["packages"].items() if name}
-    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in package["dependencies"].values())
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in wanted.values())
     assert all(entry["integrity"].startswith("sha512-") for entry in installed.values())
     assert "resolved" not in read("docs/explorer/package-lock.json")  # from whichever registry npm is told to use
-    assert package["dependencies"]["onnxruntime-web"] == installed["node_modules/onnxruntime-web"]["version"]
+    assert wanted == {name: installed[f"node_modules/{name}"]["version"] for name in wanted}

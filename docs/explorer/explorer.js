@@ -163,7 +163,7 @@ function fillRow(row, rank, name, p, isTrue) {
   row.classList.toggle("true", isTrue);
   row.cells[0].textContent = rank;
   row.cells[1].textContent = name;
-  if (isTrue) row.cells[1].append(" ✓", Object.assign(document.createElement("span"), { textContent: " true class" }));
+  if (isTrue) row.cells[1].append(Object.assign(document.createElement("span"), { textContent: " ✓ true class" }));
   row.cells[2].firstChild.style.width = `${100 * (p ?? 0)}%`;
   row.cells[3].textContent = p === null ? "" : `${(100 * p).toFixed(1)} %`;
 }

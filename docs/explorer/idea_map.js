@@ -97,28 +97,38 @@ export class IdeaMap {
 
   // The image that was pointed at, or else what the chosen class has gained and lost since the start.
   tell() {
-    const { image: i, classLabel: k, names, labels, sheet, first, record } = this;
-    const drawing = this.shown.querySelector(".drawing"), text = this.shown.querySelector("p");
-    drawing.hidden = i === null;
-    const sentences = [];
+    const { image: i, classLabel: k, names, labels, first, record } = this;
+    const said = [];
     if (i !== null) {
-      const place = [i % sheet.columns, Math.floor(i / sheet.columns)].map((at) => `${-at * sheet.side}px`);
-      drawing.style.background = `url("${sheet.address}") ${place.join(" ")}`;
-      drawing.setAttribute("aria-label", names[labels[i]]);
-      sentences.push(`This image is “${names[labels[i]]}”. The prompt says “${names[record.answers[i]]}”.`);
+      const sentence = `This image is “${names[labels[i]]}”. The prompt says “${names[record.answers[i]]}”.`;
+      said.push([sentence, [i]]);
     }
     if (k !== null) {
       const own = [...labels.keys()].filter((each) => labels[each] === k);
-      const right = ({ answers }) => own.filter((each) => answers[each] === k);
-      const [before, after] = [right(first), right(record)];
-      const gained = after.filter((each) => !before.includes(each)).length;
-      const lost = before.filter((each) => !after.includes(each)).length;
-      sentences.push(
-        `Of ${own.length} images of “${names[k]}”, ${after.length} are named right: ${gained} gained and ${lost} lost ` +
-          "since the start.",
-      );
+      const [before, after] = [first, record].map(({ answers }) => own.filter((each) => answers[each] === k));
+      said.push([`Of ${own.length} images of “${names[k]}”, ${after.length} are named right.`, []]);
+      const gained = after.filter((each) => !before.includes(each));
+      const lost = before.filter((each) => !after.includes(each));
+      said.push([`Gained since the start: ${gained.length}.`, gained], [`Lost: ${lost.length}.`, lost]);
     }
-    text.textContent = sentences.join(" ") || "Point at a dot to see its image, or choose a class.";
+    if (!said.length) said.push(["Point at a dot to see its image, or choose a class.", []]);
+    this.shown.replaceChildren(...said.map(([sentence, images]) => this.line(sentence, images)));
+  }
+
+  line(sentence, images) {
+    const line = document.createElement("p");
+    line.append(...images.map((i) => this.drawing(i)), sentence);
+    return line;
+  }
+
+  drawing(i) {
+    const { side, columns, address } = this.sheet, drawing = document.createElement("span");
+    const place = [i % columns, Math.floor(i / columns)].map((at) => `${-at * side}px`);
+    drawing.className = "drawing";
+    drawing.setAttribute("role", "img");
+    drawing.setAttribute("aria-label", this.names[this.labels[i]]);
+    drawing.style.background = `url("${address}") ${place.join(" ")}`;
+    return drawing;
   }
 }
 

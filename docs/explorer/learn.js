@@ -209,6 +209,7 @@ function ask(call, given) {
 
 function arrived(bytes) {
   loaded += bytes;
+  if (!learnButton.disabled) return; // another file has failed, and nobody waits any more
   progress.max = expected;
   progress.value = loaded;
   status.textContent = `Loading MiniCLIP, ${Math.round(expected / 1e6)} MB …`;
