@@ -26,7 +26,7 @@ from coop_edu.clip.probability import normalize
 from coop_edu.data.dataset import Example
 from coop_edu.teaching.first_drawing import disagreement
 
-from export_tasks import export_tasks
+from export_tasks import TASKS, export_tasks
 from image_tower import image_tower
 from text_tower import gradient_graph, text_tower
 
@@ -38,12 +38,16 @@ OWN = (
     *("runtime.js", "image_tower.js", "pad.js", "drawings.js"),
 )
 WORDINGS = ("{}", "a photo of a {}.", "an icon of a {}.")
-# What is loaded when it is first used. Where a prompt is learned, the gradient comes in the text tower's place.
+# What is loaded when it is first used.
 PARTS = {
     "runtime": ["ort.wasm.gz"],
-    "text": ["text_tower.onnx.gz", "words.gz", "merges.txt.gz"],
-    "image": ["image_tower.onnx.gz"],
+    "words": ["words_first.gz", "merges.txt.gz"],
+    "all words": ["words.gz"],
+    "text_tower": ["text_tower.onnx.gz"],
+    "gradient": ["gradient.onnx.gz"],
+    "image_tower": ["image_tower.onnx.gz"],
 }
+FREQUENT = 8192  # token numbers below are frequent: CLIP's tokenizer counts its merges from the most frequent on
 MORE = 6  # images, beside the first
 
 
@@ -62,7 +66,7 @@ def export(folder: Path) -> None:
         folder / "image_tower.onnx.gz",
         image_tower(clip.model, to_normal.mean, to_normal.std).SerializeToString(),
     )
-    pack(folder / "words.gz", halves(clip.model.token_embedding.weight))
+    export_words(clip, folder, source.classnames)
     merges = "\n".join(" ".join(pair) for pair in clip.tokenizer.bpe_ranks)
     pack(folder / "merges.txt.gz", merges.encode())
     learn, features_of = export_tasks(clip, folder)
@@ -88,6 +92,18 @@ def export(folder: Path) -> None:
         ],
     }
     (folder / "data.json").write_text(json.dumps(data), encoding="utf-8")
+
+
+def export_words(clip: Clip, folder: Path, classnames: Sequence[str]) -> None:
+    """CLIP's words as vectors: first those that a visitor is likely to use, and all of them."""
+    table, tokenizer = clip.model.token_embedding.weight, clip.tokenizer
+    names = [*classnames, *(name for task in TASKS.values() for name in task.load().classnames)]
+    tokens = {token for name in clean_classnames([*dict.fromkeys(names)]) for token in tokenizer.encode(f"{name}.")}
+    others = sorted(token for token in tokens if token >= FREQUENT) + [tokenizer.sot_token_id, tokenizer.eot_token_id]
+    pack(folder / "words.gz", halves(table))
+    pack(folder / "words_first.gz", halves(table[[*range(FREQUENT), *others]]))
+    said = {"frequent": FREQUENT, "others": others, "width": table.shape[1]}
+    (folder / "words.json").write_text(json.dumps(said), encoding="utf-8")
 
 
 def halves(numbers: Tensor) -> bytes:

@@ -126,7 +126,10 @@ def test_a_task_is_learned_as_well_as_by_the_library(page, clip, tasks, tmp_path
     assert latest(page, "run.sentence.accuracy") == pytest.approx(by_sentence, abs=0.5)
     assert all(f"{value:.1f} %" in said for value in (in_page, latest(page, "run.sentence.accuracy")))
     words = [word for ((word, _),) in nearest_words(clip, found.ctx.detach(), 1)]
+    page.click("#learn .nearest")
+    page.wait_for_selector("#learn form[aria-busy=false]")
     assert page.text_content("#learn .words") == " · ".join(words)
+    assert page.text_content("#learn-status") == said
 
 
 def test_the_lines_of_python_learn_the_same_prompt(page, clip, tmp_path, capsys):  # noqa: F811
@@ -165,6 +168,17 @@ def test_own_drawings_are_learned_as_by_the_library(page, clip, tmp_path):  # no
     for label in range(3):
         page.locator(".learn-own-class input").nth(label).fill("star")
     assert "same name" in learn(page)
+
+
+def test_words_that_are_not_frequent_are_loaded(page, clip, tasks, tmp_path):  # noqa: F811
+    whole = []
+    page.context.on("request", lambda request: whole.append(request.url) if request.url.endswith("/words.gz") else None)
+    learn(page, shots="1")
+    assert not whole
+    learn(page, words="a zebrafish", sentence="{} zebrafish")
+    assert whole
+    learner = in_library(clip, tasks["styles"], 1, init="a zebrafish")
+    torch.testing.assert_close(load_prompt(downloaded(page, tmp_path), clip).ctx, learner.ctx, atol=1e-3, rtol=0)
 
 
 def test_stop(page, clip, tasks, tmp_path):  # noqa: F811
@@ -214,7 +228,7 @@ def test_a_mistake_is_explained(page):
     assert "50 steps took" in learn(page, shots="1")
 
 
-@pytest.mark.parametrize("name", ["words.gz", "gradient.onnx.gz", "styles.features.gz"])
+@pytest.mark.parametrize("name", ["words_first.gz", "gradient.onnx.gz", "styles.features.gz"])
 def test_a_file_that_is_gone_is_named_and_asked_for_again(chromium, address, name):  # noqa: F811
     page = chromium.new_page()
     page.set_default_timeout(PATIENCE)
@@ -274,10 +288,12 @@ def test_a_step_is_fast(page):
         const { Words } = await import("./explorer/words.js");
         const { Learner, Training } = await import("./explorer/learning.js");
         const facts = await fetch("explorer/learn.json").then((response) => response.json());
-        const tower = await Tower.load("gradient.onnx.gz", await Words.load());
+        const { Progress } = await import("./explorer/files.js");
+        const progress = new Progress(facts.bytes, () => {});
+        const tower = await Tower.load("gradient", await Words.load(progress), progress);
         const names = facts.tasks.things.names.slice(0, classes), numbers = [...Array(16 * classes).keys()];
         const images = numbers.map(() => Float32Array.from({ length: 256 }, Math.random));
-        const learner = new Learner(tower, names, { words: "", nCtx: 16, classSpecific: false }, facts);
+        const learner = await Learner.make(tower, names, { words: "", nCtx: 16, classSpecific: false }, facts);
         const training = new Training(learner, images, numbers.map((i) => i % classes), 100, facts);
         await training.step();
         const start = performance.now();

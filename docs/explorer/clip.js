@@ -7,7 +7,7 @@
 import { imageFeatures } from "./image_tower.js";
 import { Prompts, Tower } from "./tower.js";
 import { Words } from "./words.js";
-import { json, unpacked } from "./files.js";
+import { Progress, json, unpacked } from "./files.js";
 import { clean } from "./tokenizer.js";
 
 const LONGEST = 1000; // letters of a wording, as in Python
@@ -22,9 +22,7 @@ class Clip {
   // onProgress(loaded, expected) is told the bytes that have come, and those that will
   constructor(data, known, onProgress) {
     this.data = data;
-    this.onProgress = onProgress;
-    this.expected = new Set(); // parts of MiniCLIP: runtime, text, image
-    this.loaded = 0; // bytes
+    this.progress = new Progress(data.bytes, onProgress);
     const width = data.images[0].features.length, rows = data.classnames.length;
     this.features = new Map(
       data.wordings.map((wording, i) => [
@@ -39,7 +37,8 @@ class Clip {
     if (!this.features.has(template)) {
       checkTemplate(template);
       const tower = await this.load();
-      const found = await tower.features(new Prompts(this.tokens(template)));
+      const prompts = new Prompts(this.tokens(template));
+      const found = await tower.features(prompts).catch((error) => { throw new LoadingError(error.message); });
       this.features.set(template, found.map((row) => Float32Array.from(row)));
     }
     return this.features.get(template);
@@ -55,26 +54,18 @@ class Clip {
   }
 
   async loadTower() {
-    const arrived = this.expect("text");
-    const words = await Words.load(arrived);
+    const words = await Words.load(this.progress);
     this.tokenizer = words.tokenizer;
-    return Tower.load("text_tower.onnx.gz", words, arrived);
+    return Tower.load("text_tower", words, this.progress);
   }
 
   // The features of a drawing, for which the image tower is loaded, once.
   async see(pixels) {
     try {
-      return (await imageFeatures([pixels], this.expect("image")))[0];
+      return (await imageFeatures([pixels], this.progress))[0];
     } catch (error) {
       throw new LoadingError(error.message);
     }
-  }
-
-  // A function that is to be told of the bytes of a part as they come.
-  expect(part) {
-    this.expected.add("runtime").add(part);
-    const expected = [...this.expected].reduce((sum, each) => sum + this.data.bytes[each], 0);
-    return (bytes) => this.onProgress((this.loaded += bytes), expected);
   }
 
   tokens(template) {

@@ -3,11 +3,11 @@
 const NAMESPACE = "http://www.w3.org/2000/svg";
 const HEIGHT = 170, LEFT = 34, RIGHT = 10, TOP = 8, BOTTOM = 22;
 
-// points: [[step, value]]; levels: [{ value, kind }], straight lines beside them; the axes go to `steps` and `highest`.
-export function drawCurve(svg, { points, levels = [], steps, highest, ticks, text }) {
+// points: [[step, value]]; levels: [{ value, kind }], straight lines beside them; the axes go from 0 to `steps`, and from `lowest` to `highest`.
+export function drawCurve(svg, { points, levels = [], steps, lowest = 0, highest, ticks, text }) {
   const width = svg.clientWidth;
   const x = (step) => LEFT + ((width - LEFT - RIGHT) * step) / steps;
-  const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - Math.min(value, highest) / highest);
+  const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * ((highest - Math.min(value, highest)) / (highest - lowest));
   svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
   svg.setAttribute("height", HEIGHT);
   svg.setAttribute("aria-label", text);

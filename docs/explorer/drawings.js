@@ -47,7 +47,7 @@ export class Drawings {
 
   // { task, train, test }: the task as learn.json has the others, and features of its images, rows of length 1.
   // Throws an Error with a sentence for the reader where something is missing.
-  async task(recipe, arrived) {
+  async task(recipe, progress) {
     const names = this.names();
     const [training, heldOut] = [0, 1].map((part) =>
       this.classes.flatMap(({ drawings }, label) =>
@@ -56,7 +56,7 @@ export class Drawings {
     );
     const few = names.find((_, k) => !heldOut.some(({ label }) => label === k));
     if (few) throw new Error(`Draw at least two of “${few}”, and keep them.`);
-    const features = await imageFeatures([...training, ...heldOut].map(({ pixels }) => pixels), arrived);
+    const features = await imageFeatures([...training, ...heldOut].map(({ pixels }) => pixels), progress);
     const train = features.slice(0, training.length), test = features.slice(training.length);
     const labels = training.map(({ label }) => label);
     const shots = Math.min(...names.map((_, k) => labels.filter((label) => label === k).length));

@@ -18,6 +18,23 @@ export async function unpacked(name, arrived = () => {}) {
   return bytesOf(new Response(whole.stream().pipeThrough(new DecompressionStream("gzip"))));
 }
 
+// Counts bytes: of the parts that were asked for, and of those that have come. tell(loaded, expected) is told of each.
+export class Progress {
+  // sizes: { part: bytes }
+  constructor(sizes, tell) {
+    Object.assign(this, { sizes, tell, parts: new Set(), loaded: 0 });
+  }
+
+  // A function that is to be told of the bytes of some parts as they come.
+  expect(...parts) {
+    for (const part of parts) this.parts.add(part);
+    return (bytes) => {
+      this.loaded += bytes;
+      this.tell(this.loaded, [...this.parts].reduce((sum, part) => sum + this.sizes[part], 0));
+    };
+  }
+}
+
 // Numbers in half precision, which take half the space, as float32.
 export function floats(bytes) {
   const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2);

@@ -6,8 +6,8 @@ import { SIDE } from "./pad.js";
 let loading = null;
 
 // drawings: each as the pixels of a Pad. One row of length 1 for each.
-export async function imageFeatures(drawings, arrived) {
-  loading ??= session("image_tower.onnx.gz", arrived);
+export async function imageFeatures(drawings, progress) {
+  loading ??= session("image_tower.onnx.gz", progress.expect("runtime", "image_tower"));
   const tower = await loading.catch((error) => {
     loading = null; // the next drawing tries again
     throw error;

@@ -2,7 +2,7 @@
 
 import { drawCurve } from "./curves.js";
 import { Drawings, OWN } from "./drawings.js";
-import { json } from "./files.js";
+import { Progress, json } from "./files.js";
 import { IdeaMap } from "./idea_map.js";
 import { linesToLearn, linesToUse, promptFile } from "./prompt_file.js";
 
@@ -15,8 +15,6 @@ const progress = find("progress"), status = find("#learn-status"), slider = find
 const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
 
 let facts; // learn.json
-let loaded = 0; // bytes
-let expected = 0;
 let loading = null;
 let waiting = null; // for an answer of the worker
 let stopped = false;
@@ -37,8 +35,10 @@ function layOut() {
   drawings = new Drawings(find(".learn-own"));
   fill("#learn-n-ctx", LENGTHS.map((length) => [length, length]), "16");
   describe();
-  expected = facts.bytes.runtime + facts.bytes.text;
-  status.textContent = `“Learn” loads MiniCLIP, ${Math.round(expected / 1e6)} MB, once.`;
+  const { runtime, words, gradient } = facts.bytes;
+  status.textContent = `“Learn” loads MiniCLIP, ${megabytes(runtime + words + gradient)}, once.`;
+  find(".nearest").textContent = `Show the nearest words (loads ${megabytes(facts.bytes["all words"])})`;
+  find(".nearest").addEventListener("click", showWords);
   form.addEventListener("submit", (event) => { event.preventDefault(); learn(); });
   stopButton.addEventListener("click", () => (stopped = true));
   find("#learn-task").addEventListener("change", describe);
@@ -89,14 +89,13 @@ async function load() {
   try {
     await loading;
   } catch (error) {
-    [loading, loaded] = [null, 0];
+    loading = null;
     throw new Error(`MiniCLIP could not be loaded (${error.message}). Try again; a browser older than 2023 is too old.`);
   }
 }
 
 async function addDrawings() {
-  expected += facts.bytes.image;
-  const { task, train, test } = await drawings.task(facts.recipe, arrived);
+  const { task, train, test } = await drawings.task(facts.recipe, new Progress(facts.bytes, showProgress));
   facts.tasks.own = task;
   await ask("addTask", { name: "own", task, train, test });
 }
@@ -133,7 +132,7 @@ async function train() {
 async function finish() {
   const { task, shots, settings, sentence, records, steps } = run, { step, accuracy } = records.at(-1);
   run.milliseconds = performance.now() - run.started;
-  const { dataset, python, classnames, names, test, shots: drawn } = facts.tasks[task];
+  const { dataset, python, classnames, test, shots: drawn } = facts.tasks[task];
   const took = step < steps ? `Stopped after ${step} of ${steps} steps. ` : `${steps} steps took ${(run.milliseconds / 1000).toFixed(1)} s. `;
   const { probe } = drawn[shots];
   status.textContent =
@@ -146,10 +145,23 @@ async function finish() {
   Object.assign(link, { href: URL.createObjectURL(file), download: `${dataset}.safetensors` });
   find(".lines").textContent = python ? "learn the same one" : "use it";
   find(".learn-end pre").textContent = python ? linesToLearn(python, shots, settings, facts.seed) : linesToUse(link.download);
-  const words = await ask("nearestWords");
-  const lists = settings.classSpecific ? names.map((name, k) => `${name}: ${listed(words, k)}`) : [listed(words, 0)];
-  find(".words").textContent = lists.join("; ");
+  find(".words").textContent = "";
   find(".learn-end").hidden = false;
+}
+
+// The words nearest to the learned vectors.
+async function showWords() {
+  busy(true);
+  const { names } = facts.tasks[run.task], said = status.textContent;
+  try {
+    const words = await ask("nearestWords");
+    const lists = run.settings.classSpecific ? names.map((name, k) => `${name}: ${listed(words, k)}`) : [listed(words, 0)];
+    find(".words").textContent = lists.join("; ");
+    status.textContent = said;
+  } catch (error) {
+    status.textContent = error.message;
+  }
+  busy(false);
 }
 
 function listed(words, k) {
@@ -172,9 +184,11 @@ function draw() {
     line.textContent = `${name}: ${percent(value)}`;
     return line;
   }));
+  const points = records.map((record) => [record.step, record.accuracy]);
+  const lowest = 25 * Math.floor(Math.min(99, ...points.map(([, value]) => value), ...levels.map(({ value }) => value)) / 25);
   drawCurve(find("svg.accuracy"), {
-    points: records.map((record) => [record.step, record.accuracy]),
-    levels: levels.slice(1), steps, highest: 100, ticks: [0, 25, 50, 75, 100],
+    points, levels: levels.slice(1), steps, lowest, highest: 100,
+    ticks: [0, 1, 2, 3, 4].map((i) => lowest + (i * (100 - lowest)) / 4),
     text: levels.map(({ name, value }) => `${name}: ${percent(value)}`).join(", "),
   });
   const losses = records.slice(1).map((record) => [record.step, record.loss]);
@@ -207,17 +221,20 @@ function ask(call, given) {
   });
 }
 
-function arrived(bytes) {
-  loaded += bytes;
+function showProgress(loaded, expected) {
   if (!learnButton.disabled) return; // another file has failed, and nobody waits any more
   progress.max = expected;
   progress.value = loaded;
-  status.textContent = `Loading MiniCLIP, ${Math.round(expected / 1e6)} MB …`;
+  status.textContent = `Loading MiniCLIP, ${megabytes(expected)} …`;
+}
+
+function megabytes(bytes) {
+  return `${Math.round(bytes / 1e6)} MB`;
 }
 
 worker.addEventListener("message", ({ data }) => {
-  if ("arrived" in data) {
-    arrived(data.arrived);
+  if ("progress" in data) {
+    showProgress(...data.progress);
   } else if ("error" in data) {
     waiting.reject(new Error(data.error));
   } else {

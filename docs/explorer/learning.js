@@ -11,11 +11,16 @@ const DEVIATION = 0.02; // of the random vectors that a context starts with
 
 export class Learner {
   // settings: words to start from (or "" for random vectors), nCtx, classSpecific
-  constructor(tower, names, { words, nCtx, classSpecific }, { seed, positions }) {
+  static async make(tower, names, settings, facts) {
+    const tokens = settings.words.trim() ? startTokens(settings.words, tower.words.tokenizer) : null;
+    if (tokens) await tower.words.need(tokens);
+    return new Learner(tower, names, tokens, settings, facts);
+  }
+
+  constructor(tower, names, tokens, { nCtx, classSpecific }, { seed, positions }) {
     const { tokenizer, width } = tower.words;
     this.tower = tower;
     this.classSpecific = classSpecific;
-    const tokens = words.trim() ? startTokens(words, tokenizer) : null;
     const M = (this.nCtx = tokens ? tokens.length : nCtx);
     const contexts = classSpecific ? names.length : 1;
     this.context = tokens
@@ -46,10 +51,9 @@ export class Learner {
 
   // The words nearest to each vector.
   nearestWords() {
-    const { words } = this.tower;
-    return Array.from({ length: this.context.length / words.width }, (_, i) =>
-      words.nearest(this.context.subarray(i * words.width, (i + 1) * words.width)),
-    );
+    const { words } = this.tower, D = words.width;
+    const rows = Array.from({ length: this.context.length / D }, (_, i) => this.context.subarray(i * D, (i + 1) * D));
+    return words.nearest(rows);
   }
 }
 

@@ -5,9 +5,9 @@
 import { floatTensor, rowsOf, session, wholeTensor } from "./runtime.js";
 
 export class Tower {
-  // graph: "text_tower.onnx.gz", or "gradient.onnx.gz", which takes images too; words: of words.js
-  static async load(graph, words, arrived) {
-    return new Tower(await session(graph, arrived), words);
+  // graph: "text_tower", or "gradient", which takes images too; words: of words.js
+  static async load(graph, words, progress) {
+    return new Tower(await session(`${graph}.onnx.gz`, progress.expect("runtime", graph)), words);
   }
 
   constructor(session, words) {
@@ -17,7 +17,7 @@ export class Tower {
 
   // One row of length 1 for each prompt.
   async features(prompts) {
-    const { features } = await this.session.run(this.inputs(prompts, null));
+    const { features } = await this.session.run(await this.inputs(prompts, null));
     return rowsOf(features);
   }
 
@@ -26,7 +26,7 @@ export class Tower {
     const batch = new Float32Array(images.length * images[0].length);
     images.forEach((row, i) => batch.set(row, i * row.length));
     const outputs = await this.session.run({
-      ...this.inputs(prompts, context),
+      ...(await this.inputs(prompts, context)),
       images: floatTensor(batch, [images.length, images[0].length]),
       labels: wholeTensor(labels),
     });
@@ -37,8 +37,9 @@ export class Tower {
     return { loss: outputs.loss.data[0], gradient, features: rowsOf(outputs.features) };
   }
 
-  inputs(prompts, context) {
+  async inputs(prompts, context) {
     const { common, own, longest } = prompts, D = this.words.width;
+    await this.words.need([...common, ...own.flat()].filter((piece) => piece >= 0));
     const padded = own.flatMap((pieces) => [...pieces, ...Array(longest - pieces.length).fill(0)]);
     return {
       shared: floatTensor(this.vectors(common, context), [common.length, D]),

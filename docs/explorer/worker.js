@@ -1,8 +1,8 @@
 // The training, on a thread of its own: the page asks for a few steps at a time, and stays free meanwhile.
 //
-// A message is { call, given }; the answer is { result } or { error }. While files come in, { arrived: bytes }.
+// A message is { call, given }; the answer is { result } or { error }. While files come in, { progress: [loaded, expected] }.
 
-import { floats, unpacked } from "./files.js";
+import { Progress, floats, unpacked } from "./files.js";
 import { Prompts, Tower } from "./tower.js";
 import { Words } from "./words.js";
 import { Learner, Training } from "./learning.js";
@@ -14,7 +14,8 @@ const features = new Map(); // of each task's images
 const calls = {
   async load(learn) {
     facts = learn;
-    tower ??= await Tower.load("gradient.onnx.gz", await Words.load(arrived), arrived);
+    const progress = new Progress(facts.bytes, (...counts) => postMessage({ progress: counts }));
+    tower ??= await Tower.load("gradient", await Words.load(progress), progress);
   },
 
   // One more task, with the features of its images.
@@ -36,7 +37,7 @@ const calls = {
     const { names, train, shots: drawn } = facts.tasks[task];
     const { images, epochs } = drawn[shots];
     const all = await imagesOf(task);
-    const learner = new Learner(tower, names, settings, facts);
+    const learner = await Learner.make(tower, names, settings, facts);
     training = new Training(learner, images.map((i) => all.train[i]), images.map((i) => train[i]), epochs, facts);
     training.task = task;
     return { steps: training.steps, nCtx: learner.nCtx, places: places(all.test, task) };
@@ -94,10 +95,6 @@ async function imagesOf(task) {
 function normalized(row) {
   const length = Math.sqrt(dot(row, row));
   return row.map((each) => each / length);
-}
-
-function arrived(bytes) {
-  postMessage({ arrived: bytes });
 }
 
 addEventListener("message", async ({ data: { call, given } }) => {
