@@ -193,6 +193,14 @@ def test_stop(page, clip, tasks, tmp_path):  # noqa: F811
     found = accuracy(load_prompt(downloaded(page, tmp_path), clip), test)
     assert found == pytest.approx(latest(page, "last.accuracy"), abs=0.5)
     assert "Stopped" not in learn(page, shots="1")  # and it can be started again
+    choose(page, shots="16")
+    page.focus("#learn [type=submit]")
+    page.keyboard.press("Enter")  # by keys the focus goes to Stop, and back to Learn
+    page.wait_for_function("document.querySelector('#learn-status').textContent === 'Learning …'")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#learn form[aria-busy=false]")
+    assert "Stopped" in page.text_content("#learn-status")
+    assert page.evaluate("document.activeElement.textContent") == "Learn"
 
 
 def test_the_page_never_freezes(page):

@@ -76,11 +76,14 @@ async function learn() {
   busy(false);
 }
 
+// While the worker is busy, and what the keyboard is on then.
 function busy(yes) {
+  const moves = document.activeElement === (yes ? learnButton : stopButton);
   stopped = false;
-  learnButton.disabled = yes;
+  learnButton.disabled = find(".nearest").disabled = yes;
   stopButton.disabled = !yes;
   form.setAttribute("aria-busy", yes);
+  if (moves) (yes ? stopButton : learnButton).focus();
 }
 
 // MiniCLIP, once; where it failed, the next time tries again.
@@ -123,6 +126,7 @@ async function begin() {
 
 async function train() {
   const { records, steps } = run;
+  status.textContent = "Learning …";
   while (records.at(-1).step < steps && !stopped) {
     records.push(await ask("advance", Math.ceil(steps / RECORDS)));
     draw();
@@ -185,10 +189,11 @@ function draw() {
     return line;
   }));
   const points = records.map((record) => [record.step, record.accuracy]);
-  const lowest = 25 * Math.floor(Math.min(99, ...points.map(([, value]) => value), ...levels.map(({ value }) => value)) / 25);
+  const least = Math.min(...points.map(([, value]) => value), ...levels.map(({ value }) => value));
+  const lowest = Math.min(75, 25 * Math.floor(least / 25)), apart = lowest < 50 ? 25 : (100 - lowest) / 5;
   drawCurve(find("svg.accuracy"), {
     points, levels: levels.slice(1), steps, lowest, highest: 100,
-    ticks: [0, 1, 2, 3, 4].map((i) => lowest + (i * (100 - lowest)) / 4),
+    ticks: Array.from({ length: (100 - lowest) / apart + 1 }, (_, i) => lowest + i * apart),
     text: levels.map(({ name, value }) => `${name}: ${percent(value)}`).join(", "),
   });
   const losses = records.slice(1).map((record) => [record.step, record.loss]);
