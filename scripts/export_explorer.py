@@ -1,10 +1,10 @@
-"""The files behind the explorer on the site's first page, which runs MiniCLIP's text tower without a kernel.
+"""The files behind what is live on the site's first page, which runs MiniCLIP and learns prompts without a kernel.
 
-docs/explorer/ has the page's part of it, in HTML, CSS and JavaScript.  Made here, from the package: the towers and the
-gradient (text_tower.py, image_tower.py), CLIP's words as vectors, the merges of its tokenizer, a few images with their
-features, and the features of a few wordings.  Taken from npm: onnxruntime-web, whose version and checksum
-docs/explorer/package-lock.json fixes.  What is large is packed with gzip, and unpacked in the page, as not every server
-packs what it sends.
+docs/explorer/ has the page's part of it, in HTML, CSS and JavaScript.  Made here, from the package: the text tower, its
+gradient and the image tower (text_tower.py, gradient_graph.py, image_tower.py), the tasks to learn (export_tasks.py),
+CLIP's words as vectors, the merges of its tokenizer, a few images with their features, and the features of a few
+wordings.  Taken from npm: onnxruntime-web, whose version and checksum docs/explorer/package-lock.json fixes.  What is
+large is packed with gzip, and unpacked in the page, as not every server packs what it sends.
 
 Leaves out: the pages (build_site.py).
 """
@@ -27,16 +27,13 @@ from coop_edu.data.dataset import Example
 from coop_edu.teaching.first_drawing import disagreement
 
 from export_tasks import TASKS, export_tasks
+from gradient_graph import gradient_graph
 from image_tower import image_tower
-from text_tower import gradient_graph, text_tower
+from text_tower import text_tower
 
 EXPLORER = Path(__file__).resolve().parents[1] / "docs" / "explorer"
 RUNTIME = EXPLORER / "node_modules" / "onnxruntime-web" / "dist"
-OWN = (
-    *("explorer.css", "licences.txt", "explorer.js", "clip.js", "files.js", "tokenizer.js", "tower.js", "words.js"),
-    *("learn.js", "worker.js", "learning.js", "torch_random.js", "curves.js", "idea_map.js", "prompt_file.js"),
-    *("runtime.js", "image_tower.js", "pad.js", "drawings.js"),
-)
+OWN = ("*.js", "*.css", "licences.txt")
 WORDINGS = ("{}", "a photo of a {}.", "an icon of a {}.")
 # What is loaded when it is first used.
 PARTS = {
@@ -55,8 +52,8 @@ def export(folder: Path) -> None:
     """Write everything that docs/explorer/explorer.html loads into `folder`, which is made."""
     clip, source = load_clip("mini", device="cpu"), load_dataset("IconNet")
     folder.mkdir(parents=True)
-    for name in OWN:
-        shutil.copy(EXPLORER / name, folder)
+    for path in (path for pattern in OWN for path in EXPLORER.glob(pattern)):
+        shutil.copy(path, folder)
     shutil.copy(RUNTIME / "ort.wasm.bundle.min.mjs", folder / "ort.js")  # a name whose type every server knows
     pack(folder / "ort.wasm.gz", (RUNTIME / "ort-wasm-simd-threaded.wasm").read_bytes())
     pack(folder / "text_tower.onnx.gz", text_tower(clip.model).SerializeToString())

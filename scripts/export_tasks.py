@@ -3,7 +3,7 @@
 The page draws the same random numbers as torch, so a training in it is the library's own, with the seed SEED.  What a
 visitor's prompt is compared with is computed here, from the same images.
 
-Leaves out: the training (docs/explorer/learning.js), the text tower's gradient (text_tower.py).
+Leaves out: the training (docs/explorer/learning.js), its gradient (gradient_graph.py).
 """
 
 from __future__ import annotations

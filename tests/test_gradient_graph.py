@@ -39,8 +39,8 @@ def vectors_of(learner, table):
 def graphs(scripts, clip):  # noqa: F811
     from onnx.reference import ReferenceEvaluator
 
-    tower = scripts.tower
-    return ReferenceEvaluator(tower.text_tower(clip.model)), ReferenceEvaluator(tower.gradient_graph(clip.model))
+    both = scripts.tower.text_tower(clip.model), scripts.gradient.gradient_graph(clip.model)
+    return tuple(map(ReferenceEvaluator, both))
 
 
 @pytest.mark.parametrize(("K", "M", "class_specific"), SIZES)
@@ -73,6 +73,7 @@ def test_the_image_tower_is_the_librarys(scripts, clip):  # noqa: F811
 
 def test_no_graph_holds_the_words(scripts, clip):  # noqa: F811
     sizes = [
-        len(graph(clip.model).SerializeToString()) for graph in (scripts.tower.text_tower, scripts.tower.gradient_graph)
+        len(graph(clip.model).SerializeToString())
+        for graph in (scripts.tower.text_tower, scripts.gradient.gradient_graph)
     ]
     assert max(sizes) < 2.5e6 < clip.model.token_embedding.weight.numel()

@@ -33,6 +33,7 @@ def scripts():
         "check": "check_site",
         "explorer": "export_explorer",
         "tower": "text_tower",
+        "gradient": "gradient_graph",
         "tasks": "export_tasks",
         "image_tower": "image_tower",
     }
