@@ -192,6 +192,7 @@ def test_stop(page, clip, tasks, tmp_path):  # noqa: F811
     test = extract_features(clip, tasks["styles"].test, progress=False)
     found = accuracy(load_prompt(downloaded(page, tmp_path), clip), test)
     assert found == pytest.approx(latest(page, "last.accuracy"), abs=0.5)
+    assert "load_prompt" in page.text_content("#learn pre")  # the lines that learn it would not stop
     assert "Stopped" not in learn(page, shots="1")  # and it can be started again
     choose(page, shots="16")
     page.focus("#learn [type=submit]")

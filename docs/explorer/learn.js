@@ -1,24 +1,23 @@
 // "Learn the words here": settings, a training on a thread of its own (worker.js), and what it shows as it goes.
 
-import { drawCurve } from "./curves.js";
 import { Drawings, OWN } from "./drawings.js";
 import { Progress, json } from "./files.js";
-import { IdeaMap } from "./idea_map.js";
 import { linesToLearn, linesToUse, promptFile } from "./prompt_file.js";
+import { Results, percent } from "./results.js";
 
 const LENGTHS = [1, 2, 4, 8, 16];
 const RECORDS = 60; // of a training, at most, each with the answers on the held-out images
 
 const find = (selector) => document.querySelector(`#learn ${selector}`);
 const form = find("form"), learnButton = find("[type=submit]"), stopButton = find(".stop");
-const progress = find("progress"), status = find("#learn-status"), slider = find("#learn-step");
+const progress = find("progress"), status = find("#learn-status");
+const results = new Results(document.querySelector("#learn .learn-result"));
 const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
 
 let facts; // learn.json
 let loading = null;
 let waiting = null; // for an answer of the worker
 let stopped = false;
-let map = null;
 let drawings = null;
 export const run = {}; // the latest training: its settings, and records of its steps
 
@@ -42,9 +41,9 @@ function layOut() {
   form.addEventListener("submit", (event) => { event.preventDefault(); learn(); });
   stopButton.addEventListener("click", () => (stopped = true));
   find("#learn-task").addEventListener("change", describe);
-  slider.addEventListener("input", drawMap);
-  find("#learn-class").addEventListener("change", drawMap);
-  addEventListener("resize", () => run.records && draw());
+  find("#learn-words").addEventListener("input", () => {
+    find("#learn-n-ctx").disabled = find("#learn-words").value.trim() !== ""; // then there are as many vectors as words
+  });
 }
 
 function fill(selector, options, chosen) {
@@ -115,13 +114,16 @@ async function begin() {
   const { steps, nCtx, places } = await ask("begin", { task, shots, settings });
   Object.assign(run, { task, template, settings: { ...settings, nCtx }, shots, sentence, steps, started: performance.now() });
   run.records = [await ask("advance", 0)];
-  const { names, test, sheet } = facts.tasks[task];
-  find(".learn-result").hidden = false;
   find(".learn-end").hidden = true;
-  fill("#learn-class", [["", "all"], ...names.map((name, k) => [k, name])]);
-  map = new IdeaMap(find(".learn-map"), names, test, places, { address: new URL(`${task}.png`, import.meta.url), ...sheet });
-  map.onChoose = (k) => { find("#learn-class").value = k; drawMap(); };
-  draw();
+  const sheet = { address: new URL(`${task}.png`, import.meta.url), ...facts.tasks[task].sheet };
+  results.begin(run, { ...facts.tasks[task], sheet }, places);
+  show();
+}
+
+function show() {
+  progress.max = run.steps;
+  progress.value = run.records.at(-1).step;
+  results.draw();
 }
 
 async function train() {
@@ -129,7 +131,7 @@ async function train() {
   status.textContent = "Learning …";
   while (records.at(-1).step < steps && !stopped) {
     records.push(await ask("advance", Math.ceil(steps / RECORDS)));
-    draw();
+    show();
   }
 }
 
@@ -147,8 +149,9 @@ async function finish() {
   const link = find(".download");
   URL.revokeObjectURL(link.href);
   Object.assign(link, { href: URL.createObjectURL(file), download: `${dataset}.safetensors` });
-  find(".lines").textContent = python ? "learn the same one" : "use it";
-  find(".learn-end pre").textContent = python ? linesToLearn(python, shots, settings, facts.seed) : linesToUse(link.download);
+  const again = python && step === steps; // a stopped training, or one on drawings, the lines could not repeat
+  find(".lines").textContent = again ? "learn the same one" : "use it";
+  find(".learn-end pre").textContent = again ? linesToLearn(python, shots, settings, facts.seed) : linesToUse(link.download);
   find(".words").textContent = "";
   find(".learn-end").hidden = false;
 }
@@ -171,51 +174,6 @@ async function showWords() {
 function listed(words, k) {
   const { nCtx } = run.settings;
   return words.slice(k * nCtx, (k + 1) * nCtx).join(" · ");
-}
-
-function draw() {
-  const { task, shots, steps, records, sentence } = run, { step, accuracy } = records.at(-1);
-  progress.max = steps;
-  progress.value = step;
-  const levels = [
-    { kind: "learned", name: "learned prompt", value: accuracy },
-    { kind: "sentence", name: "your sentence", value: sentence.accuracy },
-    { kind: "probe", name: "linear probe on the same images", value: facts.tasks[task].shots[shots].probe },
-  ].filter(({ value }) => value !== null); // of a visitor's own drawings there is no probe
-  find(".learn-legend").replaceChildren(...levels.map(({ kind, name, value }) => {
-    const line = document.createElement("li");
-    line.className = kind;
-    line.textContent = `${name}: ${percent(value)}`;
-    return line;
-  }));
-  const points = records.map((record) => [record.step, record.accuracy]);
-  const least = Math.min(...points.map(([, value]) => value), ...levels.map(({ value }) => value));
-  const lowest = Math.min(75, 25 * Math.floor(least / 25)), apart = lowest < 50 ? 25 : (100 - lowest) / 5;
-  drawCurve(find("svg.accuracy"), {
-    points, levels: levels.slice(1), steps, lowest, highest: 100,
-    ticks: Array.from({ length: (100 - lowest) / apart + 1 }, (_, i) => lowest + i * apart),
-    text: levels.map(({ name, value }) => `${name}: ${percent(value)}`).join(", "),
-  });
-  const losses = records.slice(1).map((record) => [record.step, record.loss]);
-  const highest = Math.ceil(Math.max(1, ...losses.map(([, loss]) => loss)));
-  drawCurve(find("svg.loss"), {
-    points: losses, steps, highest, ticks: [0, highest / 2, highest],
-    text: losses.length ? `from ${losses[0][1].toFixed(2)} to ${losses.at(-1)[1].toFixed(2)}` : "not yet",
-  });
-  slider.max = records.length - 1;
-  slider.value = records.length - 1;
-  drawMap();
-}
-
-function drawMap() {
-  const chosen = find("#learn-class").value;
-  map.classLabel = chosen === "" ? null : Number(chosen);
-  map.draw(run.records, Number(slider.value));
-  slider.setAttribute("aria-valuetext", `${run.records[slider.value].step} of ${run.steps}`);
-}
-
-function percent(value) {
-  return `${value.toFixed(1)} %`;
 }
 
 // One call of the worker after the other.

@@ -26,9 +26,9 @@ Trainer(learner, Recipe.mini(${shots})).fit(sample_few_shot(task.train, k=${shot
 print(accuracy(learner, task.test))`;
 }
 
-// The lines that use a prompt learned from drawings, which only the page has.
+// The lines that use a prompt.
 export function linesToUse(file) {
   return `from coop_edu import load_clip, load_prompt, predict
 learner = load_prompt("${file}", load_clip("mini"))
-print(predict(learner, "drawing.png"))  # an image of yours: class -> probability`;
+print(predict(learner, "image.png"))  # an image of yours: class -> probability`;
 }
