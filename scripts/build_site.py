@@ -101,6 +101,7 @@ def lay_out(sources: Path, notebooks: list[Path]) -> None:
         "About": [page.removesuffix(".md") for page in PAGES],
     }
     text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"!\[[^\]]*\]", lambda image: image[0].replace("\n", " "), text)
     if RUNTIME.is_dir():
         live = "".join((EXPLORER / name).read_text(encoding="utf-8") for name in ("explorer.html", "learn.html"))
         text = text.replace("![", f"```{{raw}} html\n{live}```\n\n![", 1)
@@ -115,6 +116,9 @@ def as_page(notebook: str, name: str) -> str:
     for cell in content["cells"]:
         if cell["metadata"].get("jupyter", {}).get("source_hidden"):
             cell["metadata"]["tags"] = [*cell["metadata"].get("tags", []), "hide-input"]
+        for output in cell.get("outputs", []):
+            if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
+                cell["metadata"]["mystnb"] = {"image": {"alt": alt}}  # else it would be the name of a file
     live = ", or [try it live](../index.md)" if RUNTIME.is_dir() else ""
     title, _, rest = "".join(content["cells"][0]["source"]).partition("\n")
     still = f"*This page is a still copy with stored results. Run the notebook {{download}}`{name}`{live}.*"

@@ -75,6 +75,8 @@ def test_the_extra_is_what_the_test_looks_for(scripts):
 def test_readme_is_the_first_page_and_leads_to_the_rest(site):
     first = page(site, "index")
     assert "<title>" in first and read("README.md").splitlines()[0].removeprefix("# ") in first
+    (alt,) = re.findall(r"!\[([^\]]*)\]", read("README.md"))
+    assert " ".join(alt.split()) in first  # Sphinx would join its lines without a space
     for target in ("docs/glossary", "CONTRIBUTING", *(f"notebooks/{name}" for name, *_ in plots.NOTEBOOKS)):
         assert f'href="{target}.html"' in first and (site / f"{target}.html").is_file()
 
@@ -88,6 +90,7 @@ def test_a_notebook_has_its_stored_outputs_and_formulas(site, name):
     outputs = [output for cell in nb.cells if cell.cell_type == "code" for output in cell.outputs]
     figures = sum("image/png" in output.get("data", {}) for output in outputs)
     assert text.count("<img") == figures > 0
+    assert not re.search(r'<img alt="[^"]*_images/', text)  # each says what it shows
     written = "".join(cell.source for cell in nb.cells)
     shown = "".join(output.get("data", {}).get("text/markdown", "") for output in outputs)
     assert text.count("<summary>") == (written + shown).count("<summary>")
