@@ -34,8 +34,6 @@ function layOut() {
   drawings = new Drawings(find(".learn-own"));
   fill("#learn-n-ctx", LENGTHS.map((length) => [length, length]), "16");
   describe();
-  const { runtime, words, gradient } = facts.bytes;
-  status.textContent = `“Learn” loads MiniCLIP, ${megabytes(runtime + words + gradient)}, once.`;
   find(".nearest").textContent = `Show the nearest words (loads ${megabytes(facts.bytes["all words"])})`;
   find(".nearest").addEventListener("click", showWords);
   form.addEventListener("submit", (event) => { event.preventDefault(); learn(); });
@@ -54,6 +52,8 @@ function fill(selector, options, chosen) {
 
 function describe() {
   const name = find("#learn-task").value, own = name === "own";
+  const { runtime, words, gradient, image_tower } = facts.bytes, size = runtime + words + gradient + (own ? image_tower : 0);
+  if (!loading) status.textContent = `“Learn” loads MiniCLIP, ${megabytes(size)}, once.`;
   const { about, template, shots } = own ? OWN : facts.tasks[name];
   find(".learn-about").textContent = about;
   find("#learn-sentence").value = template;
