@@ -275,8 +275,13 @@ def test_keys_are_enough_and_the_map_tells(page, tasks):
     assert page.locator(".learn-shown .drawing").count() == 1 + gained + lost
     page.locator("#learn .map .mark").nth(5).dispatch_event("click")  # a name may stand over it
     assert page.input_value("#learn-class") == "5"
-    page.locator("#learn .map circle").nth(3).hover(force=True)
-    assert f"This image is “{names[labels[3]]}”" in page.text_content(".learn-shown")
+    page.locator("#learn .map").scroll_into_view_if_needed()
+    free = page.locator("#learn .map circle").evaluate_all("""all => all.findIndex(dot => {
+        const { x, y, width, height } = dot.getBoundingClientRect();
+        return document.elementFromPoint(x + width / 2, y + height / 2) === dot;
+    })""")  # a dot on which nothing else stands
+    page.locator("#learn .map circle").nth(free).hover()
+    assert f"This image is “{names[labels[free]]}”" in page.text_content(".learn-shown")
     assert page.locator(".learn-shown .drawing").first.is_visible()
 
 
