@@ -1,7 +1,7 @@
-"""One name, the scale, chooses the CLIP, the data sets and the recipe of a notebook.
+"""One name, the scale, chooses the CLIP, the datasets and the recipe of a notebook.
 
 `mini` runs on a laptop's CPU without network; `paper` is the setting of the paper's Section 4 (RN50, ImageNet and
-ten more data sets, the four ImageNet variants).
+ten more datasets, the four ImageNet variants).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PAPER_TASKS = (
 
 @dataclass(frozen=True)
 class Scale:
-    """`clip` for load_clip; `source`, `variants` and `tasks` for load_dataset; M; the recipe."""
+    """One scale's choices: the CLIP for load_clip, the datasets for load_dataset, M, and the recipe."""
 
     name: str
     clip: str
@@ -47,7 +47,7 @@ class Scale:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """The data sets of the eleven-panel figure (paper's Fig. 3), the source first."""
+        """The datasets of the eleven-panel figure (paper's Fig. 3), the source first."""
         return PAPER_TASKS if self.name == "paper" else (self.source, *_mini_tasks())
 
     def recipe(self, shots: int, dataset: str | None = None) -> Recipe:

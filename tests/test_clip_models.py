@@ -198,7 +198,7 @@ def test_no_network_says_what_to_download_and_where(small_open_clip, monkeypatch
         ("", None, "unknown CLIP ''"),
         ("ViT-B-32", None, r"needs pretrained=: .* one of the tags \['openai', .*got None"),
         ("RN50", "laion9b", r"one of the tags \['openai', 'yfcc15m', 'cc12m'\]; got 'laion9b'"),
-        ("ViT-B/32", "laion2b_s34b_b79k", 'means QuickGELU; without it: "ViT-B-32"'),
+        ("ViT-B/32", "laion2b_s34b_b79k", 'is the QuickGELU model; the one without is "ViT-B-32"'),
     ],
 )
 def test_unknown_names_and_tags(name, pretrained, message):

@@ -24,6 +24,7 @@ from coop_edu.coop.recipe import Recipe
 from coop_edu.coop.trainer import Trainer
 from coop_edu.data import contents as contents_module
 from coop_edu.data.contents import contents
+from coop_edu.data.dataset import Dataset
 from coop_edu.data.features import Features
 from coop_edu.data.few_shot import sample_few_shot
 from coop_edu.data.own import from_folder
@@ -89,6 +90,14 @@ def test_the_fingerprint_sees_changes_in_place_and_nothing_else():
     assert clip_fingerprint(other) != clip_fingerprint(mini)
 
 
+def test_the_activation_and_the_heads_are_a_part_of_a_clip(tmp_path):
+    """They are not among the weights: one file of weights makes four CLIPs, and none reads another's features."""
+    made = [tiny_clip(heads=heads, quick_gelu=quick) for quick in (False, True) for heads in (2, 4)]
+    states = [{name: value for name, value in clip.model.state_dict().items()} for clip in made]
+    assert all(torch.equal(states[0][name], state[name]) for state in states[1:] for name in states[0])
+    assert len({clip_fingerprint(clip) for clip in made}) == 4
+
+
 def test_an_older_file_with_a_hash_of_the_word_positions_is_read(tmp_path, monkeypatch):
     def old(clip):
         positions = clip.model.positional_embedding.detach().numpy()
@@ -143,10 +152,10 @@ def test_results_of_images_that_have_changed_are_refused(shapes, tmp_path, chang
     lines = run(shapes, file)
     assert run(shapes, file) == lines
     change(shapes)
-    with pytest.raises(ValueError, match=r"since then its data set changed. Take another results file"):
+    with pytest.raises(ValueError, match=r"since then its dataset changed. Take another results file"):
         run(shapes, file)
     (new,) = run(shapes, tmp_path / "new.jsonl")  # and the right number is the one of a new file
-    assert new["made of"]["data set"] != lines[0]["made of"]["data set"]
+    assert new["made of"]["dataset"] != lines[0]["made of"]["dataset"]
 
 
 def test_only_the_cells_that_an_image_was_drawn_for_depend_on_it(shapes, tmp_path):
@@ -166,7 +175,7 @@ def test_a_folder_that_was_moved_with_its_results_is_the_same(shapes, tmp_path, 
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert run("shapes", "results.jsonl", ["zero_shot", "M2_end"]) == lines
     swap_classes(tmp_path / "elsewhere" / "shapes")
-    with pytest.raises(ValueError, match="data set"):
+    with pytest.raises(ValueError, match="dataset"):
         run("shapes", "results.jsonl")
 
 
@@ -233,6 +242,18 @@ def test_all_images_are_shots_too(shapes, tmp_path, monkeypatch, capsys, recwarn
     assert sorted(used) == [6, len(data.train)]
     assert re.search(r"CoOp, M=2 +2 .*\n +all ", capsys.readouterr().out)
     assert not [warning for warning in recwarn if " training " in str(warning.message)]
+
+
+def test_a_template_is_not_chosen_on_test_images(tmp_path, monkeypatch):
+    """ImageNet's validation images are its test images."""
+    examples = tuple(make_examples(tmp_path / "Same", NAMES, each=4))
+    same = Dataset("Same", tuple(NAMES), examples, examples, examples)
+    monkeypatch.setattr(workspace, "load_clip", lambda name, pretrained=None: tiny_clip())
+    monkeypatch.setattr(workspace, "load_dataset", lambda name, root=None: same)
+    cells = make_grid("mini", datasets=["Same"], shots=[1], seeds=[1], methods=["zero_shot"])
+    with pytest.raises(RuntimeError, match="validation images of Same are its test images: give one template"):
+        run_grid(cells, tmp_path / "r.jsonl", progress=False, templates=["{}", "a {}."])
+    assert run_grid(cells, tmp_path / "r.jsonl", progress=False, templates=["{}"])
 
 
 def test_workers_take_templates_and_names(shapes, tmp_path):

@@ -158,6 +158,8 @@ def test_sequences_of_pairs_are_a_dataset():
     assert 0 <= accuracy(learner, data.test, progress=False) <= 100
     with pytest.raises(IndexError):
         from_pairs("Fake", NAMES[:2], rows, test=rows)
+    with pytest.raises(IndexError, match="hidden labels"):
+        from_pairs("Fake", NAMES, rows, test=[(rows[0][0], -1)])
 
 
 # ------------------------------------------------------------------------------------------ classes without an image

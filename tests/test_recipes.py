@@ -1,6 +1,7 @@
 """The rows of CONTRIBUTING's table that bring something into a grid, followed to the letter."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -74,7 +75,8 @@ def test_a_position_is_one_line(run):
     assert learner.prompts()[0] == "X cat X X X."
     save_prompt(learner, run.folder / "prompt.safetensors")
     assert load_prompt(run.folder / "prompt.safetensors", run.clip).position == "quarter"
-    work = {place: work_of([Cell("mini", "mini", "few-shot", "Zoo", f"M8_{place}", 1, 1)], 4) for place in
+    zoo = SimpleNamespace(classnames=range(4), train=range(100))
+    work = {place: work_of([Cell("mini", "mini", "few-shot", "Zoo", f"M8_{place}", 1, 1)], zoo) for place in
             ("front", "quarter", "mid", "end")}  # fmt: skip
     assert list(work) == sorted(work, key=work.__getitem__, reverse=True) and len(set(work.values())) == 4
 
@@ -188,6 +190,12 @@ def test_a_method_of_ones_own_is_named_apart_from_the_librarys(my_file):
     assert find_method("CoOp-slow_M16_end") is mine and mine.label == "CoOp-slow"
     with pytest.raises(ValueError, match="no method 'number'"):
         method_from(f"{my_file}:number")
+    same, other = my_file.parent / "same.py", my_file.parent / "other.py"
+    same.write_text("from coop_edu.grid.methods import Method\nmine = Method()")
+    other.write_text("from coop_edu.grid.methods import Method\nmine = Method(recipe=lambda recipe: recipe)")
+    assert method_from(f"{same}:mine") is METHODS["M16_end"]
+    with pytest.raises(ValueError, match="is a method of the library"):  # else the library's would be run
+        method_from(f"{other}:mine")
     with pytest.raises(FileNotFoundError):
         method_from(f"{my_file.parent}/nowhere.py:prograd")
     with pytest.raises(AttributeError):

@@ -227,5 +227,5 @@ def test_the_hint_of_quick_gelu_is_for_names_that_mean_it():
     with pytest.raises(ValueError) as caught:
         load_clip("ViT-L/14")
     assert "QuickGELU" not in str(caught.value)
-    with pytest.raises(ValueError, match=r"'ViT-B/16' means QuickGELU"):
+    with pytest.raises(ValueError, match=r"'ViT-B/16' is the QuickGELU model"):
         load_clip("ViT-B/16", pretrained="laion9b")

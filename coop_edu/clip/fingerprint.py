@@ -1,7 +1,7 @@
 """A short hash of everything a CLIP computes with.
 
 Prompts, features and results are only good for the CLIP that made them.  Two models may share a name and differ in one
-layer, so the hash is over all weights, the tokenizer and the preprocessing.
+layer, so the hash is over all layers and weights, the tokenizer and the preprocessing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _known: WeakKeyDictionary[Clip, tuple[list, str]] = WeakKeyDictionary()
 def clip_fingerprint(clip: Clip) -> str:
     """16 hexadecimal digits.  Weights are read as float32, so moving or copying a CLIP does not change them."""
     state = clip.model.state_dict()
-    # torch counts the changes of each tensor, so hundreds of megabytes are read again only after one.
+    # torch counts the changes of each tensor, so the weights are hashed again only after a change.
     versions = [(tensor.data_ptr(), tensor._version) for tensor in state.values()]
     if clip in _known and _known[clip][0] == versions:
         return _known[clip][1]
@@ -33,8 +33,10 @@ def clip_fingerprint(clip: Clip) -> str:
     for name, tensor in state.items():
         digest.update(f"{name} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().float().contiguous().numpy().data)
+    # Activations (GELU or QuickGELU) and numbers of heads are not among the weights.
+    layers = [[type(module).__name__, getattr(module, "num_heads", None)] for module in clip.model.modules()]
     tokens = [*clip.tokenizer.encode(SENTENCE), clip.tokenizer.context_length]
-    digest.update(json.dumps([tokens, transform_digest(clip.preprocess)]).encode())
+    digest.update(json.dumps([layers, tokens, transform_digest(clip.preprocess)]).encode())
     _known[clip] = versions, digest.hexdigest()[:16]
     return _known[clip][1]
 

@@ -15,8 +15,8 @@ from coop_edu.clip.text_towers import text_tower
 def classes_that_fit(encoder: PromptEncoder | SlowEncoder, model: Model, contexts: int = 1) -> int | None:
     """How many classes fit into memory in one forward and backward pass; None if all fit or free memory is unknown.
 
-    contexts: how many are encoded at once, where each image has its own.  Half of the free memory is taken.  A token
-    takes about 30 numbers per layer and unit of width (measured: autograd keeps 14 to 21 of them).
+    contexts: how many are encoded at once, where each image has its own.  Half of the free memory may be used.
+    We count 30 numbers per token, layer and unit of width; autograd was measured to keep 14 to 21.
     """
     tower = text_tower(model)
     weight = tower.token_embedding.weight  # (vocabulary, D)

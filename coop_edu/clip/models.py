@@ -108,9 +108,9 @@ def load_clip(name: str = "mini", *, pretrained: str | Path | None = None, devic
     name: "mini", "mini-vit", one of the paper's "RN50", "RN101", "ViT-B/32", "ViT-B/16" (OpenAI's weights), any
     open_clip name, with its tag in `pretrained`, or "hf-hub:owner/name", "local-dir:/a/folder" in the hub's layout.
     pretrained may also be a local file: .safetensors, a .pt state dict, or OpenAI's own .pt; code in a file is never
-    run.  device: "auto" takes cuda, then mps, then cpu.  Raises ValueError for an unknown name or tag, for weights that
-    do not fit or were trained with another activation (QuickGELU), for a damaged file; FileNotFoundError, with what to
-    download, where weights are missing.
+    run.  device: "auto" takes cuda, then mps, then cpu.
+    Raises ValueError for an unknown name or tag, for weights that do not fit, for OpenAI's under a name that means
+    another activation than QuickGELU, for a damaged file; FileNotFoundError for missing weights, with what to download.
 
     >>> load_clip("RN5O")
     Traceback (most recent call last):

@@ -44,7 +44,7 @@ def class_logits(
     by_image = text_features.ndim == 3 and len(text_features) == len(image_features)
     if image_features.ndim != 2 or text_features.ndim != 2 + by_image:  # (E,) would be taken for one number per class
         raise ValueError(
-            "expected image features (B, E) and text features (K, E), got "
+            "expected image features (B, E) and text features (K, E) or (B, K, E), got "
             f"{tuple(image_features.shape)} and {tuple(text_features.shape)}"
         )
     on_host = (

@@ -16,8 +16,8 @@ The 18 tokens stand end to end in one list, without padding.  In the last layer 
 and the MLP runs only there, because nothing reads the other positions.  The code finds the shared tokens by comparing
 the prompts, so a class-specific context, or a name in the middle or in front, needs no other code.
 
-Attention alone needs rows and columns.  For it, each prompt's own tokens are copied into a grid of K x S cells; "x" is
-an empty cell, which the mask hides:
+Only attention needs one row per prompt.  For it, the tokens that are not shared are copied into a grid of K rows; "x"
+is an empty cell.  It holds a copy of some token, the mask hides it, and what it computes is dropped:
 
     cat   .     E       x x
     fire  truck .       E x
@@ -38,8 +38,8 @@ from coop_edu.clip.parts import TextTower
 class PromptEncoder(nn.Module):
     """K prompts -> K text features, through the frozen text tower of a CLIP.
 
-    tower: as `text_tower(model)` gives it; slots: the row of the table at each position; lengths: number of tokens, EOT
-    included.  The table is given to forward: rows of width D.
+    tower: from `text_tower(model)`.  forward gets a table of vectors: slots[k, i] is the table row of token i of prompt
+    k (coop/prompt_tokens.py), and lengths[k] is the number of its tokens, EOT included.
 
     >>> slots = torch.tensor([[0, 1, 2, 5, 9, 9], [0, 1, 2, 7, 8, 9]])  # S v v, then one word and E, or two and E
     >>> PromptEncoder(nn.Identity(), slots, lengths=torch.tensor([5, 6])).tokens_computed  # 3 + 2 + 3
@@ -57,37 +57,37 @@ class PromptEncoder(nn.Module):
 
     def __init__(self, tower: TextTower, slots: Int[Tensor, "K L"], lengths: Int[Tensor, " K"]) -> None:
         super().__init__()
-        self._shared = (tower,)  # in a tuple, so that CLIP's weights are not trained, moved or saved with this module
+        self._tower = (tower,)  # in a tuple, so that CLIP's weights are not trained, moved or saved with this module
         self.n_classes = len(slots)
         self.tokens_reference = slots.numel()  # what the authors' code computes: K x 77
         stop = int(lengths.min()) - 1  # the EOT is never shared
-        same = (slots[:, :stop] == slots[0, :stop]).all(dim=0)  # is this position the same in every prompt?
+        is_shared = (slots[:, :stop] == slots[0, :stop]).all(dim=0)  # is this position the same in every prompt?
         # cumprod turns to 0 at the first difference and stays 0: its sum is the length of the common start.
-        P = self.P = int(same.long().cumprod(0).sum())
-        own = lengths - P  # (K,) tokens that each prompt has for itself
-        K, S = self.grid_shape = len(slots), int(own.max())
+        P = self.P = int(is_shared.long().cumprod(0).sum())
+        n_own = lengths - P  # (K,) tokens that each prompt has for itself
+        K, S = self.grid_shape = len(slots), int(n_own.max())
         # A grid with one row per prompt, for attention only: there, and nowhere else, short prompts are padded.
-        inside = torch.arange(S) < own[:, None]  # (K, S) which cells hold a token?
-        cell = inside.flatten().nonzero()[:, 0]
-        token = torch.zeros(K, S, dtype=torch.long)
-        token[inside] = torch.arange(len(cell))
+        holds_token = torch.arange(S) < n_own[:, None]  # (K, S) which cells hold a token?
+        cell_of_token = holds_token.flatten().nonzero()[:, 0]
+        token_of_cell = torch.zeros(K, S, dtype=torch.long)
+        token_of_cell[holds_token] = torch.arange(len(cell_of_token))
         # The shared tokens once, from any prompt, then each prompt's own.
-        rows = torch.cat([slots[0, :P], slots[:, P : P + S][inside]])
+        rows = torch.cat([slots[0, :P], slots[:, P : P + S][holds_token]])
         buffers = {
             "rows": rows,
-            "positions": torch.cat([torch.arange(P), P + cell % S]),  # a cell's column counts from the common start
-            "cell_of_token": cell,
-            "token_of_cell": token.flatten(),
-            "eot": P + own.cumsum(0) - 1,  # the last token of each prompt
+            "positions": torch.cat([torch.arange(P), P + cell_of_token % S]),  # a cell's column counts from P
+            "cell_of_token": cell_of_token,
+            "token_of_cell": token_of_cell.flatten(),
+            "eot": P + n_own.cumsum(0) - 1,  # the last token of each prompt
             "causal_mask": ~torch.ones(S, S, dtype=torch.bool).tril(),
-            "empty_cells": ~inside[:, None],
+            "empty_cells": ~holds_token[:, None],
         }
         for name, tensor in buffers.items():
             self.register_buffer(name, tensor, persistent=False)
 
     @property
     def tower(self) -> TextTower:
-        return self._shared[0]
+        return self._tower[0]
 
     @property
     def tokens_computed(self) -> int:
@@ -97,7 +97,7 @@ class PromptEncoder(nn.Module):
     def forward(self, table: Float[Tensor, "... rows D"]) -> Float[Tensor, "... K E"]:
         """Context vectors and word embeddings -> text features, not normalised.
 
-        Leading dimensions are several contexts at once, each with its own rows.
+        Leading dimensions are several contexts at once: one per image in CoCoOp, one per seed in train_together.
         """
         tower = self.tower
         x = table.index_select(-2, self.rows) + tower.positional_embedding[self.positions]  # (..., P + T, D)
@@ -120,10 +120,10 @@ class PromptEncoder(nn.Module):
         # nn.MultiheadAttention keeps the matrices of q, k and v as one.
         qkv = F.linear(x, attn.in_proj_weight, attn.in_proj_bias).unflatten(-1, (3, attn.num_heads, -1))
         qkv = qkv.movedim(-3, 0).transpose(-2, -3)  # (..., P + T, 3, heads, d) -> (3, ..., heads, P + T, d)
-        (q_shared, k_shared, v_shared), own = qkv.split([self.P, len(self.cell_of_token)], dim=-2)
+        (q_shared, k_shared, v_shared), qkv_own = qkv.split([self.P, len(self.cell_of_token)], dim=-2)
         # From the list into the grid, where row k is prompt k: (..., heads, K, S, d) each.
-        q, k, v = own.index_select(-2, self.token_of_cell).unflatten(-2, self.grid_shape)
-        mask = self.causal_mask  # empty cells come after a prompt's tokens, so it hides them too
+        q, k, v = qkv_own.index_select(-2, self.token_of_cell).unflatten(-2, self.grid_shape)
+        mask = self.causal_mask  # empty cells come after a prompt's tokens, so the causal mask hides them too
         if only_eot:  # one query per prompt, (..., heads, K, 1, d); the EOT comes last, so only empty cells are masked
             q, mask = qkv[0].index_select(-2, self.eot).unsqueeze(-2), self.empty_cells
         q = q * q.shape[-1] ** -0.5

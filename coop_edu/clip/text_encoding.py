@@ -26,7 +26,7 @@ class SlowEncoder(nn.Module):
 
     def __init__(self, model: Model, slots: Int[Tensor, "K L"], lengths: Int[Tensor, " K"]) -> None:
         super().__init__()
-        self._shared = (model,)  # in a tuple, as in PromptEncoder
+        self._model = (model,)  # in a tuple, as in PromptEncoder
         self.n_classes = len(slots)
         self.tokens_reference = self.tokens_computed = slots.numel()
         position = torch.arange(slots.shape[1])
@@ -40,7 +40,7 @@ class SlowEncoder(nn.Module):
         """Text features, not normalised."""
         embeddings = table[..., self.slots, :]  # (..., K, L, D)
         ids = self.ids.expand(embeddings.shape[:-1]).flatten(0, -2)
-        features = encode_by_hook(self._shared[0], ids, embeddings.flatten(0, -3))
+        features = encode_by_hook(self._model[0], ids, embeddings.flatten(0, -3))
         return features.unflatten(0, embeddings.shape[:-2])
 
 
@@ -50,8 +50,8 @@ def text_encoder(model: Model, slots: Int[Tensor, "K L"], lengths: Int[Tensor, "
     if supported(tower):
         return PromptEncoder(tower, slots, lengths)
     warnings.warn(
-        f"the text tower {type(tower).__name__} is not a plain causal one read at the EOT: it is encoded by its own "
-        "code, all positions of every prompt. The results are exact; it is about ten times slower.",
+        f"PromptEncoder does not support the text tower {type(tower).__name__}, so it is encoded by its own code: "
+        "exact, but about ten times slower.",
         stacklevel=2,
     )
     return SlowEncoder(model, slots, lengths)

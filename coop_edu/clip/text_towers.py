@@ -15,7 +15,7 @@ from coop_edu.clip.parts import Model, TextTower
 
 
 def text_tower(model: Model) -> TextTower:
-    """Where the parts of the text encoder are: open_clip.CLIP holds them itself, CustomTextCLIP in .text."""
+    """The module that holds the text encoder's parts: an open_clip.CLIP itself, or the .text of a CustomTextCLIP."""
     tower: Any = getattr(model, "text", model)
     return tower
 

@@ -73,7 +73,7 @@ def model_from_open_clip(name: str, model_name: str, pretrained: str | Path | No
     if pretrained is None or not open_clip.is_pretrained_cfg(model_name, str(pretrained)):
         plain = name.replace("/", "-")
         quick = "/" in name and model_name != plain  # only the paper's four names imply QuickGELU
-        hint = f' (as {name!r} means QuickGELU; without it: "{plain}")' if quick else ""
+        hint = f' ({name!r} is the QuickGELU model; the one without is "{plain}")' if quick else ""
         raise ValueError(
             f"{name!r} needs pretrained=: a local .safetensors or .pt file, or one of the tags {tags}{hint}; "
             f"got {str(pretrained) if pretrained else None!r}"
@@ -105,7 +105,7 @@ def _from_file(name: str, model_name: str, path: Path) -> torch.nn.Module:
     if openais and not open_clip.get_model_config(model_name).get("quick_gelu"):
         raise ValueError(_wrong_activation(name, model_name, path))
     try:
-        with tempfile.TemporaryDirectory() as folder:  # open_clip reads files only, and this one it can trust
+        with tempfile.TemporaryDirectory() as folder:  # open_clip only reads files; this copy holds nothing but tensors
             copy = Path(folder) / "weights.safetensors"
             save_file({key: value for key, value in weights.items() if key not in NO_WEIGHTS}, copy)
             return _create(model_name, str(copy))

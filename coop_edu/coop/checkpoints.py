@@ -1,7 +1,7 @@
 """Learned prompts and interrupted trainings, saved and loaded.
 
 A learned prompt is M vectors (or K x M), a few kilobytes; it only means something to the CLIP that it was learned on,
-so its file (prompt_file.py) names model, class names, M, position and kind, and loading checks every one of them.
+so its file (prompt_file.py) stores the CLIP, the class names and the options.  Loading checks CLIP, method and shapes.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ def load_prompt(
     *,
     method: type[PromptLearner] = PromptLearner,
 ) -> PromptLearner:
-    """The learner that was saved, on `clip`; with classnames, the same context in front of those names.
+    """The learner that was saved, on `clip`; with classnames, the same context for those names.
 
     method: the class of the learner, such as CoCoOp.  Raises ValueError if the prompt was learned on another CLIP or by
     another method, or is class-specific and asked for a class that it has no context for; and as `read_prompt` does.
     """
     header, tensors = read_prompt(path)
-    learned_by = header.get("method", PromptLearner.__name__)
+    learned_by = header["method"]
     if learned_by != method.__name__:
         raise ValueError(
             f"the prompt in {path} was learned by {learned_by}, not by {method.__name__}: load_prompt(path, clip, "
@@ -81,7 +81,7 @@ def load_prompt(
         )
     try:
         own = {name: header[name] for name in ("n_ctx", "class_specific", "position")}
-        learner = method(clip, header["classnames"], **own, **header.get("options", {}))
+        learner = method(clip, header["classnames"], **own, **header["options"])
         copy_parameters(learner, tensors)
     except (KeyError, TypeError, ValueError) as error:  # unknown options, impossible names, other shapes, no ctx
         raise ValueError(f"the prompt in {path} does not make a {method.__name__}: {error}") from error
@@ -129,24 +129,24 @@ def resume_training(
     if "pictures" in saved:  # the word of version 0.2
         saved["images"] = saved.pop("pictures")
     state = record(Training, saved, f"{path}, its training")
-    here = {**layout(learner), **training}
+    current = {**layout(learner), **training}
     if same_clip(header["model"], header["weights"], learner.clip):
-        here["weights"] = header["weights"]  # an older file has an older hash of it
+        current["weights"] = header["weights"]  # an older file has an older hash of it
     if holds(learner, tensors):
-        here.pop("start", None)
+        current.pop("start", None)
     plain = {"method": PromptLearner.__name__, "options": {}}  # what a file of CoOp does not say
     # Through JSON, because tuples come back as lists.
-    here, there = {**plain, **json.loads(json.dumps(here))}, {**plain, **header, **saved}
-    differing = [key for key in here if key in there and there[key] != here[key]]
+    current, stored = {**plain, **json.loads(json.dumps(current))}, {**plain, **header, **saved}
+    differing = [key for key in current if key in stored and stored[key] != current[key]]
     if differing:
-        pairs = "; ".join(f"{key}: {there[key]!r:.200} there, {here[key]!r:.200} here" for key in differing)
+        pairs = "; ".join(f"{key}: {stored[key]!r:.200} there, {current[key]!r:.200} here" for key in differing)
         raise ValueError(
             f"{path} belongs to a different training ({pairs}). Give this training its own checkpoint file; to train a "
             "finished prompt for more epochs, start from it: Trainer(load_prompt(path, clip), recipe).fit(data)."
         )
+    copy_parameters(learner, tensors)
     if state.scaler:
         scaler.load_state_dict(state.scaler)
-    copy_parameters(learner, tensors)
     learner.start = learner.start if state.start is None else state.start
     for name, parameter in learner.named_parameters():
         if _momentum_of(name) in tensors:
@@ -160,7 +160,7 @@ def _momentum_of(name: str) -> str:
 
 
 def same_clip(model: str, weights: str, clip: Clip) -> bool:
-    """Is `clip` the one that a file names?  Files of version 0.3 and older have a hash of the word positions only."""
+    """Is `clip` the one that a file names?  Files of version 0.2 have a hash of the word positions only."""
     positions = text_tower(clip.model).positional_embedding.detach().cpu().float().numpy()
     old = hashlib.sha256(positions.tobytes()).hexdigest()[:16]
     return model == clip.name and weights in (clip_fingerprint(clip), old)
@@ -170,9 +170,9 @@ def layout(learner: PromptLearner) -> dict[str, Any]:
     """The header of a prompt file; for other methods than CoOp also the method and its options."""
     method = {}
     if type(learner) is not PromptLearner:
-        known = ("n_ctx", "class_specific", "position", "max_classes_at_once")  # in every file, or in none
-        own = {name: value for name, value in learner.options().items() if name not in known}
-        method = {"method": type(learner).__name__, "options": own}
+        in_header = ("n_ctx", "class_specific", "position", "max_classes_at_once")  # in every file, or in none
+        hyperparameters = {name: value for name, value in learner.options().items() if name not in in_header}
+        method = {"method": type(learner).__name__, "options": hyperparameters}
     return {
         **method,
         "model": learner.clip.name,

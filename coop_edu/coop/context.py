@@ -56,7 +56,7 @@ def nearest_words(clip: Clip, vectors: Float[Tensor, "V D"], k: int) -> list[lis
     words = text_tower(clip.model).token_embedding.weight.to(vectors)
     found = []
     for some in vectors.split(64):
-        # Without the shortcut through a matrix product, which is inexact for near vectors, the ones wanted here.
+        # cdist would use a matrix product, which is inexact for close vectors; those are the ones we want.
         distance = torch.cdist(some, words, compute_mode="donot_use_mm_for_euclid_dist")  # (64, vocabulary)
         nearest = distance.topk(k, largest=False)
         for distances, tokens in zip(nearest.values.tolist(), nearest.indices.tolist()):

@@ -14,6 +14,8 @@ def copy_parameters(learner: PromptLearner, tensors: Mapping[str, torch.Tensor])
 
     Raises ValueError, and changes nothing, if one is missing, has another shape, or is not finite.
     """
+    if "ctx" not in tensors:
+        raise ValueError("expected a context, ctx, and found none")
     others = {name: parameter for name, parameter in learner.named_parameters() if name != "ctx"}
     for name, parameter in others.items():
         if name not in tensors or tensors[name].shape != parameter.shape:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-# Of M context vectors, how many stand before the class name; of an odd M the longer part stands after.
+# Name position -> how many of the M context vectors stand before the name.  If M is odd, one more stands after it.
 POSITIONS = {"end": lambda M: M, "middle": lambda M: M // 2, "front": lambda M: 0}
 
 

@@ -66,13 +66,13 @@ def read_prompt(path: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tenso
         raise FileNotFoundError(f"no prompt file at {path}")
     try:
         with safe_open(path, framework="pt") as file:
-            said = decode((file.metadata() or {}).get("coop_edu", "{}"), "its header")
+            raw = decode((file.metadata() or {}).get("coop_edu", "{}"), "its header")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if said.get("format") not in (FORMAT, FORMAT_OF_METHODS):
-            raise ValueError(f"expected the format {FORMAT!r}, got {said.get('format')!r:.80}")
-        header = msgspec.structs.asdict(record(Header, said, "its header"))
+        if raw.get("format") not in (FORMAT, FORMAT_OF_METHODS):
+            raise ValueError(f"expected the format {FORMAT!r}, got {raw.get('format')!r:.80}")
+        header = msgspec.structs.asdict(record(Header, raw, "its header"))
         checksum = header.pop("checksum")
-        if checksum not in (None, _checksum({name: said[name] for name in said if name != "checksum"}, tensors)):
+        if checksum not in (None, _checksum({name: raw[name] for name in raw if name != "checksum"}, tensors)):
             raise ValueError("its checksum does not match: it was changed")
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not a whole prompt file, as save_prompt writes it: {error}") from error

@@ -161,7 +161,7 @@ class PromptLearner(nn.Module):
 
     @torch.no_grad()
     def text_features(self) -> Float[Tensor, "K E"]:
-        """Normalised text features (K, E), without a graph: for evaluation, once for a whole data set."""
+        """Normalised text features (K, E), without a graph: for evaluation, once for a whole dataset."""
         return normalize(self())
 
     def logits(self, image_features: Float[Tensor, "B E"]) -> Float[Tensor, "B K"]:

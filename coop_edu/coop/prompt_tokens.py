@@ -1,4 +1,4 @@
-"""Where each token of a prompt stands, and which row of a table it is: context vectors and class names, laid out.
+"""Lays out prompts: the order of context vectors and tokens, and the table row of each position.
 
 end      t = [v_1] ... [v_M] [CLASS] .                               Eq. 2
 middle   t = [v_1] ... [v_M/2] [CLASS] [v_M/2+1] ... [v_M] .         Eq. 4

@@ -78,7 +78,7 @@ class Recipe:
         return cls(epochs=10, min_steps=min(50 * shots, 300), views=None)
 
     def for_images(self, n: int) -> Recipe:
-        """The same recipe with the epochs that n training images take: more than `epochs` if `min_steps` asks for it.
+        """The recipe with enough epochs for n training images: at least `epochs`, and at least `min_steps` steps.
 
         >>> Recipe.mini(shots=16).for_images(16 * 77).epochs
         10

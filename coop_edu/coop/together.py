@@ -2,8 +2,8 @@
 
 A step of a small prompt is hundreds of small matrix products, and most of its time goes into starting them.  Trainings
 that differ in their seed only (in the start of the context, in the images, in the order of the batches) can share
-them: their contexts are stacked, the text encoder runs once over all of them, and each has a loss of its own.  Nothing
-of one reaches another, so each learns what it would have learned alone, up to the rounding of the products.
+them: their contexts are stacked, the text encoder runs once over all of them, and each has a loss of its own.  No
+training affects another, so each learns what it would learn alone, up to the rounding of the products.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def train_together(trainers: Sequence[Trainer], data: Sequence[TrainingData]) ->
     first, recipe = trainers[0], trainers[0].recipe
     big = recipe.views == "fresh" or first.learner.max_classes_at_once is not None
     if big or recipe.precision == "float16" or not all(map(_can_be_stacked, trainers)):
-        return [_whole(trainer, trainer.fit(some)) for trainer, some in zip(trainers, data)]
+        return [_fit_or_reraise(trainer, trainer.fit(some)) for trainer, some in zip(trainers, data)]
     ctx = nn.Parameter(torch.stack([trainer.learner.ctx.detach() for trainer in trainers]))  # (S, M, D) or (S, K, M, D)
     optimizer = recipe.optimizer([ctx])
     batches = zip(*(trainer.batches(some) for trainer, some in zip(trainers, data)))
@@ -83,7 +83,7 @@ def _backward(
             trainer.learner.ctx.grad = None
 
 
-def _whole(trainer: Trainer, history: History) -> History:
+def _fit_or_reraise(trainer: Trainer, history: History) -> History:
     """Re-raise an interrupt, so that the next training does not start."""
     if trainer.interrupted:
         raise KeyboardInterrupt

@@ -140,7 +140,7 @@ class Trainer:
         return loss.detach(), logits.detach()
 
     def count_epochs(self, n: int) -> Recipe:
-        """Make `recipe` the one that n training images take: a recipe may be counted in steps."""
+        """Set `recipe` to the number of epochs that n training images need: a recipe may be counted in steps."""
         self.recipe = self._wanted.for_images(n)
         return self.recipe
 
@@ -178,14 +178,14 @@ class Trainer:
             yield features.float()
 
     def check(self, data: TrainingData) -> None:
-        """Raise ValueError where data do not go with the learner or the recipe; TypeError for an unfit method."""
+        """ValueError if the data do not fit the learner or recipe; TypeError as in `learner.check_groups`."""
         if self.learner.max_classes_at_once is not None:
             self.learner.check_groups()
         check_data(data, self.learner, self.recipe)
 
     # ---------------------------------------------------------------------------- begin, keep, stop: around the loop
     def _begin(self, data: TrainingData, resume: bool) -> tuple[dict[str, Any], History]:
-        """A new optimizer, or the one of the checkpoint: what the training depends on, and its history so far."""
+        """Make the optimizer, or restore the checkpoint's.  Returns what the training depends on, and the history."""
         self.interrupted = False
         self.optimizer = self.recipe.optimizer(self.learner.parameters())
         self.scaler = torch.amp.GradScaler(

@@ -40,14 +40,14 @@ def digest_of(data: TrainingData) -> str:
 def check_data(data: TrainingData, learner: PromptLearner, recipe: Recipe) -> None:
     """ValueError where the data do not go with the learner or the recipe."""
     if not len(data):
-        raise ValueError("no training images: is this the empty training list of a test-only data set?")
+        raise ValueError("no training images: is this the empty training list of a test-only dataset?")
     names = data.classnames if isinstance(data, Features) else label_names(data)
     check_same_classes(names, learner.classnames)
     seen = set(labels_of(data).tolist())
     if unseen := [name for label, name in enumerate(learner.classnames) if label not in seen]:
         warnings.warn(
             f"{len(unseen)} of {len(learner.classnames)} classes have no training image ({', '.join(unseen[:5])}): add "
-            "images or remove the classes. A class-specific context of such a class is not trained at all.",
+            "images or remove the classes. A class-specific context of such a class never sees an image of it.",
             stacklevel=4,
         )
     if isinstance(data, Features):

@@ -24,7 +24,7 @@ FRESH = 2e9  # nanoseconds: a file that is younger may still change within one t
 
 
 def contents(images: Sequence[ImageLike]) -> list[str]:
-    """The SHA-256 of each image's file; of an image in memory its pixels'; "" for a file that does not exist."""
+    """For each image: the SHA-256 of its file, "" if the file does not exist, or `image_key` if it is in memory."""
     try:
         cache_folder().mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(cache_folder() / "contents.sqlite", timeout=10)) as memory, memory:
@@ -62,7 +62,7 @@ def examples_digest(examples: Sequence[Example]) -> str:
 
 
 def warn_of_copies(dataset: Dataset) -> None:
-    """A UserWarning for images of one content in two splits or under two classes, and for a file that is listed twice.
+    """Warn about equal images in two splits or two classes, and about a file that is listed twice.
 
     Only files of one size are hashed, so this is cheap.
     """

@@ -1,7 +1,7 @@
 """Image features of the frozen encoder, computed once.
 
 CLIP's image encoder never changes in prompt learning (Section 3.2 of the paper), so the feature f of an image can be
-computed before training.  The paper trains on a new random crop at every step; `views` says how close to that you stay:
+computed before training.  The paper crops each image anew in every epoch; `views` says how close to that you stay:
 
     views=None     the plain image, once                (cheapest; no augmentation)
     views=n        n random crops of each image         (n times the work, n times the memory)
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from coop_edu.data.feature_cache import cache_key, read_cache, write_cache
 from coop_edu.data.images import image_key
 from coop_edu.data.labels import label_names
 from coop_edu.files import user_path
+from coop_edu.records import whole_number
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ def extract_features(
     """
     if not examples:
         raise ValueError("no examples to encode: is this the empty training list of a test-only dataset?")
-    if views is not None and not (isinstance(views, Integral) and views >= 1):
-        raise ValueError(f"expected views=None (the plain image) or a number of views from 1 on, got views={views!r}")
+    if views is not None:
+        views = whole_number(views, "views=None (the plain image), or views", at_least=1)
     names, labels = label_names(examples), torch.tensor([example.label for example in examples])
     file, features = None, None
     if cache is not None:

@@ -1,8 +1,8 @@
 """ImageNet and the four variants that prompts learned on it are tested on (Section 4.2): V2, Sketch, A and R.
 
 A label is the rank of a class folder ("n01440764") in sorted order; classnames.txt has its name.  ImageNet's validation
-images are its test images, as in the literature, and nothing is selected on them.  A and R have 200 of the 1000 classes
-each, not the same ones, and are scored over their own classes.
+images are its test images, as in the authors' code: their linear probe chooses C on a few of them.  A and R have 200 of
+the 1000 classes each, not the same ones, and are scored over their own classes.
 
 The authors' few-shot samples of ImageNet depend on the order in which their disk listed the files, and were never
 published.  Images are sorted here, so a seed always means the same images, but not the authors'.  The list of the 1.28

@@ -71,12 +71,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         )
     if max(image.size) > LONGEST * min(image.size):  # the transform would enlarge it until the short side fits
         raise ValueError(f"it is {image.width} x {image.height}, too long for its width: crop it")
-    format = image.format
+    file_format = image.format
     with suppress(Exception):  # a damaged EXIF block can raise anything; the pixels may be whole
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):  # convert("RGB") would cut these off at 255
         values = np.array(image)
-        if image.mode.startswith("I;16") or format in ("PNG", "PPM"):  # Pillow may read their 16 bits as 32
+        if image.mode.startswith("I;16") or file_format in ("PNG", "PPM"):  # Pillow may read their 16 bits as 32
             values = values.astype(np.uint16)
         image = _from_array(values)
     if image.has_transparency_data:

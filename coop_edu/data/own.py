@@ -31,7 +31,7 @@ def from_folder(
     Each class is shuffled and split as the authors do: about 50 % train, 20 % val and 30 % test, at least one image in
     each.  The shuffle depends on `seed` and the folder's name only, so a new class does not change the other classes'
     split.  A folder with `train/` and `test/` (and perhaps `val/`), each with class folders, keeps its split; without
-    val/, a fifth of train/ becomes it.  Of `train/` and `val/` alone, val/ is the test split, as ImageNet's is.
+    val/, a fifth of train/ becomes it.  If there is no test/, val/ becomes the test split, as in ImageNet.
     names: class names for folders that have other names, {folder: class name}.
     A UserWarning counts the files that are not images, names copies of an image in two splits or classes, and class
     names that are codes (`suggest_names`); hidden files are ignored.
@@ -85,7 +85,7 @@ def from_pairs(
     Hugging Face has them.
 
     Labels count from 0 and are places in classnames.  Without val, a fifth of each class's training images becomes it.
-    All images are kept in memory.  Raises IndexError for a label without a name.
+    All images are kept in memory.  Raises IndexError for a label without a name, and for -1.
 
         cifar = partial(torchvision.datasets.CIFAR10, "data")
         from_pairs("CIFAR10", cifar(train=True).classes, cifar(train=True), cifar(train=False))
@@ -105,6 +105,8 @@ def from_pairs(
 
 def _pair(row: Any) -> tuple[Any, int]:
     image, label = (row["image"], row["label"]) if isinstance(row, Mapping) else row
+    if int(label) < 0:  # Python would take a name from the end of the list
+        raise IndexError(f"expected labels from 0 on, got {int(label)}: hidden labels cannot be used")
     return image, int(label)
 
 

@@ -69,11 +69,11 @@ def check_rows(rows: Mapping[str, list], image_dir: str | Path, origin: Path) ->
     images = dict.fromkeys(example.image for examples in splits.values() for example in examples)
     missing = [image for image in images if not image.is_file()]
     # An accented letter is one character on some systems and two on others, in file names too.
-    there = {image: other for image in missing for form in FORMS if (other := _in_form(image, form)).is_file()}
-    if problems := [f"missing image {image}" for image in missing if image not in there]:
+    on_disk = {image: other for image in missing for form in FORMS if (other := _in_form(image, form)).is_file()}
+    if problems := [f"missing image {image}" for image in missing if image not in on_disk]:
         raise SplitFileError(origin, problems, f"Is {image_dir} the image folder, and is it complete?")
     return {
-        split: tuple(replace(example, image=there.get(example.image, example.image)) for example in examples)
+        split: tuple(replace(example, image=on_disk.get(example.image, example.image)) for example in examples)
         for split, examples in splits.items()
     }
 

@@ -1,7 +1,7 @@
 """Metrics of a classifier: accuracy (top-k, per class), macro F1, and the prediction for one image (Section 4.1).
 
 A classifier is anything with `.clip`, `.classnames`, `.logits(image_features)` and `.with_classnames(names)`:
-ZeroShot, PromptLearner and LinearProbe.  Its text features are computed once for all images.
+ZeroShot, PromptLearner and LinearProbe.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Classifier(Protocol):
     classnames: tuple[str, ...]
 
     def logits(self, image_features: Float[Tensor, "B E"]) -> Float[Tensor, "B K"]:
-        """Cosine similarities, scaled; the features need not be normalised."""
+        """For ZeroShot and PromptLearner, scaled cosine similarities, whatever the lengths of the features."""
 
     def with_classnames(self, classnames: Sequence[str]) -> Classifier:
         """The same classifier for other names, or for some of its own."""
@@ -69,7 +69,8 @@ def per_class_accuracy(
 ) -> dict[str, float]:
     """Accuracy in percent of each class that has images: {class name: percent}, in the order of the classes.
 
-    Classes of one name are told apart by their labels: "crane (class 134)" and "crane (class 517)".
+    Classes of one name are told apart by their labels: "missile (class 657)" and
+    "missile (class 744)".
     """
     logits, labels = logits_and_labels(classifier, data, cache, progress)
     answers = logits.argmax(dim=1)
@@ -84,7 +85,8 @@ def per_class_accuracy(
 def predict(classifier: Classifier, image: ImageLike) -> dict[str, float]:
     """p(y | x) of one image, Eq. 1: {class name: probability}, the most probable first.
 
-    Classes of one name are told apart by their labels: "crane (class 134)" and "crane (class 517)".
+    Classes of one name are told apart by their labels: "missile (class 657)" and
+    "missile (class 744)".
     image: a path, the bytes of a file, a PIL image or an array.  Raises ValueError, which names it, if it is damaged.
     """
     clip = classifier.clip

@@ -3,7 +3,7 @@
 A statement is a difference in points, such as "with 16 shots, CoOp minus the hand-written prompt".  It is computed by
 one function from the paper's numbers (assets/paper_results.json, with their sources) and from the results of a grid.
 
-The rule.  A difference of means over the data sets is taken for each of the n seeds that both methods have.  Its mean
+The rule.  A difference of means over the datasets is taken for each of the n seeds that both methods have.  Its mean
 is d, its standard deviation s (divided by n - 1), its standard error SE = s / sqrt(n).  The 95 % interval is d ± h,
 where h = t SE, with Student's t for n - 1 degrees of freedom.
 
@@ -16,7 +16,7 @@ where h = t SE, with Student's t for n - 1 degrees of freedom.
 A rule of two standard errors gives 18 % false verdicts with three seeds, because s is then a rough guess.  Student's t
 gives 5 % with any number: it is 4.3 for three seeds and 2.8 for five.
 
-The standard error covers the choice of shots and the initial context, not the choice of data sets or of MiniCLIP's
+The standard error covers the choice of shots and the initial context, not the choice of datasets or of MiniCLIP's
 weights.
 """
 
@@ -44,13 +44,13 @@ class Numbers(Protocol):
     """Where accuracies come from: the paper, or a grid.  KeyError for what is not there."""
 
     def few_shot(self, method: str, shots: int = 0) -> BySeed:
-        """Mean accuracy over the data sets, in percent."""
+        """Mean accuracy over the datasets, in percent."""
 
     def shifted(self, method: str, place: str) -> BySeed:
         """Accuracy on one of PLACES, learned on the source with 16 shots."""
 
     def weakness(self) -> Size:
-        """Correlation over the data sets of the hand-written accuracy and CoOp's gain."""
+        """Correlation over the datasets of the hand-written accuracy and CoOp's gain."""
 
 
 @dataclass(frozen=True)
@@ -216,8 +216,8 @@ class Measured:
         return self.values("domains", self.scale.source, method, shots, dataset)
 
     def weakness(self) -> Size:
-        """Accuracy and gain use different halves of the test images, so that they share no noise; the mean of both
-        ways is taken.  Standard error and t: jackknife over the data sets."""
+        """Accuracy and gain use different halves of the test images, so they share no noise.  Both ways round are
+        averaged.  The standard error is a jackknife over the datasets."""
         try:
             table = {half: self._written_and_learned(half) for half in HALVES}
         except KeyError:
@@ -237,7 +237,7 @@ class Measured:
         return Size(correlation(np.arange(n)), float(error), n - 1)
 
     def _written_and_learned(self, half: str) -> np.ndarray:
-        """(data sets, 2): accuracy on a half of the test images, hand-written and CoOp's with 16 shots."""
+        """(datasets, 2): accuracy on a half of the test images, hand-written and CoOp's with 16 shots."""
         methods = (WRITTEN, 0), (UC, 16)
         rows = [[np.mean(self.values("few-shot", name, *m, half)) for m in methods] for name in self.scale.tasks]
         return np.array(rows)

@@ -73,7 +73,7 @@ def made_of(cell: Cell, group: Group) -> dict[str, str]:
     """
     names = SCALES[cell.scale].variants if cell.protocol == "domains" else ()
     tests = [group.workspace.test_digest(name) for name in (cell.dataset, *names)]
-    found = {"CLIP": clip_fingerprint(group.clip), "data set": " ".join(tests)}
+    found = {"CLIP": clip_fingerprint(group.clip), "dataset": " ".join(tests)}
     if cell.shots:
         found["shots"] = group.workspace.shots_digest(cell.dataset, cell.shots, cell.seed)
     method = find_method(cell.method)

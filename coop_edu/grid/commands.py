@@ -47,57 +47,61 @@ def parser() -> argparse.ArgumentParser:
     """The options of all commands."""
     all_ = argparse.ArgumentParser(prog="python -m coop_edu")
     commands = all_.add_subparsers(dest="command", required=True)
-    run = commands.add_parser(
+    run_options = commands.add_parser(
         "run",
         formatter_class=WithDefaults,
         help="run one experiment or a grid; finished cells are skipped",
         epilog="Example: python -m coop_edu run --datasets IconFood --shots 1 4 16 --results runs/food.jsonl",
     )
-    run.add_argument("--results", type=Path, required=True, help="a file, one JSON line for each finished cell")
-    run.add_argument("--scale", default="mini", help="mini or paper")
-    run.add_argument("--clip", help="another CLIP than the scale's, such as RN101 or ViT-B/16")
-    run.add_argument("--protocol", default="few-shot", help="few-shot, domains or base-to-new")
-    run.add_argument("--datasets", nargs="+", help="your own: a folder, a split file; without: all eleven tasks")
-    run.add_argument("--names", type=Path, help="class names of a folder: a CSV with a line folder,name for each class")
-    run.add_argument(
+    run_options.add_argument("--results", type=Path, required=True, help="a file, one JSON line for each finished cell")
+    run_options.add_argument("--scale", default="mini", help="mini or paper")
+    run_options.add_argument("--clip", help="another CLIP than the scale's, such as RN101 or ViT-B/16")
+    run_options.add_argument("--protocol", default="few-shot", help="few-shot, domains or base-to-new")
+    run_options.add_argument(
+        "--datasets", nargs="+", help="your own: a folder or split file; without: all eleven tasks"
+    )
+    run_options.add_argument(
+        "--names", type=Path, help="class names: a CSV file with a line folder,name for each class"
+    )
+    run_options.add_argument(
         "--template",
         nargs="+",
         default=[],
         metavar="TEXT",
         help='hand-written prompts such as "an icon of a {}."; of several, the best on validation images is taken',
     )
-    run.add_argument(
+    run_options.add_argument(
         "--shots", nargs="+", type=shots, default=[1, 2, 4, 8, 16], help='training images per class, or "all"'
     )
-    run.add_argument("--seeds", nargs="+", type=int, help="without: 1 to 5, and at scale paper 1 to 3")
-    run.add_argument(
+    run_options.add_argument("--seeds", nargs="+", type=int, help="without: 1 to 5, and at scale paper 1 to 3")
+    run_options.add_argument(
         "--methods",
         nargs="+",
         default=["zero_shot", "M16_end"],
         help="zero_shot ensemble_7 ensemble_80 linear_probe M16_end M4_mid M16_end_CSC init_end KgCoOp_init_end ..., "
         "or your own: my_file.py:my_method",
     )
-    run.add_argument("--epochs", type=int, help="instead of the recipe's")
-    run.add_argument("--root", help="the folder of the paper's data sets; without: $COOP_EDU_DATA")
-    run.add_argument("--pretrained", help=PRETRAINED)
-    run.add_argument("--jobs", type=int, default=1, help="processes; more than one needs joblib")
-    report = commands.add_parser(
+    run_options.add_argument("--epochs", type=int, help="instead of the recipe's")
+    run_options.add_argument("--root", help="the folder of the paper's datasets; without: $COOP_EDU_DATA")
+    run_options.add_argument("--pretrained", help=PRETRAINED)
+    run_options.add_argument("--jobs", type=int, default=1, help="processes; more than one needs joblib")
+    report_options = commands.add_parser(
         "report", help="print the table of a results file, and draw its curves", formatter_class=WithDefaults
     )
-    report.add_argument("results", type=Path, nargs="+")
-    report.add_argument("--figure", type=Path, help="a file to draw into, such as curves.png")
-    report.add_argument("--metric", default="accuracy", help="of the protocol few-shot")
-    report.add_argument(
+    report_options.add_argument("results", type=Path, nargs="+")
+    report_options.add_argument("--figure", type=Path, help="a file to draw into, such as curves.png")
+    report_options.add_argument("--metric", default="accuracy", help="of the protocol few-shot")
+    report_options.add_argument(
         "--methods", nargs="+", default=[], help="your own methods, as my_file.py:my_method, for labels and colours"
     )
-    predict = commands.add_parser(
+    predict_options = commands.add_parser(
         "predict", help="ask a saved prompt about the images of a folder", formatter_class=WithDefaults
     )
-    predict.add_argument("prompt", type=Path, help="a file that save_prompt or a checkpoint wrote")
-    predict.add_argument("folder", type=Path, help="a folder of images, searched recursively")
-    predict.add_argument("--top", type=int, default=1, help="answers per image")
-    predict.add_argument("--csv", type=Path, help="a file for the table, instead of printing it")
-    predict.add_argument("--pretrained", help=PRETRAINED)
+    predict_options.add_argument("prompt", type=Path, help="a file that save_prompt or a checkpoint wrote")
+    predict_options.add_argument("folder", type=Path, help="a folder of images, searched recursively")
+    predict_options.add_argument("--top", type=int, default=1, help="answers per image")
+    predict_options.add_argument("--csv", type=Path, help="a file for the table, instead of printing it")
+    predict_options.add_argument("--pretrained", help=PRETRAINED)
     return all_
 
 
@@ -118,8 +122,8 @@ def run(chosen: argparse.Namespace) -> int:
         protocol=chosen.protocol,
         clip=chosen.clip,
     )
-    there = set(read_lines(chosen.results))
-    print(f"{len(cells)} cells, {sum(cell in there for cell in cells)} of them in {chosen.results} already")
+    finished_before = set(read_lines(chosen.results))
+    print(f"{len(cells)} cells, {sum(cell in finished_before for cell in cells)} of them in {chosen.results} already")
     try:
         run_grid(
             cells,
@@ -141,7 +145,8 @@ def run(chosen: argparse.Namespace) -> int:
     lines = read_lines(chosen.results)
     print(table(as_frame({cell: lines[cell] for cell in cells})))
     if len(chosen.template) > 1:
-        best = {(cell.dataset, lines[cell]["made of"]["template"]) for cell in cells if not cell.shots}
+        made = {cell.dataset: lines[cell].get("made of", {}) for cell in cells if not cell.shots}
+        best = {(name, of["template"]) for name, of in made.items() if "template" in of}
         print("\n".join(f"{name}: the best template on validation images is {text!r}" for name, text in sorted(best)))
     return 0
 

@@ -19,7 +19,7 @@ from coop_edu.scales import SCALES, Scale
 
 @dataclass(frozen=True)
 class Group:
-    """n_classes: the number of classes in use, from the first: all, or the base half in base-to-new."""
+    """Cells that differ in their seed only, on the first n_classes classes: the base half in base-to-new, else all."""
 
     cells: Sequence[Cell]
     workspace: Workspace
@@ -37,6 +37,8 @@ class Group:
         if len(templates) == 1:
             return templates[0]
         dataset = self.workspace.dataset(self.cells[0].dataset)
+        if dataset.val is dataset.test:
+            raise ValueError(f"the validation images of {dataset.name} are its test images: give one template")
         val, names = self.features("val", relabel(dataset.val, 0, self.n_classes)), dataset.classnames[: self.n_classes]
         return max(templates, key=lambda text: accuracy(ZeroShot(self.clip, names, text), val))
 
@@ -58,12 +60,12 @@ class Group:
         return [(relabel(train, 0, self.n_classes), relabel(val, 0, self.n_classes)) for train, val in both]
 
     def features(self, part: str, examples: Sequence[Example]) -> Features:
-        """Of some images of the data set's train, val or test list."""
+        """Of some images of the dataset's train, val or test list."""
         return self.workspace.features(self.cells[0], part, examples)
 
 
 def relabel(examples: Iterable[Example], first: int, end: int | None = None) -> list[Example]:
-    """The examples of the classes first, ..., end - 1, with labels from 0: half of a data set for base-to-new."""
+    """The examples of the classes first, ..., end - 1, with labels from 0: half of a dataset for base-to-new."""
     return [
         replace(example, label=example.label - first)
         for example in examples

@@ -48,7 +48,7 @@ class Method:
     """One way to learn a prompt.
 
     config: what the prompt looks like; its seed is the cell's.  from_words: the context starts from the scale's words.
-    learner, trainer: the classes.  options: the learner's own arguments; a function is called with the data set.
+    learner, trainer: the classes.  options: the learner's own arguments; a function is called with the dataset.
     recipe: a function that changes the scale's recipe.  kind: first part of the name, instead of the class names.
     colour: in figures.
 
@@ -116,7 +116,7 @@ class Method:
         return [trainer.learner for trainer in trainers]
 
     def recipe_of(self, cell: Cell, epochs: int | None = None) -> Recipe:
-        """The recipe of the cell's scale, shots and data set, with the cell's seed."""
+        """The recipe of the cell's scale, shots and dataset, with the cell's seed."""
         recipe = self.recipe(replace(SCALES[cell.scale].recipe(cell.shots, cell.dataset), seed=cell.seed))
         return recipe if epochs is None else replace(recipe, epochs=epochs, min_steps=0)
 
@@ -142,7 +142,7 @@ def _template(dataset: Dataset) -> str:
 
 
 def _seven_and_own(dataset: Dataset) -> list[str]:
-    """The paper's seven templates and the data set's own (ImageNet's is one of the seven)."""
+    """The paper's seven templates and the dataset's own (ImageNet's is one of the seven)."""
     return templates.IMAGENET_TEMPLATES_7 + ([dataset.template] if dataset.name != "ImageNet" else [])
 
 
@@ -249,7 +249,8 @@ def method_from(text: str) -> Method | Baseline:
     method = runpy.run_path(str(user_path(file))).get(name)
     if not isinstance(method, Method | Baseline):
         raise ValueError(f"{file} has no method {name!r}: write {name} = Method(...) into it")
-    return method if method.name in OURS else register_method(method)
+    known = METHODS.get(method.name)
+    return known if known == method else register_method(method)
 
 
 def recipe_of(cell: Cell, epochs: int | None = None) -> Recipe | None:

@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 def side_by_side(function: Callable[[Job], Result], jobs: Iterable[Job]) -> list[Result]:
     """[function(job) for job in jobs], as many at once as there are cores; one after the other if there is a GPU.
 
-    Each job computes on one core, so that the results do not depend on their number.  The first error of a job is
+    Each job computes on one core, so that results do not depend on the number of cores.  The first error of a job is
     raised.  The jobs may share a frozen CLIP, but no learner.
 
     >>> side_by_side(lambda n: n * n, [3, 1, 2])

@@ -22,7 +22,7 @@ def shown(
 ) -> Iterator[Outcome]:
     """The groups as they are finished, with a bar that counts work, and so knows about how long it still takes."""
     work = {group[0]: work_of(group, workspace.dataset(group[0].dataset)) for group in todo}
-    if any(isinstance(find_method(first.method), Method) for first in work):  # beside a training, the rest is nothing
+    if any(isinstance(find_method(first.method), Method) for first in work):  # only trainings take long
         work = {first: some * isinstance(find_method(first.method), Method) for first, some in work.items()}
     cells, done = sum(map(len, todo)), 0
     form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, about {remaining} left"

@@ -17,7 +17,7 @@ from coop_edu.scales import SCALES
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Curves = dict[str, dict[str, dict[int, list[float]]]]  # data set -> method -> shots -> one number per seed
+Curves = dict[str, dict[str, dict[int, list[float]]]]  # dataset -> method -> shots -> one number per seed
 
 # in assets/paper_results.json
 PUBLISHED_NAMES = {"OxfordFlowers": "Flowers102", "DescribableTextures": "DTD"}
@@ -26,7 +26,7 @@ PUBLISHED_NAMES = {"OxfordFlowers": "Flowers102", "DescribableTextures": "DTD"}
 def tables(results: pd.DataFrame, metric: str = "accuracy") -> Iterator[tuple[str, pd.DataFrame]]:
     """For each protocol and CLIP a title, and mean ± standard deviation over seeds, in percent.
 
-    Few-shot: the metric, with a column for each data set, and the average over data sets where none is missing.
+    Few-shot: the metric, with a column for each dataset, and the average over datasets where none is missing.
     """
     for (protocol, clip), group in results.groupby(["protocol", "clip"]):
         group = group[group["metric"].isin(_printed(protocol, group, metric))]
@@ -49,7 +49,7 @@ def _printed(protocol: str, group: pd.DataFrame, metric: str) -> Iterable[str]:
     """The metrics that a table has.  Others, such as those of half the test images, are not mixed into it."""
     if protocol == "few-shot":
         return [metric]
-    if protocol == "domains":  # a metric for each data set: the accuracy on it
+    if protocol == "domains":  # a metric for each dataset: the accuracy on it
         return [name for scale in group["scale"].unique() for name in (SCALES[scale].source, *SCALES[scale].variants)]
     return METRICS_OF[protocol]
 
@@ -72,7 +72,7 @@ def curves(results: pd.DataFrame, metric: str = "accuracy") -> Curves:
 
 
 def published(dataset: str, methods: Iterable[str]) -> dict[str, dict[int, list[float]]]:
-    """The paper's curves (RN50) for a data set of the paper, or for the one that a small task is modelled on.
+    """The paper's curves (RN50) for a dataset of the paper, or for the one that a small task is modelled on.
 
     Methods are called "zero-shot (paper)" and so on; those that the paper does not have are left out.
     """
@@ -80,26 +80,26 @@ def published(dataset: str, methods: Iterable[str]) -> dict[str, dict[int, list[
 
     name = read_asset("iconnet.json").get(dataset, {}).get("models", dataset)
     name = PUBLISHED_NAMES.get(name, name)
-    few_shot = read_asset("paper_results.json")["few_shot"]
+    paper_curves = read_asset("paper_results.json")["few_shot"]
     found = {}
-    for method in filter(few_shot.__contains__, methods):
+    for method in filter(paper_curves.__contains__, methods):
         label = f"{find_method(method).label}{PAPER}"
-        if method == "zero_shot" and name in few_shot["zero_shot"]:
-            found[label] = {0: [few_shot["zero_shot"][name]]}
+        if method == "zero_shot" and name in paper_curves["zero_shot"]:
+            found[label] = {0: [paper_curves["zero_shot"][name]]}
         elif method != "zero_shot":
-            points = {int(k): [row[name]] for k, row in few_shot[method].items() if k.isdigit() and name in row}
+            points = {int(k): [row[name]] for k, row in paper_curves[method].items() if k.isdigit() and name in row}
             found |= {label: points} if points else {}
     return found
 
 
 def average(panels: Curves) -> dict[str, dict[int, list[float]]]:
-    """Mean over data sets, one number per seed, of the methods and numbers of shots that every data set has.
+    """Mean over datasets, one number per seed, of the methods and numbers of shots that every dataset has.
 
     >>> average({"A": {"CoOp": {1: [50.0, 52.0], 2: [60.0, 60.0]}}, "B": {"CoOp": {1: [70.0, 70.0]}}})
     {'CoOp': {1: [60.0, 61.0]}}
     """
     if not panels:
-        raise ValueError("expected at least one data set to average over, got none")
+        raise ValueError("expected at least one dataset to average over, got none")
     found: dict[str, dict[int, list[float]]] = {}
     for method, points in next(iter(panels.values())).items():
         for shots in points:
@@ -112,7 +112,7 @@ def average(panels: Curves) -> dict[str, dict[int, list[float]]]:
 def figure(results: pd.DataFrame, metric: str = "accuracy") -> Figure:
     """The paper's eleven-panel figure from the few-shot results, the published curves (RN50) drawn beside one's own.
 
-    The average stands first, over what all the data sets have; the published one is over the same data sets.
+    The average stands first, over what all the datasets have; the published one is over the same datasets.
     Raises ValueError where there are no few-shot results.
     """
     from coop_edu.plots import accuracy_panels

@@ -1,9 +1,8 @@
 """Results on disk: one JSON line per cell.  A killed process loses no finished line.
 
-A line is added at the end and on the disk before the next cell is waited for; a line that a crash has cut is the last
-one, the beginning of one record, and is left out when the file is read.  Nothing else is left out: a file with anything
-that is not understood is refused, because writing it anew would lose it.  Several processes may write one file: each
-locks it, and reads again what is there.
+Each result line is on the disk before the next result is awaited.  So a crash can cut only the last line, and readers
+skip it.  Any other malformed line is an error, because rewriting the file would lose it.  Several processes may write
+one file: each locks it, and reads again what is there.
 """
 
 from __future__ import annotations
@@ -104,10 +103,10 @@ def check_same_origin(cell: Cell, old: dict, new: dict, path: Path | str) -> Non
 
 
 def _check_one_origin(lines: Mapping[Cell, dict]) -> None:
-    """Raises ValueError if one name stands for two CLIPs or data sets: a report would average over both."""
+    """Raises ValueError if one name stands for two CLIPs or datasets: a report would average over both."""
     first: dict[tuple, tuple[Cell, str]] = {}
     for cell, line in lines.items():
-        for what, names in (("CLIP", (cell.clip,)), ("data set", (cell.protocol, cell.dataset))):
+        for what, names in (("CLIP", (cell.clip,)), ("dataset", (cell.protocol, cell.dataset))):
             if what in (made := line.get("made of", {})):
                 other, known = first.setdefault((what, *names), (cell, made[what]))
                 if known != made[what]:
@@ -214,7 +213,7 @@ def _locked(results: str | Path) -> Iterator[Path]:
 
 
 def _missing(found: Mapping[Cell, dict], lines: Mapping[Cell, dict], path: Path) -> dict[Cell, dict]:
-    """The lines of cells that are not in found; of a cell that another process computed meanwhile, its line stays."""
+    """The lines of cells that are not in the file yet.  A line that another process added meanwhile is kept."""
     for cell in lines:
         if cell in found and found[cell]["recipe"] != lines[cell]["recipe"]:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""A grid of experiments (Section 4.1): data sets x shots x seeds x methods, resumed where it was left.
+"""A grid of experiments (Section 4.1): datasets x shots x seeds x methods, resumed where it was left.
 
 A cell is one number of the paper's figures before averaging over seeds.  Each finished cell is one JSON line: what it
 is, its metrics, the recipe, what it was made of, the versions, and which classes had too few examples.  Seconds go to a
@@ -64,21 +64,23 @@ def make_grid(
     seeds = [whole_number(seed, "seeds", at_least=1) for seed in (SEEDS[scale] if seeds is None else seeds)]
     if not (shots and seeds and methods) or (datasets is not None and not len(datasets)):
         raise ValueError("expected at least one of each of datasets, shots, seeds and methods")
-    dial = SCALES[scale]
-    found = [method_from(name) for name in methods]
-    stuck = [method.name for method in found if not method.new_classes]
-    if protocol == "base-to-new" and stuck:
-        raise ValueError(f"{stuck[0]!r} cannot be tested on new classes: it has no weights, or no context, for them")
+    defaults = SCALES[scale]
+    chosen = [method_from(name) for name in methods]
+    old_classes_only = [method.name for method in chosen if not method.new_classes]
+    if protocol == "base-to-new" and old_classes_only:
+        raise ValueError(
+            f"{old_classes_only[0]!r} cannot be tested on new classes: it has no weights, or no context, for them"
+        )
     # x, ./x and x/ are one folder
-    own = None if datasets is None else [name if name in DATASETS else os.path.normpath(name) for name in datasets]
-    tasks = own or ([dial.source] if protocol == "domains" else dial.tasks)
-    if protocol == "domains" and list(tasks) != [dial.source]:
-        raise ValueError(f"the variants are those of {dial.source}: protocol 'domains' has no other data set")
+    named = None if datasets is None else [name if name in DATASETS else os.path.normpath(name) for name in datasets]
+    tasks = named or ([defaults.source] if protocol == "domains" else defaults.tasks)
+    if protocol == "domains" and list(tasks) != [defaults.source]:
+        raise ValueError(f"the variants are those of {defaults.source}: protocol 'domains' has no other dataset")
     samples = [(k, seed) for k in shots for seed in seeds]
     return sorted(
-        Cell(scale, clip or dial.clip, protocol, task, method.name, k, seed)
+        Cell(scale, clip or defaults.clip, protocol, task, method.name, k, seed)
         for task in tasks
-        for method in found
+        for method in chosen
         for k, seed in (samples if method.learned else [(0, 0)])
     )
 
@@ -97,12 +99,12 @@ def run_grid(
 ) -> list[dict]:
     """Run the cells that `results` does not have yet; returns the lines of all of them, in the order of `cells`.
 
-    root: where the paper's data sets are; epochs: instead of the recipe's; pretrained, templates, names: as Workspace
-    takes them.  Data sets and weights are loaded before anything is computed, so that a wrong name is found at once.
+    root: where the paper's datasets are; epochs: instead of the recipe's; pretrained, templates, names: as Workspace
+    takes them.  Datasets and weights are loaded before anything is computed, so that a wrong name is found at once.
     jobs: processes; 1 is this one, with a thread on each core; more need joblib; None takes backend and number from
     joblib.parallel_config, for a cluster.  A run that is killed or interrupted loses what is in flight and no more; in
     the end the file is sorted.  Several grids may write one file at the same time.
-    Raises ValueError if results are damaged, or if a cell in them had another recipe, CLIP, data set or template;
+    Raises ValueError if results are damaged, or if a cell in them had another recipe, CLIP, dataset or template;
     OSError, before anything is computed, if results are read-only or no file; RuntimeError, after all others are
     finished, if cells failed, naming them.
     """
@@ -115,7 +117,7 @@ def run_grid(
     times = results.with_name(f"{results.stem}.seconds.jsonl")
     for file in (results, times):
         check_replaceable(file).parent.mkdir(parents=True, exist_ok=True)  # fail before computing
-    with locked(results):  # a lock that is refused is known now, not after an hour
+    with locked(results):  # fail now, not after an hour, if the file cannot be locked
         pass
     if results.is_file():
         done = settle(results)  # without a line that a crash has cut
@@ -150,7 +152,7 @@ def _check_recipes(cells: Sequence[Cell], done: Mapping[Cell, dict], results: Pa
 
 
 def _check_made_of(cells: Sequence[Cell], done: Mapping[Cell, dict], results: Path, workspace: Workspace) -> None:
-    """Raises ValueError if a cell in the file was made of something else.  Files of version 0.3 do not say of what."""
+    """Raises ValueError if a cell in the file was made of something else.  Files of version 0.2 do not say of what."""
     for group in groups_of(cell for cell in cells if "made of" in done.get(cell, {})):
         shared = group_of(group, workspace)
         for cell in group:
@@ -158,7 +160,7 @@ def _check_made_of(cells: Sequence[Cell], done: Mapping[Cell, dict], results: Pa
 
 
 def _load(todo: Sequence[Sequence[Cell]], workspace: Workspace) -> None:
-    """The data sets and the CLIPs of all groups, so that a wrong name is found before anything is computed."""
+    """The datasets and the CLIPs of all groups, so that a wrong name is found before anything is computed."""
     for cell in dict.fromkeys(replace(cell, shots=0, seed=0, method="") for group in todo for cell in group):
         workspace.dataset(cell.dataset)
         for variant in SCALES[cell.scale].variants if cell.protocol == "domains" else ():

@@ -1,4 +1,4 @@
-"""What all cells of a process share: the CLIP, the data sets, and the features of their images, each computed once.
+"""What all cells of a process share: the CLIP, the datasets, and the features of their images, each computed once.
 
 Features are kept in the cache folder for the next process, too.
 """
@@ -28,11 +28,11 @@ WHOLE = 20_000  # longer training lists are not encoded whole, only the drawn im
 
 
 class Workspace:
-    """root: where the paper's data sets are; cache: a folder for features; epochs: instead of the recipes'.
+    """root: where the paper's datasets are; cache: a folder for features; epochs: instead of the recipes'.
 
-    pretrained: a file with weights of the CLIP, or a tag of open_clip.  A data set may also be one's own: a folder, or
-    a split file.  names: class names for its folders.  templates: of these hand-written ones the best on the validation
-    images is taken, instead of the data set's own.
+    pretrained: a file with weights of the CLIP, or a tag of open_clip.  A dataset may also be one's own: a folder, or
+    a split file.  names: class names for its folders.  templates: the best of them on the validation
+    images replaces the dataset's own.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Workspace:
             return self._load_dataset(name)
 
     def test_digest(self, name: str) -> str:
-        """A hash of a data set's class names and test images."""
+        """A hash of a dataset's class names and test images."""
         return self._digest(name, 0, 0)
 
     def shots_digest(self, name: str, shots: int, seed: int) -> str:
@@ -78,15 +78,17 @@ class Workspace:
 
     def _known_or_own(self, name: str) -> Dataset:
         path = user_path(name)
-        if name in DATASETS or not path.exists():
+        if name in DATASETS:
+            return load_dataset(name, root=self.root)
+        if not path.exists():
             try:
                 return load_dataset(name, root=self.root)
             except ValueError as error:
-                raise ValueError(f"there is no folder {name} here, and no data set of that name: {error}") from error
+                raise ValueError(f"there is no folder {name} here, and no dataset of that name: {error}") from error
         return from_folder(path, names=self.names) if path.is_dir() else from_split_file(path)
 
     def features(self, cell: Cell, part: str, examples: Sequence[Example]) -> Features:
-        """Features of some plain images of a data set's train, val or test list, with their labels of here."""
+        """Features of some plain images of a dataset's train, val or test list, with their labels of here."""
         if len(self.dataset(cell.dataset).splits[part]) > WHOLE and part != "test":
             return extract_features(self.clip(cell.clip), examples, progress=False)
         with self._loading:

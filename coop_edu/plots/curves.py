@@ -47,7 +47,7 @@ def accuracy_curves(
 def accuracy_panels(
     tasks: Mapping[str, Mapping[str, Mapping[int, float | Sequence[float]]]], *, columns: int = 4, message: str = ""
 ) -> Figure:
-    """`accuracy_curves` for several data sets side by side, as in the paper's eleven-panel figure.
+    """`accuracy_curves` for several datasets side by side, as in the paper's eleven-panel figure.
 
     The panels share the accuracy axis and one legend.
     """
