@@ -31,7 +31,7 @@ from coop_edu.data.own import from_folder
 from coop_edu.evaluate.accuracy import accuracy
 from coop_edu.grid import workspace
 from coop_edu.grid.commands import main
-from coop_edu.grid.results import read_lines
+from coop_edu.grid.results import add, read_lines
 from coop_edu.grid.run import make_grid, run_grid
 
 from tiny_clip import tiny_clip
@@ -192,6 +192,30 @@ def test_results_of_two_clips_of_one_name_do_not_go_together(shapes, tmp_path, m
     run(shapes, tmp_path / "two.jsonl", ["M2_end"], seeds=[2])
     with pytest.raises(ValueError, match="different CLIPs"):
         read_lines(file, tmp_path / "two.jsonl")
+
+
+def test_a_grid_beside_another_with_other_weights_is_not_handed_its_results(shapes, tmp_path, monkeypatch):
+    """The second grid began before the first had written: it is told when it wants to write."""
+    file = tmp_path / "results.jsonl"
+    run(shapes, tmp_path / "mine.jsonl", ["M2_end"], seeds=[1, 2])
+    mine = read_lines(tmp_path / "mine.jsonl")
+    other = changed("text_projection")
+    monkeypatch.setattr(workspace, "load_clip", lambda name, pretrained=None: other)
+    theirs = run(shapes, file, ["M2_end"], seeds=[1])
+    for cell in mine:
+        with pytest.raises(ValueError, match=r"its CLIP changed|different CLIPs of one name"):
+            add(file, {cell: mine[cell]})
+    assert list(read_lines(file).values()) == theirs
+
+
+def test_a_lock_that_is_refused_is_known_before_anything_is_computed(shapes, tmp_path, monkeypatch):
+    def refuse(self, *arguments, **options):
+        raise PermissionError(13, "locks are refused here")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    monkeypatch.setattr("coop_edu.grid.run.run_cells", lambda *arguments: pytest.fail("computed"))
+    with pytest.raises(PermissionError, match="locks are refused"):
+        run(shapes, tmp_path / "results.jsonl")
 
 
 def test_the_template_is_a_part_of_what_uses_it(shapes, tmp_path):

@@ -101,6 +101,17 @@ def test_v2_folders_are_labels(root):
 
 
 # ---------------------------------------------------------------------------------------- what is wrong
+def test_v2_folders_may_be_codes_as_imagenets_are(root):
+    names = {wnid: name for wnid, name in zip(("n01440764", "n01443537", "n01484850"), ("tench", "goldfish", "shark"))}
+    images = root / "imagenetv2" / "imagenetv2-matched-frequency-format-val"
+    for wnid in names:
+        touch(images / wnid, "b.jpeg", "a.jpeg")
+    (root / "imagenetv2" / "classnames.txt").write_text("\n".join(f"{wnid} {name}" for wnid, name in names.items()))
+    with pytest.warns(UserWarning, match="differ from CLIP's list"):
+        found = load_dataset("ImageNetV2", root)
+    assert [(e.label, e.classname) for e in found.test[::2]] == [(0, "tench"), (1, "goldfish"), (2, "shark")]
+
+
 def test_a_flat_val_folder_is_recognised_and_explained(root):
     val = root / "imagenet" / "images" / "val"
     for wnid in WNIDS:

@@ -1,7 +1,9 @@
 """Images as people have them: copies, codes for names, empty classes, other tables, and files that attack."""
 
 import io
+import json
 import pickle
+import subprocess
 import time
 import unicodedata
 import warnings
@@ -13,9 +15,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torchvision.datasets import FakeData
 
+from coop_edu.clip.fingerprint import clip_fingerprint
+from coop_edu.clip.models import load_clip
 from coop_edu.coop.authors_files import export_authors, import_authors
+from coop_edu.coop.checkpoints import load_prompt, save_prompt
 from coop_edu.coop.cocoop import CoCoOp
 from coop_edu.coop.kgcoop import KgCoOp
 from coop_edu.coop.prompt_config import PromptConfig
@@ -28,8 +35,10 @@ from coop_edu.data.few_shot import sample_few_shot, sample_train_val
 from coop_edu.data.images import load_image
 from coop_edu.data.own import from_folder, from_pairs, from_split_file, suggest_names
 from coop_edu.evaluate.accuracy import accuracy
+from coop_edu.files import asset
 from coop_edu.grid.frame import read_results
 from coop_edu.grid.methods import LEARNED, find_method
+from coop_edu.grid.results import Cell, read_lines
 from coop_edu.scales import SCALES
 
 from tiny_clip import tiny_clip
@@ -200,8 +209,6 @@ def test_settings_that_mean_something_else_are_refused(tmp_path):
 
 # ------------------------------------------------------------------------------------------------ files that attack
 def test_an_eps_file_starts_no_program(tmp_path, monkeypatch):
-    import subprocess
-
     monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: pytest.fail(f"started {a}"))
     monkeypatch.setattr(subprocess, "check_call", lambda *a, **k: pytest.fail(f"started {a}"))
     (tmp_path / "x.png").write_bytes(
@@ -245,8 +252,6 @@ def test_a_small_file_of_many_pixels_is_refused_before_it_is_unpacked():
 def test_a_label_with_many_names_is_found_in_linear_time(tmp_path):
     draw(tmp_path / "1.png", 1)
     rows = [["1.png", 0, f"name {n}"] for n in range(20_000)]
-    import json
-
     (tmp_path / "split.json").write_text(json.dumps({"train": rows, "val": [], "test": []}))
     start = time.process_time()
     with pytest.raises(ValueError, match="several class names") as caught:
@@ -320,11 +325,38 @@ def test_groups_of_classes_differ_from_all_at_once_by_rounding_alone():
 
 
 def test_transformers_layout_is_named_in_one_line(tmp_path):
-    from safetensors.torch import save_file
-
-    from coop_edu.clip.models import load_clip
-
     save_file({f"text_model.layer.{n}.weight": torch.zeros(1) for n in range(500)}, tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match="Transformers' CLIPModel") as caught:
         load_clip("mini", pretrained=tmp_path / "model.safetensors")
     assert len(str(caught.value)) < 400 + len(str(Path(tmp_path)))
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod."])
+def test_a_clip_of_wrapped_keys_is_unwrapped(tmp_path, prefix):
+    weights = load_file(asset("miniclip.safetensors"))
+    save_file({prefix + name: tensor for name, tensor in weights.items()}, tmp_path / "wrapped.safetensors")
+    mini = load_clip("mini", pretrained=tmp_path / "wrapped.safetensors", device="cpu")
+    assert clip_fingerprint(mini) == clip_fingerprint(load_clip("mini", device="cpu"))
+
+
+def test_a_context_of_eight_bits_and_numbers_without_end_name_the_file(tmp_path):
+    save_prompt(PromptLearner(tiny_clip(), NAMES, n_ctx=2), tmp_path / "p.safetensors")
+    with safe_open(tmp_path / "p.safetensors", framework="pt") as file:
+        header, ctx = json.loads(file.metadata()["coop_edu"]), file.get_tensor("ctx")
+    header.pop("checksum")
+    bad = ctx.to(torch.float8_e4m3fn), torch.full_like(ctx, torch.nan)
+    for tensor, facts in ((bad[0], {}), (bad[1], {}), (ctx, {"huge": int("9" * 400)})):
+        metadata = {"coop_edu": json.dumps({**header, "facts": facts})}
+        save_file({"ctx": tensor}, tmp_path / "other.safetensors", metadata)
+        try:
+            learner = load_prompt(tmp_path / "other.safetensors", tiny_clip())
+        except ValueError as error:
+            assert "other.safetensors" in str(error) and len(str(error)) < 500
+        else:
+            assert torch.equal(learner.ctx.detach(), tensor.float())
+    line = {"cell": vars(Cell("mini", "mini", "few-shot", "x", "zero_shot")), "figures": {"accuracy": 1.0}}
+    line |= {"recipe": None, "versions": {}, "too few": {}}
+    text = json.dumps(line).replace("1.0", "9" * 400)
+    (tmp_path / "r.jsonl").write_text(text + "\n")
+    with pytest.raises(ValueError, match=r"line 1 of .*r\.jsonl"):
+        read_lines(tmp_path / "r.jsonl")
