@@ -31,6 +31,10 @@ PREVIEW = "walkthrough.png"  # of a page that is sent to somebody
 DESCRIPTION = (
     "Learn to prompt CLIP: write a sentence, learn its words from a few images, draw. All of it runs in the page."
 )
+DESCRIPTIONS = {  # of pages that say more of themselves
+    "docs/five_minutes": "From a sentence to a learned prompt in five steps, which you try in the page: how CLIP "
+    "classifies with sentences, and how CoOp learns their words from a few labelled images.",
+}
 html_show_sphinx = False
 html_show_copyright = False  # LICENSE and CITATION.cff say it
 html_copy_source = False
@@ -104,16 +108,17 @@ def as_python(app, what, name, obj, options, signature, returns):
 
 def add_card(app, page, template, context, doctree):
     """What a search engine, or a chat into which the address is put, shows of a page."""
+    description = DESCRIPTIONS.get(page, DESCRIPTION)
     title = f"{re.sub('<[^>]*>', '', context.get('title') or '')} · {project}"
     known = {
         "og:title": title,
-        "og:description": DESCRIPTION,
+        "og:description": description,
         "og:type": "website",
         "twitter:card": "summary_large_image",
     }
     known["og:image"] = context["pathto"](f"_static/{PREVIEW}", resource=True)
     tags = [f'<meta property="{name}" content="{escape(value)}">' for name, value in known.items()]
-    tags.append(f'<meta name="description" content="{escape(DESCRIPTION)}">')
+    tags.append(f'<meta name="description" content="{escape(description)}">')
     context["metatags"] = "\n".join([context.get("metatags") or "", *tags])
 
 

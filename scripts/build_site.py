@@ -3,10 +3,10 @@
 Sphinx and MyST-NB come with the extra `site`; docs/conf.py has their settings.  Nothing is executed.  The sources are
 laid out in a folder of their own, where README is the first page and each room of the library has a page made from
 coop_edu.PUBLIC.  A warning of Sphinx, a dead internal link or a page that asks another host for something
-(check_site.py) is an error, and site/ stays as it was.  The first page has an explorer that runs without a kernel
-(export_explorer.py), where npm has installed what it needs.
+(check_site.py) is an error, and site/ stays as it was.  The first page and "CoOp in five minutes" (five_minutes.py)
+have live parts that run without a kernel (export_explorer.py), where npm has installed what they need.
 
-Leaves out: what stands on the pages, and the explorer's part in the page (docs/explorer/).
+Leaves out: what stands on the pages, and the live parts' part in the page (docs/explorer/).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from textwrap import indent
 
 import coop_edu
 
+import five_minutes
 from check_site import problems
 from export_explorer import EXPLORER, RUNTIME, export
 
@@ -81,6 +82,7 @@ def run_sphinx(sources: Path, pages: Path, doctrees: Path) -> int:
 
 def lay_out(sources: Path, notebooks: list[Path]) -> None:
     """The folder that Sphinx reads: as the repository, but README is index.md."""
+    live = EXPLORER if RUNTIME.is_dir() else None
     places = {name: ROOT / name for name in (*PAGES, *FILES)} | {f"notebooks/{path.name}": path for path in notebooks}
     for name, path in places.items():
         target = sources / name
@@ -91,20 +93,24 @@ def lay_out(sources: Path, notebooks: list[Path]) -> None:
             target.write_text(to_index(text), encoding="utf-8")
         else:
             shutil.copy(path, target)
+    five_minutes.lay_out(sources, live)
+    (sources / five_minutes.PAGE).write_text(
+        to_index((sources / five_minutes.PAGE).read_text(encoding="utf-8")), encoding="utf-8"
+    )
     api = sources / "api"
     api.mkdir()
     for room, text in rooms().items():
         (api / f"{room}.rst").write_text(text, encoding="utf-8")
     trees = {
-        "The course": [f"notebooks/{path.stem}" for path in notebooks],
+        "The course": [five_minutes.PAGE.removesuffix(".md"), *(f"notebooks/{path.stem}" for path in notebooks)],
         "The library": [f"api/{room}" for room in rooms()],
         "About": [page.removesuffix(".md") for page in PAGES],
     }
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     text = re.sub(r"!\[[^\]]*\]", lambda image: image[0].replace("\n", " "), text)
-    if RUNTIME.is_dir():
-        live = "".join((EXPLORER / name).read_text(encoding="utf-8") for name in ("explorer.html", "learn.html"))
-        text = text.replace("![", f"```{{raw}} html\n{live}```\n\n![", 1)
+    if live:
+        parts = "".join(f"{five_minutes.live_part(live, name)}\n" for name in ("explorer.html", "learn.html"))
+        text = text.replace("![", f"{parts}![", 1)
     for caption, tree in trees.items():
         text += "\n".join(["", "```{toctree}", ":hidden:", f":caption: {caption}", "", *tree, "```", ""])
     (sources / "index.md").write_text(text, encoding="utf-8")

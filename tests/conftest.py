@@ -21,6 +21,7 @@ if (WORKERS := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
 import coop_edu  # noqa: F401 (before torch, which reads what it sets)
 
 from exercises import append_solutions
+from small_site import scripts, site  # noqa: F401 (fixtures of the whole run)
 
 ROOT = Path(__file__).resolve().parents[1]
 NO_NETWORK = Path(__file__).with_name("no_network.py")

@@ -16,8 +16,8 @@ from coop_edu.clip.templates import MARKS
 from coop_edu.teaching.widgets.drawing import READY
 
 import browser
+from small_site import MISSING
 from test_repository import ROOT
-from test_site import MISSING, build_small_site, scripts  # noqa: F401 (a fixture)
 
 EXPLORER = ROOT / "docs" / "explorer"
 WORDINGS = [
@@ -46,11 +46,6 @@ def a_browser_is_missing():
 
 needs_a_browser = pytest.mark.skipif(bool(a_browser_is_missing()), reason=a_browser_is_missing())
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def site(scripts, tmp_path_factory):  # noqa: F811
-    return build_small_site(scripts, tmp_path_factory.mktemp("explorer"))
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +110,7 @@ def type_in(page, wording):
 
 
 @needs_a_browser
-def test_it_gives_what_the_library_gives(page, scripts, clip):  # noqa: F811
+def test_it_gives_what_the_library_gives(page, scripts, clip):
     source = scripts.explorer.load_dataset("IconNet")
     images = scripts.explorer.gallery(clip, source.val, source.classnames)
     f = extract_features(clip, images, progress=False).image_features
@@ -207,7 +202,7 @@ def drawn_image(page, canvas="#explorer canvas"):
 
 
 @needs_a_browser
-def test_what_is_drawn_gets_the_librarys_answer(page, scripts, clip):  # noqa: F811
+def test_what_is_drawn_gets_the_librarys_answer(page, scripts, clip):
     names = scripts.explorer.load_dataset("IconNet").classnames
     page.get_by_role("button", name="Draw", exact=True).click()
     wait(page)

@@ -7,7 +7,7 @@ import torch
 from coop_edu import PromptLearner, load_clip
 from coop_edu.clip.probability import normalize
 
-from test_site import needs_the_extra, scripts  # noqa: F401 (a fixture)
+from small_site import needs_the_extra
 
 pytestmark = [needs_the_extra, pytest.mark.slow]
 NAMES = ("cat", "hot air balloon", "dog", "fire truck", *(f"thing number {i}" for i in range(16)))
@@ -36,7 +36,7 @@ def vectors_of(learner, table):
 
 
 @pytest.fixture(scope="module")
-def graphs(scripts, clip):  # noqa: F811
+def graphs(scripts, clip):
     from onnx.reference import ReferenceEvaluator
 
     both = scripts.tower.text_tower(clip.model), scripts.gradient.gradient_graph(clip.model)
@@ -59,7 +59,7 @@ def test_loss_and_gradient_are_the_librarys(graphs, clip, K, M, class_specific):
     np.testing.assert_allclose(forward.run(None, given)[0], features, atol=1e-6)
 
 
-def test_the_image_tower_is_the_librarys(scripts, clip):  # noqa: F811
+def test_the_image_tower_is_the_librarys(scripts, clip):
     from onnx.reference import ReferenceEvaluator
 
     to_normal = clip.preprocess.transforms[-1]
@@ -71,7 +71,7 @@ def test_the_image_tower_is_the_librarys(scripts, clip):  # noqa: F811
     )
 
 
-def test_no_graph_holds_the_words(scripts, clip):  # noqa: F811
+def test_no_graph_holds_the_words(scripts, clip):
     sizes = [
         len(graph(clip.model).SerializeToString())
         for graph in (scripts.tower.text_tower, scripts.gradient.gradient_graph)

@@ -20,8 +20,7 @@ from coop_edu.data.dataset import Example
 from coop_edu.teaching.widgets.drawing import READY
 
 from test_browser import SCREENSHOTS
-from test_explorer import EXPLORER, a_browser_is_missing, address, chromium, clip, draw, drawn_image, site  # noqa: F401 (fixtures)
-from test_site import scripts  # noqa: F401 (a fixture)
+from test_explorer import EXPLORER, a_browser_is_missing, address, chromium, clip, draw, drawn_image  # noqa: F401 (fixtures)
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(a_browser_is_missing()), reason=a_browser_is_missing())]
 PATIENCE = 240_000  # milliseconds: of a machine that does other things
@@ -44,7 +43,7 @@ def page(chromium, address):  # noqa: F811
 
 
 @pytest.fixture(scope="module")
-def tasks(scripts):  # noqa: F811
+def tasks(scripts):
     """{name: data set}, made by the lines that the page shows."""
     return {name: task.load() for name, task in scripts.tasks.TASKS.items()}
 

@@ -1,64 +1,18 @@
 """`make site`: the pages are whole, their links lead somewhere, and they ask no other host for anything."""
 
-import importlib
-import importlib.util
 import json
 import re
 import shutil
-import sys
-from types import SimpleNamespace
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 import coop_edu
 from coop_edu import load_clip, plots
 
+from small_site import MODULES, WHOLE, needs_the_extra
 from test_repository import PROJECT, ROOT, read, rooms
 from test_words import glossary
-
-MODULES = {"sphinx", "myst_nb", "furo", "latex2mathml", "onnx"}
-MISSING = sorted(name for name in MODULES if importlib.util.find_spec(name) is None)
-needs_the_extra = pytest.mark.skipif(bool(MISSING), reason=f'no {", ".join(MISSING)}: pip install -e ".[site]"')
-PYTHON = {"language_info": {"name": "python"}, "kernelspec": {"name": "python3", "display_name": "Python 3"}}
-WHOLE = ("00_start_here", "01_clip_probability")  # the others are a title here, as README links to them
-
-
-@pytest.fixture(scope="module")
-def scripts():
-    sys.path.insert(0, str(ROOT / "scripts"))
-    names = {
-        "build": "build_site",
-        "check": "check_site",
-        "explorer": "export_explorer",
-        "tower": "text_tower",
-        "gradient": "gradient_graph",
-        "tasks": "export_tasks",
-        "image_tower": "image_tower",
-    }
-    yield SimpleNamespace(**{short: importlib.import_module(name) for short, name in names.items()})
-    sys.path.remove(str(ROOT / "scripts"))
-
-
-@pytest.fixture(scope="module")
-def site(scripts, tmp_path_factory):
-    """Built once, without the explorer, which test_explorer.py looks at."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scripts.build, "RUNTIME", ROOT / "nowhere")
-        return build_small_site(scripts, tmp_path_factory.mktemp("site"))
-
-
-def build_small_site(scripts, folder):
-    """From two notebooks; a cell of the others would leave a file behind if it were executed."""
-    notebooks = [ROOT / "notebooks" / f"{name}.ipynb" for name in WHOLE]
-    for name, question, _ in plots.NOTEBOOKS:
-        if name not in WHOLE:
-            cells = [new_markdown_cell(f"# {question}"), new_code_cell(f"open({str(folder / 'executed')!r}, 'w')")]
-            nbformat.write(new_notebook(cells=cells, metadata=PYTHON), folder / f"{name}.ipynb")
-            notebooks.append(folder / f"{name}.ipynb")
-    assert scripts.build.build(folder / "pages", notebooks) == []
-    return folder / "pages"
 
 
 def page(site, name):
