@@ -15,6 +15,7 @@ from test_explorer import EXPLORER, a_browser_is_missing, address, chromium  # n
 from test_repository import read
 
 PARTS = ["sentence", "probability", "learned", "images", "transfer"]  # a word of each heading, in their order
+PATIENCE = 240_000  # milliseconds: of a machine that does other things
 needs_a_browser = pytest.mark.skipif(bool(a_browser_is_missing()), reason=a_browser_is_missing())
 
 
