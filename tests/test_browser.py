@@ -45,6 +45,9 @@ live""",
     "drawing": """
 page = DrawingExplorer(clip, source.classnames)
 page""",
+    "bars": """
+from coop_edu.bars import progress_bar
+print(sum(progress_bar(range(10_000), leave=False)), sum(progress_bar(range(10_000))))""",
     "seeds": "SeedExplorer(source.train)",
     "weights": 'KgCoOpExplorer({0: {"new": 50.0}, 8: {"new": 60.0}}, {"new": 70.0})',
     "domains": """
@@ -151,6 +154,30 @@ def test_a_typed_wording_changes_the_bars_and_moves_nothing(notebook):
     notebook.see("explorer", "“an icon of a .*rank \\d+ of 13")
     assert notebook.inside("explorer", "table").evaluate(WHOLE)
     notebook.shoot("explorer")
+
+
+def test_a_finished_bar_leaves_no_empty_box(notebook):
+    notebook.run("bars")
+    notebook.see("bars", "49995000 49995000")
+    assert "10000/10000" in notebook.see("bars", "100%")
+    heights = {
+        output.text_content().strip(): output.bounding_box()["height"]
+        for output in notebook.cell("bars").locator(".jp-OutputArea-output").all()
+    }
+    notebook.shoot("bars")
+    assert notebook.inside("bars", "[data-mime-type*=stderr]").count() == 0
+    assert heights.get("", 0) < 3  # pixels
+
+
+def test_field_and_answer_stand_on_one_screen(notebook):
+    page = notebook.page
+    for width in (1280, 900):
+        page.set_viewport_size({"width": width, "height": 900})
+        box = notebook.inside("explorer", ".widget-vbox").first.bounding_box()
+        room = page.locator(".jp-WindowedPanel-outer:visible, .jp-Notebook:visible").first.bounding_box()
+        notebook.cell("explorer").scroll_into_view_if_needed()
+        notebook.shoot(f"explorer at {width}")
+        assert box["height"] < room["height"]
 
 
 def test_slider_and_images_obey_the_keyboard(notebook):
@@ -270,6 +297,7 @@ def test_a_narrow_page_in_any_theme_can_be_read(notebook, theme):
         inside = notebook.cell(name).locator(".jp-Cell-outputArea").bounding_box()
         for part in notebook.inside(name, "button, input, img, canvas, tr").all():
             box = part.bounding_box()
+            assert part.evaluate("it => it.scrollWidth <= it.clientWidth + 2"), (name, part.text_content())
             assert box["width"] > 20 and box["x"] + box["width"] <= inside["x"] + inside["width"] + 4, (name, box)
         notebook.cell(name).scroll_into_view_if_needed()
         notebook.shoot(f"{name}, {theme}")
