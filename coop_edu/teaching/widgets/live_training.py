@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 LINES = 3  # of the wall
 SHARE = 5  # wait five times as long as the last drawing took
+STOP, STOPPING = "Stop after this epoch", "stops after this epoch …"
 
 
 class LiveTraining(Explorer):
@@ -59,7 +60,7 @@ class LiveTraining(Explorer):
         self._places = list(range(0, len(watched), step))[: COLUMNS * LINES]  # indices of the wall's images
         self.names = [watched[place].classname for place in self._places]
         self._images = [load_image(watched[place].image).resize((SIDE - 12, SIDE - 12)) for place in self._places]
-        self.stop = widgets.Button(description="Stop", icon="stop", tooltip="End the training after this epoch")
+        self.stop = widgets.Button(description=STOP, icon="stop", layout=widgets.Layout(width="14em", flex="none"))
         self.stop.on_click(self._on_stop)
         self.status, self.changes = widgets.HTML(), widgets.HTML()
         self.image, self.wall = (widgets.Image(format="png", width=720) for _ in range(2))
@@ -79,7 +80,7 @@ class LiveTraining(Explorer):
         if over or self._clock() >= self._next:
             self._look(state, over)
         if over:
-            self.stop.disabled, self.stop.description = True, "Stop"  # ignore clicks after the training
+            self.stop.disabled, self.stop.description = True, STOP  # ignore clicks after the training
         if self.stopping:
             raise StopTraining
 
@@ -95,13 +96,13 @@ class LiveTraining(Explorer):
         self.right: list[bool] | None = None  # not measured yet
         self.drawn, self.stopping = 0, False
         self._epoch, self._next = 0, float("-inf")
-        self.stop.disabled, self.stop.description = False, "Stop"
+        self.stop.disabled, self.stop.description = False, STOP
         # ipykernel 7.4 sends a widget's messages to the thread that wrote to it last, which is busy: make it forget.
         vars(self.stop.comm).pop("_reply_subshell_id", None)
 
     def _on_stop(self, button: object) -> None:
         if not self.stop.disabled:
-            self.stopping, self.stop.description = True, "stopping …"
+            self.stopping, self.stop.description = True, STOPPING
 
     @torch.no_grad()
     def _look(self, state: TrainerState, over: bool) -> None:
