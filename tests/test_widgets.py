@@ -140,21 +140,42 @@ def test_explorer_says_in_words_which_sentence_fits_best(explorer):
     assert f"“a &lt;b&gt;bold&lt;/b&gt; {best}”" in explorer.bars.value
 
 
-def test_the_same_classes_have_bars_in_the_same_order_whatever_is_typed(clip):
+def test_the_winner_of_the_first_wording_stands_first_and_the_true_class_always_has_a_bar(clip):
     names = [f"thing {n}" for n in range(20)]
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     explorer = PromptExplorer(clip, {"thing 7": image, "mine": image}, names)
 
     def rows():
-        return re.findall(r"<tr><td>(.*?)</td>", explorer.bars.value)[1:]
+        return [row.removeprefix("<b>▸ ").removesuffix(" (true)</b>") for row in
+                re.findall(r"<tr><td>(.*?)</td>", explorer.bars.value)[1:]]  # fmt: skip
 
-    first = rows()
-    assert first[0] == "<b>▸ thing 7 (true)</b>" and first[-1] == "<i>the other 13 together</i>" and len(first) == 8
     for template, other, tau in (("a {}.", "{}", 1.0), ("{}, {}", "{}", 1.0), ("so {} it is", "", 0.001)):
         explorer.template.value, explorer.other.value, explorer.temperature.value = template, other, tau
-        assert rows() == (first if explorer.result else [])
-    explorer.image.value = "mine"
-    assert not any("(true)" in row for row in rows())
+        if not explorer.result:
+            assert rows() == []
+            continue
+        best = list(explorer.result)[:7]
+        assert rows() == [*(best if "thing 7" in best else [*best[:6], "thing 7"]), "<i>the other 13 together</i>"]
+    last = next(reversed(explorer.result))
+    explorer = PromptExplorer(clip, {last: image}, names, template="so {} it is")
+    assert rows()[:7] == [*list(explorer.result)[:6], last] and f"<b>▸ {last} (true)</b>" in explorer.bars.value
+    explorer = PromptExplorer(clip, {"mine": image}, names)
+    assert rows()[:7] == list(explorer.result)[:7] and "(true)" not in explorer.bars.value
+
+
+def test_code_can_drive_a_copy_and_leave_the_readers_widget_alone(clip, watched, explorer, page):
+    explorer.template.value, page.strokes = "so {} it is", [[(0.1, 0.5), (0.9, 0.5)]]  # a reader's
+    before, drawn = explorer.bars.value, page.bars.value
+    second, sheet = explorer.copy(), page.copy()
+    assert (second.template.value, second.image.value) == ("a photo of a {}.", "first") and not sheet.strokes
+    second.template.value, second.image.value = "a {}.", "second"
+    sheet.buttons["house"].click()
+    assert second.result == explorer.compute("a {}.", second.temperature.value, "second")
+    assert (explorer.template.value, explorer.bars.value) == ("so {} it is", before)
+    assert len(page.strokes) == 1 and page.bars.value == drawn and sheet.result
+    seeds = SeedExplorer(watched).copy()
+    seeds.shots.value = 1
+    assert len(seeds.result) == 1
 
 
 def test_two_wordings_stand_side_by_side(explorer):
@@ -348,7 +369,7 @@ def test_stop_counts_before_the_first_epoch_but_not_after_the_last(clip, watched
     assert len(trained(clip, live)[1]) == 1
     live.stop.click()  # too late: that training is over
     assert len(trained(clip, live)[1]) == 10 and live.stop.disabled
-    assert list(live.measured)[-1] == 10 and live.stop.description == "Stop"
+    assert list(live.measured)[-1] == 10 and live.stop.description == "Stop after this epoch"
 
 
 # --------------------------------------------------------------------------------------------- DrawingExplorer

@@ -10,12 +10,15 @@ import html
 import io
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 from PIL import Image, ImageDraw
 
 from coop_edu.plots.style import BAR, GREY, MARKED
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11 on
 
 NEXT_TO = widgets.Layout(flex_flow="row wrap", align_items="flex-start")  # one below the other on a narrow page
 WIDE = {"layout": widgets.Layout(width="30em"), "style": {"description_width": "7em"}}
@@ -64,6 +67,17 @@ class Explorer:
     """A widget that shows its `view`."""
 
     view: widgets.Widget
+    _made_of: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        made = super().__new__(cls)
+        made._made_of = arguments, options
+        return made
+
+    def copy(self) -> Self:
+        """A second one, made of the same arguments: code that sets its values leaves what a reader has set alone."""
+        arguments, options = self._made_of
+        return type(self)(*arguments, **options)
 
     def _ipython_display_(self) -> None:
         from IPython.display import display

@@ -75,7 +75,6 @@ class PromptExplorer(Explorer):
         self.temperature = temperature_slider(1 / float(clip.logit_scale))
         self.image = ImageButtons(self.images)
         self.preview, self.bars, self.standing = widgets.Image(format="png", width=128), widgets.HTML(), widgets.HTML()
-        self._shown = {name: self._rows(name) for name in self.images}
         answer = widgets.HBox([self.preview, self.bars], layout=NEXT_TO)
         controls = [self.image.view, self.template, self.other, self.temperature]
         self.view = widgets.VBox([*controls, answer, self.standing])
@@ -117,7 +116,7 @@ class PromptExplorer(Explorer):
         self.result, self.other_result = answers[0], answers[1] if len(answers) > 1 else {}
         self.rank = None if self.problem or self.validation is None else self.place(wordings[0])[0]
         inside = html.escape(self.problem) or self._table(wordings, answers)
-        height = 1.75 * (len(self._shown[self.image.value]) + 3)  # constant, so that nothing below it moves
+        height = 1.75 * (min(ROWS, len(self.classnames)) + 3)  # constant, so that nothing below it moves
         self.bars.value = f'<div style="height:{height:.1f}em;line-height:1.3;overflow:auto">{inside}</div>'
         self.standing.value = "&nbsp;<br>&nbsp;" if self.rank is None else self._standing(wordings)
 
@@ -137,10 +136,10 @@ class PromptExplorer(Explorer):
             self._classifiers[template] = ZeroShot(self.clip, self.classnames, template)
         return self._classifiers[template]
 
-    def _rows(self, image: str) -> list[str]:
-        """The classes that have a bar, the true one first: the same in the same order, whatever is typed."""
-        answer = self.compute("{}", 1 / float(self.clip.logit_scale), image)
-        return sorted(answer, key=lambda name: name != image)[:ROWS]
+    def _rows(self, answer: Mapping[str, float]) -> list[str]:
+        """The classes that have a bar: the most probable ones, and the true one in any case."""
+        names, truth = list(answer)[:ROWS], self.image.value
+        return names if truth in names or truth not in answer else [*names[:-1], truth]
 
     def _standing(self, wordings: Sequence[str]) -> str:
         """The accuracy and rank of each wording: always two lines."""
@@ -152,8 +151,8 @@ class PromptExplorer(Explorer):
         return "<br>".join(lines)
 
     def _table(self, wordings: Sequence[str], answers: Sequence[Mapping[str, float]]) -> str:
-        """A row for each class shown and one for all others; a column for each wording."""
-        truth, names = self.image.value, self._shown[self.image.value]
+        """A row for each class shown, in the order of the first wording, and one for all others; a column for each."""
+        truth, names = self.image.value, self._rows(answers[0])
         head = "".join(self._head(wording, answer) for wording, answer in zip(wordings, answers, strict=True))
         rows = [f"<tr><td></td>{head}</tr>"]
         for name in names:
