@@ -2,9 +2,9 @@
 
 A widget here is a small class: `compute` is a pure function of its arguments, `refresh` writes the result into an HTML
 or Image widget, and `.observe` connects the two. `interact` and `Output` are not used, because they swallow exceptions:
-an error here is an error in the cell. A notebook also drives each widget in code (`explorer.template.value = "..."`,
-then `explorer.result`), so that a test run covers it. The keyboard can do what the mouse can do, and text beside an
-image says what it shows.
+an error here is an error in the cell. A notebook also drives a copy of each widget in code (`mine = explorer.copy()`,
+`mine.template.value = "..."`, then `mine.result`), so that a test run covers it, and "Run all" leaves the reader's
+widget alone. The keyboard can do what the mouse can do, and text beside an image says what it shows.
 
 A stored notebook shows no widget, so each has a still figure from plots/ beside it: `.figure()`.
 """
