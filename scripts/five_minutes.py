@@ -3,7 +3,7 @@
 In docs/five_minutes.md a line that is only a link stands for a figure, and its text is the alt text.  A link to a
 notebook becomes the figure that one of its cells has stored, with the stored sentence under it; the link's title is a
 word of that cell.  A link to the paper's numbers becomes the paper's curve beside ours.  A comment
-`live: explorer.html` becomes its sentences and that live part.  So no number of this page is typed.
+`live: explorer.html` becomes that live part.  So no number of this page is typed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = "docs/five_minutes.md"
 FIGURE = re.compile(r'(?m)^\[([^\]]*)\]\(\.\./notebooks/(\w+)\.ipynb "([^"]*)"\)$')
 PAPERS = re.compile(r"(?m)^\[([^\]]*)\]\(\.\./coop_edu/assets/paper_results\.json\)$")
-LIVE = re.compile(r"(?s)<!-- live: ([\w.]+)\n(.*?)-->")
+LIVE = re.compile(r"<!-- live: ([\w.]+) -->")
 METHODS = ("zero_shot", "linear_probe", "M16_end", "M16_end_CSC")
 
 
@@ -49,7 +49,7 @@ def lay_out(sources: Path, live: Path | None) -> None:
         return "\n".join(lines)
 
     def lively(mark: re.Match[str]) -> str:
-        return f"{mark[2]}\n{live_part(live, mark[1], '../')}" if live else ""
+        return live_part(live, mark[1], "../") if live else ""
 
     text = (ROOT / PAGE).read_text(encoding="utf-8")
     for pattern, made in ((FIGURE, stored), (PAPERS, compared), (LIVE, lively)):
