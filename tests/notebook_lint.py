@@ -50,7 +50,7 @@ def problems(path: Path) -> list[str]:
     nb = nbformat.reads(text, as_version=4)
     nbformat.validate(nb)
     code = [cell for cell in nb.cells if cell.cell_type == "code"]
-    found = [*_text(nb, path), *_set_up(code), *_code(code), *_exercises(nb), *_outputs(nb, code)]
+    found = [*_text(nb, path), *_set_up(code), *_code(code), *_widgets(code), *_exercises(nb), *_outputs(nb, code)]
     if len(text.encode()) > LARGEST:
         found.append(f"the file has {len(text.encode()):,} bytes, more than {LARGEST:,}")
     found += [f"a path of one machine: {match}" for match in sorted(set(HOME.findall(json.dumps(nb.cells))))]
@@ -148,6 +148,32 @@ def _code(code):
                 yield f"code cell {number} draws {name} without a message under it"
     if lengths and statistics.median(lengths) > MEDIAN:
         yield f"half of the code cells have more than {MEDIAN} lines"
+
+
+def _widgets(code):
+    """ "Run all" neither types into a widget that the reader has nor draws on it; a copy may be driven."""
+    trees = [_tree(cell) for cell in code]
+    made = {
+        target.id
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and _called(node.value).endswith("Explorer")
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for number, tree in enumerate(trees, start=1):
+        for node in ast.walk(tree):
+            set_here = isinstance(node, (ast.Attribute, ast.Subscript)) and isinstance(node.ctx, ast.Store)
+            clicked = isinstance(node, ast.Call) and _called(node) == "click" and isinstance(node.func, ast.Attribute)
+            if (set_here or clicked) and (name := _root(node)) in made:
+                yield f"code cell {number} drives the reader's widget {name}: drive {name}.copy()"
+
+
+def _root(node):
+    """The name at which an expression such as a.b["c"].d() begins; None for others."""
+    while isinstance(node, (ast.Attribute, ast.Subscript, ast.Call)):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else None
 
 
 def _exercises(nb):

@@ -136,6 +136,8 @@ BROKEN = {
     "long cell": (set_code(1, "x = 1\n" * 16), "16 lines"),
     "interact": (set_code(1, "interact(f, x=3)"), "swallows"),
     "output widget": (set_code(1, "out = widgets.Output()"), "swallows"),
+    "types for the reader": (set_code(1, 'a = PromptExplorer(c, i, n)\na.template.value = "{}"'), "drive a.copy()"),
+    "draws for the reader": (set_code(1, 'p = DrawingExplorer(c, n)\np.buttons["star"].click()'), "drive p.copy()"),
     "no message": (set_code(1, "plots.training_curve(history)"), "without a message"),
     "may raise": (tag("raises-exception"), "raises-exception"),
     "skipped": (tag("skip-execution"), "skip-execution"),
