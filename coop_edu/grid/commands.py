@@ -9,8 +9,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from coop_edu.data.few_shot import ALL
-
 PRETRAINED = "the CLIP's weights: a file, or a tag of open_clip such as laion2b_s34b_b79k"
 INTERRUPTED = 130  # the exit status of what Ctrl-C has ended: 128 and the number of the signal
 
@@ -40,6 +38,8 @@ class WithDefaults(argparse.ArgumentDefaultsHelpFormatter):
 
 def shots(text: str) -> int:
     """A number of shots on the command line."""
+    from coop_edu.data.few_shot import ALL  # not at the top: the environment check runs without its packages
+
     return ALL if text == "all" else int(text)
 
 
