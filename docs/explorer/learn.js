@@ -38,7 +38,12 @@ function layOut() {
   find(".nearest").addEventListener("click", showWords);
   form.addEventListener("submit", (event) => { event.preventDefault(); learn(); });
   stopButton.addEventListener("click", () => (stopped = true));
-  find("#learn-task").addEventListener("change", describe);
+  find("#learn-task").addEventListener("change", () => {
+    describe();
+    if (learnButton.disabled) return; // a training goes on, and shows its own task
+    find(".learn-result").hidden = true; // else the results would stand under another task's name
+    progress.value = 0;
+  });
   find("#learn-words").addEventListener("input", () => {
     find("#learn-n-ctx").disabled = find("#learn-words").value.trim() !== ""; // then there are as many vectors as words
   });
@@ -143,7 +148,7 @@ async function finish() {
   const { probe } = drawn[shots];
   status.textContent =
     `${took}Of ${test.length} held-out images, the learned prompt names ${percent(accuracy)} right, your sentence ` +
-    `${percent(sentence.accuracy)}${probe === null ? "" : `, a linear probe on the same images ${percent(probe)}`}.`;
+    `${percent(sentence.accuracy)}${probe === null ? "" : `, a classifier without words on the same images (linear probe) ${percent(probe)}`}.`;
   const prompt = await ask("prompt");
   const file = promptFile(facts.header, prompt, classnames, { dataset, shots, step, accuracy });
   const link = find(".download");
