@@ -43,7 +43,7 @@ CELLS = {  # notebook: (its code, should it pass, words of the failure)
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory):
     folder = tmp_path_factory.mktemp("guard")
-    for file in ("conftest.py", "exercises.py", "no_network.py"):
+    for file in ("conftest.py", "exercises.py", "no_network.py", "small_site.py"):
         shutil.copy(HERE / file, folder)
     for name, (source, _, _) in CELLS.items():
         nbformat.write(new_notebook(cells=[new_code_cell(source)]), folder / f"{name}.ipynb")
