@@ -152,7 +152,7 @@ def test_results_of_images_that_have_changed_are_refused(shapes, tmp_path, chang
     lines = run(shapes, file)
     assert run(shapes, file) == lines
     change(shapes)
-    with pytest.raises(ValueError, match=r"since then its dataset changed. Take another results file"):
+    with pytest.raises(ValueError, match=r"computed before its dataset changed\. Take another results file"):
         run(shapes, file)
     (new,) = run(shapes, tmp_path / "new.jsonl")  # and the right number is the one of a new file
     assert new["made of"]["dataset"] != lines[0]["made of"]["dataset"]
@@ -256,6 +256,8 @@ def test_the_command_line_takes_names_and_the_best_of_several_templates(shapes, 
     assert line["figures"]["accuracy"] == round(accuracy(ZeroShot(clip, NAMES, best), data.test, progress=False), 4)
     assert main([*command[:5], "--datasets", "shapez"]) == 1
     assert "there is no folder shapez here" in capsys.readouterr().err
+    assert main([*command[:5], "--names", "names.csv", "--datasets", "IconFood"]) == 1  # they would be ignored
+    assert "IconFood is not a folder" in capsys.readouterr().err
 
 
 def test_all_images_are_shots_too(shapes, tmp_path, monkeypatch, capsys, recwarn):

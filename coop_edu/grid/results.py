@@ -97,8 +97,8 @@ def check_same_origin(cell: Cell, old: dict, new: dict, path: Path | str) -> Non
     ours, theirs = old.get("made of", {}), new.get("made of", {})
     if changed := [what for what in ours.keys() & theirs.keys() if ours[what] != theirs[what]]:
         raise ValueError(
-            f"{path} has {cell}, and since then its {' and '.join(sorted(changed))} changed. Take another results "
-            "file, or take the lines of what changed out of it."
+            f"{path} has {cell}, which was computed before its {' and '.join(sorted(changed))} changed. Take another "
+            "results file, or remove those lines."
         )
 
 

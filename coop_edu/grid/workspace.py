@@ -78,6 +78,8 @@ class Workspace:
 
     def _known_or_own(self, name: str) -> Dataset:
         path = user_path(name)
+        if self.names and (name in DATASETS or path.is_file()):  # they would be ignored
+            raise ValueError(f"class names (--names) are for a folder of images, and {name} is not a folder")
         if name in DATASETS:
             return load_dataset(name, root=self.root)
         if not path.exists():
