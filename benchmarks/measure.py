@@ -24,7 +24,7 @@ from benchmarks import flops
 from benchmarks.reference import Reference
 from coop_edu import PromptLearner, class_logits
 from coop_edu.clip.models import Clip, frozen_clip
-from coop_edu.clip.text_towers import text_tower
+from coop_edu.clip.text_encoding import text_tower
 
 BATCH = 32  # images
 AT_ONCE = 100  # classes that the reference has in memory; with 77 positions each, more soon do not fit

@@ -9,7 +9,7 @@ Leaves out: the image encoder, which the authors run at every step too (measure.
 import torch
 
 from coop_edu.clip.templates import clean_classnames
-from coop_edu.clip.text_towers import encode_by_hook, text_tower
+from coop_edu.clip.text_encoding import encode_by_hook, text_tower
 from coop_edu.coop.prompt_learner import PromptLearner
 
 

@@ -54,30 +54,11 @@ def cache_folder() -> Path:
     """
     from platformdirs import user_cache_path  # not before the environment check has looked for it
 
-    if chosen := os.environ.get("COOP_EDU_CACHE"):
-        return user_path(chosen).absolute()
+    chosen = os.environ.get("COOP_EDU_CACHE") or user_cache_path("coop_edu", appauthor=False, opinion=False)
     try:
-        return user_cache_path("coop_edu", appauthor=False, opinion=False).expanduser().absolute()
+        return Path(chosen).expanduser().absolute()
     except RuntimeError as error:
-        raise FileNotFoundError(
-            "this user has no home folder, where caches are kept: set the environment variable COOP_EDU_CACHE"
-        ) from error
-
-
-def user_path(path: str | Path) -> Path:
-    """Expand "~".  An empty path, which pathlib reads as the current folder, is a ValueError.
-
-    Raises ValueError for an empty path, and for "~" where there is no home folder.
-
-    >>> user_path("runs/mini.jsonl").name
-    'mini.jsonl'
-    """
-    if not str(path) or not isinstance(path, str | os.PathLike):
-        raise ValueError(f"expected a path, got {path!r}")
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:
-        raise ValueError(f"{path}: {error} Write the whole path") from error
+        raise FileNotFoundError(f"{chosen}: {error} Set COOP_EDU_CACHE to a whole path.") from error
 
 
 def sha256(path: str | Path) -> str:
@@ -114,7 +95,7 @@ def check_replaceable(target: str | Path) -> Path:
     >>> check_replaceable("/new/file.txt").name
     'file.txt'
     """
-    target = Path(os.path.realpath(user_path(target)))  # a rename would replace the link
+    target = Path(os.path.realpath(Path(target).expanduser()))  # a rename would replace the link
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "a folder is there, expected a file", str(target))
     if target.exists():

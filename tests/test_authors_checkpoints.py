@@ -13,7 +13,7 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from coop_edu.clip import tensor_file
-from coop_edu.clip.text_towers import text_tower
+from coop_edu.clip.text_encoding import text_tower
 from coop_edu.coop.authors_files import export_authors, import_authors, read_authors_file
 from coop_edu.coop.cocoop import CoCoOp
 from coop_edu.coop.prompt_learner import PromptLearner

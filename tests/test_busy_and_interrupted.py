@@ -19,7 +19,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from coop_edu import plots
-from coop_edu.clip.memory import classes_that_fit
+from coop_edu.clip.text_encoding import classes_that_fit
 from coop_edu.coop.cocoop import CoCoOp
 from coop_edu.coop.history import History
 from coop_edu.coop.prompt_learner import PromptLearner

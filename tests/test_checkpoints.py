@@ -9,8 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from coop_edu.coop import checkpoints, prompt_file
-from coop_edu.coop.checkpoints import load_prompt, save_prompt
-from coop_edu.coop.parameters import copy_ctx
+from coop_edu.coop.checkpoints import copy_parameters, load_prompt, save_prompt
 from coop_edu.coop.prompt_file import read_prompt
 from coop_edu.coop.prompt_learner import PromptLearner
 
@@ -98,17 +97,12 @@ def test_shape_or_class_count_that_contradicts_the_header(clip, tmp_path, class_
 
 
 @pytest.mark.parametrize(
-    "options, shape, why",
-    [
-        ({}, (16, 32), "n_ctx=16"),
-        ({}, (3, 4, 32), "class-specific"),
-        ({}, (4, 512), "512 wide"),
-        ({"class_specific": True}, (7, 4, 32), "7 classes"),
-    ],
+    "options, shape",
+    [({}, (16, 32)), ({}, (3, 4, 32)), ({}, (4, 512)), ({"class_specific": True}, (7, 4, 32))],
 )
-def test_a_context_of_another_shape_is_explained(clip, options, shape, why):
-    with pytest.raises(ValueError, match=rf"expected ctx of shape(.|\n)*{why}"):
-        copy_ctx(learner(clip, **options), torch.zeros(shape))
+def test_a_context_of_another_shape_is_refused(clip, options, shape):
+    with pytest.raises(ValueError, match="expected ctx of shape"):
+        copy_parameters(learner(clip, **options), {"ctx": torch.zeros(shape)})
 
 
 def test_damaged_and_foreign_files(clip, tmp_path):
@@ -184,9 +178,10 @@ def test_values_that_only_a_wider_type_can_hold_are_refused(clip, tmp_path):
     made = learner(clip)
     before = made.ctx.detach().clone()
     with pytest.raises(ValueError, match=r"too large for torch\.float32"):
-        copy_ctx(made, torch.full((4, 32), 1e300, dtype=torch.float64))
+        copy_parameters(made, {"ctx": torch.full((4, 32), 1e300, dtype=torch.float64)})
     with pytest.raises(ValueError, match=r"too large for torch\.float16"):
-        copy_ctx(PromptLearner(tiny_clip(dtype=torch.float16), NAMES, n_ctx=4), torch.full((4, 32), 1e5))
+        half = PromptLearner(tiny_clip(dtype=torch.float16), NAMES, n_ctx=4)
+        copy_parameters(half, {"ctx": torch.full((4, 32), 1e5)})
     assert torch.equal(made.ctx, before)
 
 

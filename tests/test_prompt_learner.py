@@ -154,7 +154,7 @@ def test_chunked_backward_is_exact(position, class_specific, size):
 
 @pytest.mark.parametrize("free, expected", [(None, None), (10**12, None), (10**6, 14), (1, 1)])
 def test_groups_are_chosen_from_free_memory(monkeypatch, free, expected):
-    monkeypatch.setattr("coop_edu.clip.memory.free_memory", lambda device: free)
+    monkeypatch.setattr("coop_edu.clip.text_encoding.free_memory", lambda device: free)
     learner = PromptLearner(clip(torch.float32), open_clip.IMAGENET_CLASSNAMES[:100], n_ctx=4)
     assert learner.max_classes_at_once == expected
     learner = PromptLearner(clip(torch.float32), NAMES, n_ctx=4, max_classes_at_once=None)

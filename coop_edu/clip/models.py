@@ -24,7 +24,6 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torch import Tensor
 
-from coop_edu.clip.parts import Model
 from coop_edu.clip.templates import check_length
 from coop_edu.clip.transforms import TrainTransform
 from coop_edu.clip.weights import SCHEMES, model_from_file, model_from_open_clip
@@ -53,7 +52,7 @@ class Clip:
     """
 
     name: str
-    model: Model = field(repr=False)
+    model: Any = field(repr=False)
     preprocess: Callable[[Image.Image], Tensor] = field(repr=False)
     train_transform: Callable[[Image.Image, torch.Generator], Tensor] = field(repr=False)
     tokenizer: Any = field(repr=False)

@@ -27,12 +27,12 @@ is an empty cell.  It holds a copy of some token, the mask hides it, and what it
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-
-from coop_edu.clip.parts import TextTower
 
 
 class PromptEncoder(nn.Module):
@@ -55,7 +55,7 @@ class PromptEncoder(nn.Module):
     causal_mask: Tensor  # (S, S) True where an own token would see a later one
     empty_cells: Tensor  # (K, 1, S) True where a prompt is shorter than the longest
 
-    def __init__(self, tower: TextTower, slots: Int[Tensor, "K L"], lengths: Int[Tensor, " K"]) -> None:
+    def __init__(self, tower: Any, slots: Int[Tensor, "K L"], lengths: Int[Tensor, " K"]) -> None:
         super().__init__()
         self._tower = (tower,)  # in a tuple, so that CLIP's weights are not trained, moved or saved with this module
         self.n_classes = len(slots)
@@ -86,7 +86,7 @@ class PromptEncoder(nn.Module):
             self.register_buffer(name, tensor, persistent=False)
 
     @property
-    def tower(self) -> TextTower:
+    def tower(self) -> Any:
         return self._tower[0]
 
     @property

@@ -1,21 +1,75 @@
-"""From prompts to text features with any text tower: the fast encoder where it is exact, else the tower's own code."""
+"""From prompts to text features with any CLIP: the fast encoder where it is exact, else the text tower's own code.
+
+open_clip's text towers differ in where their parts are and in which token is the EOT.  They have no types of their own,
+so `model` and `tower` are Any here.
+"""
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from coop_edu.clip.parts import Model
 from coop_edu.clip.prompt_encoder import PromptEncoder
-from coop_edu.clip.text_towers import encode_by_hook, end_token, pooling, supported, text_tower
 
 if TYPE_CHECKING:
     from coop_edu.clip.models import Clip
+
+
+def text_tower(model: Any) -> Any:
+    """The module that holds the text encoder's parts: an open_clip.CLIP itself, or the .text of a CustomTextCLIP."""
+    return getattr(model, "text", model)
+
+
+def supported(tower: Any) -> bool:
+    """Is PromptEncoder exact on this tower?  Causal, read at the EOT, blocks without extras."""
+    mask = getattr(tower, "attn_mask", None)
+    if mask is None or pooling(tower) not in ("argmax", "eos") or getattr(tower, "cls_emb", None) is not None:
+        return False
+    causal = torch.equal(mask.cpu() == 0, torch.ones(mask.shape, dtype=torch.bool).tril())
+    plain = all(
+        type(block).__name__ == "ResidualAttentionBlock"
+        and isinstance(block.attn, nn.MultiheadAttention)
+        and block.attn.in_proj_weight is not None
+        and block.attn.bias_k is None
+        and block.attn.dropout == 0
+        for block in tower.transformer.resblocks
+    )
+    return causal and plain and isinstance(tower.text_projection, nn.Parameter)
+
+
+_hooking = threading.Lock()
+
+
+def encode_by_hook(model: Any, ids: Int[Tensor, "K L"], embeddings: Float[Tensor, "K L D"]) -> Float[Tensor, "K E"]:
+    """Run the model's own encode_text on ids, with embeddings in place of its word embeddings.
+
+    The reference that PromptEncoder is tested against.  One thread at a time: the hook is on the shared model.
+    """
+    words = text_tower(model).token_embedding
+    with _hooking:
+        handle = words.register_forward_hook(lambda module, args, output: embeddings.to(output.dtype))
+        try:
+            return model.encode_text(ids)
+        finally:
+            handle.remove()
+
+
+def end_token(tower: Any) -> int:
+    """The EOT's token number: the tower's own `eos_id` if it pools at "eos", otherwise the highest number."""
+    if pooling(tower) == "eos":
+        return getattr(tower, "text_eos_id", None) or getattr(tower, "eos_id")  # noqa: B009 (not every tower has one)
+    return tower.vocab_size - 1
+
+
+def pooling(tower: Any) -> str | None:
+    return getattr(tower, "text_pool_type", getattr(tower, "pool_type", None))
 
 
 class SlowEncoder(nn.Module):
@@ -24,7 +78,7 @@ class SlowEncoder(nn.Module):
     slots: Tensor  # (K, L) which row of the table stands at each position
     ids: Tensor  # (K, L)
 
-    def __init__(self, model: Model, slots: Int[Tensor, "K L"], lengths: Int[Tensor, " K"]) -> None:
+    def __init__(self, model: Any, slots: Int[Tensor, "K L"], lengths: Int[Tensor, " K"]) -> None:
         super().__init__()
         self._model = (model,)  # in a tuple, as in PromptEncoder
         self.n_classes = len(slots)
@@ -44,7 +98,7 @@ class SlowEncoder(nn.Module):
         return features.unflatten(0, embeddings.shape[:-2])
 
 
-def text_encoder(model: Model, slots: Int[Tensor, "K L"], lengths: Int[Tensor, " K"]) -> PromptEncoder | SlowEncoder:
+def text_encoder(model: Any, slots: Int[Tensor, "K L"], lengths: Int[Tensor, " K"]) -> PromptEncoder | SlowEncoder:
     """PromptEncoder if it is exact for this tower, otherwise SlowEncoder with a UserWarning."""
     tower = text_tower(model)
     if supported(tower):
@@ -69,3 +123,30 @@ def encode_texts(clip: Clip, texts: Sequence[str]) -> Float[Tensor, "K E"]:
     at_end = ids if pooling(tower) == "argmax" else ids == end_token(tower)
     encoder = PromptEncoder(tower, ids, lengths=at_end.int().argmax(dim=1) + 1)
     return encoder.to(clip.device)(tower.token_embedding.weight)
+
+
+def classes_that_fit(encoder: PromptEncoder | SlowEncoder, model: Any, contexts: int = 1) -> int | None:
+    """How many classes fit into memory in one forward and backward pass; None if all fit or free memory is unknown.
+
+    contexts: how many are encoded at once, where each image has its own.  Half of the free memory may be used.
+    We count 30 numbers per token, layer and unit of width; autograd was measured to keep 14 to 21.
+    """
+    tower = text_tower(model)
+    weight = tower.token_embedding.weight  # (vocabulary, D)
+    layers = len(getattr(tower.transformer, "resblocks", ())) or 12
+    need = contexts * 30 * encoder.tokens_computed * layers * weight.shape[1] * weight.element_size()
+    free = free_memory(weight.device)
+    if free is None or need <= free / 2:
+        return None
+    return max(1, int(encoder.n_classes * free / 2 / need))
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Free bytes on a CUDA device, or of a Linux machine; None where torch and the system do not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "cpu" and Path("/proc/meminfo").is_file():
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * int(line.split()[1])
+    return None

@@ -4,5 +4,5 @@ plain is Eqs. 2 to 4 as the paper writes them; prompt_learner is the same and fa
 its tokens in prompt_tokens and its start in context.  recipe is Section 4.1 and trainer Section 3.2: training_data is
 what they learn from, history what happened, divergence what went wrong.  together trains several small prompts at once.
 kgcoop and cocoop are two methods that came after.  checkpoints keeps prompts on disk, in the file of prompt_file;
-parameters puts values into a learner; authors_files reads the authors'.
+authors_files reads the authors'.
 """

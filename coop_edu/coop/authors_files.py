@@ -19,13 +19,12 @@ import torch
 from coop_edu.clip.models import Clip
 from coop_edu.clip.templates import clean_classnames
 from coop_edu.clip.tensor_file import read_tensor_file
-from coop_edu.clip.text_towers import text_tower
-from coop_edu.coop.checkpoints import layout, same_clip
+from coop_edu.clip.text_encoding import text_tower
+from coop_edu.coop.checkpoints import copy_parameters, layout, same_clip
 from coop_edu.coop.kgcoop import KgCoOp
-from coop_edu.coop.parameters import copy_parameters
 from coop_edu.coop.prompt_config import POSITIONS
 from coop_edu.coop.prompt_learner import PromptLearner
-from coop_edu.files import atomically, user_path
+from coop_edu.files import atomically
 from coop_edu.records import record, whole_number
 
 FORMAT = "coop_edu prompt for the authors' code, version 1"
@@ -53,7 +52,7 @@ def read_authors_file(path: str | Path) -> dict[str, Any]:
 
     Raises FileNotFoundError without the file; ValueError for one that `read_tensor_file` refuses, or without a ctx.
     """
-    path = user_path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
         inside = [file.relative_to(path).as_posix() for file in sorted(path.rglob("model*.pth.tar*"))]
         raise FileNotFoundError(
@@ -87,7 +86,7 @@ def import_authors(
 
         learner = import_authors("output/.../prompt_learner/model.pth.tar-50", load_clip("RN50"), imagenet.classnames)
     """
-    path = user_path(path)
+    path = Path(path).expanduser()
     content = read_authors_file(path)
     state, header = content["state_dict"], None
     if "coop_edu" in content:
@@ -128,7 +127,7 @@ def export_authors(learner: PromptLearner, folder: str | Path, epoch: int) -> Pa
         raise ValueError(f"the authors' code reads a context and a meta-net, and this learner has {more} too")
     theirs = {ours: name for name, ours in OUR_NAMES.items()}
     epoch = whole_number(epoch, "epoch", at_least=0)
-    path = user_path(folder) / "prompt_learner" / f"model.pth.tar-{epoch}"
+    path = Path(folder).expanduser() / "prompt_learner" / f"model.pth.tar-{epoch}"
     content = {
         "state_dict": {theirs.get(name, name): values for name, values in learned.items()},
         "epoch": epoch,

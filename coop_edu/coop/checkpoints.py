@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +16,9 @@ import torch
 
 from coop_edu.clip.fingerprint import clip_fingerprint
 from coop_edu.clip.models import Clip
-from coop_edu.clip.text_towers import text_tower
-from coop_edu.coop.parameters import copy_parameters, holds
+from coop_edu.clip.text_encoding import text_tower
 from coop_edu.coop.prompt_file import FORMAT, FORMAT_OF_METHODS, read_prompt, write_prompt_file
 from coop_edu.coop.prompt_learner import PromptLearner
-from coop_edu.records import record
-
-
-@dataclass(frozen=True)
-class Training:
-    """The training part of a checkpoint.  recipe, labels, images and start must match on resume."""
-
-    recipe: dict[str, Any]
-    labels: list[int]
-    scaler: dict[str, Any]
-    history: dict[str, list[float]]
-    images: str | None = None
-    start: str | None = None
 
 
 def save_prompt(
@@ -128,11 +113,12 @@ def resume_training(
         raise ValueError(f"{path} holds a prompt but no training to resume: save_prompt wrote it, not a Trainer")
     if "pictures" in saved:  # the word of version 0.2
         saved["images"] = saved.pop("pictures")
-    state = record(Training, saved, f"{path}, its training")
     current = {**layout(learner), **training}
     if same_clip(header["model"], header["weights"], learner.clip):
         current["weights"] = header["weights"]  # an older file has an older hash of it
-    if holds(learner, tensors):
+    learned = dict(learner.named_parameters())
+    unknown = torch.empty(0)
+    if all(torch.equal(own.detach().cpu(), tensors.get(name, unknown).to(own.dtype)) for name, own in learned.items()):
         current.pop("start", None)
     plain = {"method": PromptLearner.__name__, "options": {}}  # what a file of CoOp does not say
     # Through JSON, because tuples come back as lists.
@@ -145,13 +131,13 @@ def resume_training(
             "finished prompt for more epochs, start from it: Trainer(load_prompt(path, clip), recipe).fit(data)."
         )
     copy_parameters(learner, tensors)
-    if state.scaler:
-        scaler.load_state_dict(state.scaler)
-    learner.start = learner.start if state.start is None else state.start
-    for name, parameter in learner.named_parameters():
+    if saved["scaler"]:
+        scaler.load_state_dict(saved["scaler"])
+    learner.start = saved.get("start", learner.start)
+    for name, parameter in learned.items():
         if _momentum_of(name) in tensors:
             optimizer.state[parameter]["momentum_buffer"] = tensors[_momentum_of(name)].to(parameter.device)
-    return state.history
+    return saved["history"]
 
 
 def _momentum_of(name: str) -> str:
@@ -183,3 +169,28 @@ def layout(learner: PromptLearner) -> dict[str, Any]:
         "class_specific": learner.ctx.ndim == 3,
         "position": learner.position,
     }
+
+
+def copy_parameters(learner: PromptLearner, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Copy values into all parameters of the learner and make them its new start.
+
+    Raises ValueError, and changes nothing, if one is missing, has another shape, or is not finite.
+    """
+    values = {}
+    for name, parameter in learner.named_parameters():
+        expected, got = tuple(parameter.shape), tuple(tensors[name].shape) if name in tensors else "none"
+        if got != expected:
+            raise ValueError(
+                f"expected {name} of shape {expected}, got {got}. A context is (M, D), or (K, M, D) if it is "
+                "class-specific; D is the CLIP's."
+            )
+        values[name] = tensors[name].to(parameter.dtype)
+        if not values[name].isfinite().all():
+            raise ValueError(
+                f"expected finite values in {name}, got NaN, infinity or values too large for {parameter.dtype}: that "
+                "training diverged"
+            )
+    with torch.no_grad():
+        for name, parameter in learner.named_parameters():
+            parameter.copy_(values[name])
+    learner.mark_start()

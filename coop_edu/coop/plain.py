@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from coop_edu.clip.models import Clip
 from coop_edu.clip.probability import class_logits
 from coop_edu.clip.templates import clean_classnames
-from coop_edu.clip.text_towers import encode_by_hook, text_tower
+from coop_edu.clip.text_encoding import encode_by_hook, text_tower
 
 
 class PlainPromptLearner(nn.Module):

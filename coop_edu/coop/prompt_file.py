@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from coop_edu.files import atomically, user_path
+from coop_edu.files import atomically
 from coop_edu.records import decode, record
 
 FORMAT = "coop_edu prompt, version 1"  # CoOp: "ctx"
@@ -61,7 +61,7 @@ def read_prompt(path: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tenso
 
     Raises FileNotFoundError without the file; ValueError if it is damaged or of another kind.
     """
-    path = user_path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"no prompt file at {path}")
     try:

@@ -27,12 +27,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from coop_edu.clip.memory import classes_that_fit
 from coop_edu.clip.models import Clip
 from coop_edu.clip.probability import class_logits, normalize
 from coop_edu.clip.templates import class_rows, clean_classnames, several_names
-from coop_edu.clip.text_encoding import text_encoder
-from coop_edu.clip.text_towers import text_tower
+from coop_edu.clip.text_encoding import classes_that_fit, text_encoder, text_tower
 from coop_edu.coop.context import digest_of_all, initial_context, nearest_words
 from coop_edu.coop.prompt_config import PromptConfig
 from coop_edu.coop.prompt_tokens import slots_of, token_layout, words_of

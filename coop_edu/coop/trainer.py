@@ -36,7 +36,7 @@ from coop_edu.coop.training_data import (
 from coop_edu.data.batches import read_batches
 from coop_edu.data.dataset import Example
 from coop_edu.data.features import Features, extract_features
-from coop_edu.files import check_replaceable, user_path
+from coop_edu.files import check_replaceable
 from coop_edu.records import whole_number
 
 Step = tuple[Float[Tensor, ""], Float[Tensor, "B K"]]  # the loss and the logits, detached
@@ -78,7 +78,7 @@ class Trainer:
             raise TypeError(f"expected callback to be a function of a TrainerState, got {callback!r:.80}")
         self.callback, self.progress = callback, progress
         self.workers = whole_number(workers, "workers", at_least=0)
-        self.checkpoint = None if checkpoint is None else check_replaceable(user_path(checkpoint))
+        self.checkpoint = None if checkpoint is None else check_replaceable(checkpoint)
         self.checkpoint_every = whole_number(checkpoint_every, "checkpoint_every", at_least=1)
         self.device = learner.clip.device if device == "auto" else torch.device(device)
         if device != "auto":

@@ -26,7 +26,6 @@ from coop_edu.data.dataset import Example
 from coop_edu.data.feature_cache import cache_key, read_cache, write_cache
 from coop_edu.data.images import image_key
 from coop_edu.data.labels import label_names
-from coop_edu.files import user_path
 from coop_edu.records import whole_number
 
 
@@ -88,7 +87,7 @@ def extract_features(
     names, labels = label_names(examples), torch.tensor([example.label for example in examples])
     file, features = None, None
     if cache is not None:
-        file = user_path(cache) / f"features-{cache_key(clip, examples, views, seed)}.safetensors"
+        file = Path(cache).expanduser() / f"features-{cache_key(clip, examples, views, seed)}.safetensors"
         features = read_cache(file)
     if features is None:
         crops = [None] if views is None else range(views)

@@ -15,7 +15,7 @@ from pathlib import Path
 from coop_edu import files
 from coop_edu.data.dataset import Dataset
 from coop_edu.data.split_file import SplitFileError, classnames_of, read_split
-from coop_edu.files import cache_folder, read_asset, sha256, user_path
+from coop_edu.files import cache_folder, read_asset, sha256
 
 
 @cache
@@ -33,7 +33,7 @@ def load_iconnet(name: str, root: str | Path | None = None) -> Dataset:
     if root is None:
         checksum = read_asset("checksums.json")["iconnet.zip"]
         root = unpack(files.ASSETS / "iconnet.zip", checksum, cache_folder())
-    folder, facts = user_path(root) / name, iconnet_cards()[name]
+    folder, facts = Path(root).expanduser() / name, iconnet_cards()[name]
     try:
         splits = read_split(folder / f"split_zhou_{name}.json", folder / "images")
     except (SplitFileError, FileNotFoundError) as error:

@@ -12,8 +12,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from coop_edu.files import user_path
-
 ImageLike = str | Path | bytes | memoryview | Image.Image | np.ndarray
 LONGEST = 100  # times the short side
 MOST = 50_000_000  # pixels: a PNG of 20 KB can unpack to gigabytes
@@ -40,7 +38,7 @@ def load_image(image: ImageLike) -> Image.Image:
             image = _from_array(image)
         if isinstance(image, Image.Image):
             return _to_rgb(image)
-        file = user_path(image) if isinstance(image, str | Path) else io.BytesIO(image)
+        file = Path(image).expanduser() if isinstance(image, str | Path) else io.BytesIO(image)
         with Image.open(file, formats=[name for name in FORMATS if name in _readable()]) as opened:
             return _to_rgb(opened)
     except FileNotFoundError:

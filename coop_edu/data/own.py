@@ -15,7 +15,7 @@ from coop_edu.clip.templates import clean_classnames, fill
 from coop_edu.data.contents import warn_of_copies
 from coop_edu.data.dataset import IMAGE_SUFFIXES, Dataset, Example
 from coop_edu.data.split_file import SPLITS, SplitFileError, check_rows, classnames_of, read_split
-from coop_edu.files import read_lines, user_path
+from coop_edu.files import read_lines
 
 ImagesOf = dict[str, list[Path]]  # class folder -> its images
 READY = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -37,7 +37,7 @@ def from_folder(
     names that are codes (`suggest_names`); hidden files are ignored.
     Raises FileNotFoundError without such a folder; ValueError, which names every class with too few images.
     """
-    folder = user_path(path)
+    folder = Path(path).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}: expected one folder per class, as in {folder}/cat/1.png")
     inside = _folders(folder)
@@ -145,8 +145,8 @@ def from_split_file(
     "image,class,split", and its split is train, val or test; labels are ranks of the class names.
     Raises FileNotFoundError without the file; SplitFileError (a ValueError), which lists all that is wrong with it.
     """
-    path = user_path(path)
-    images = path.parent if images is None else user_path(images)
+    path = Path(path).expanduser()
+    images = path.parent if images is None else Path(images).expanduser()
     is_table = path.suffix.lower() in SEPARATORS
     splits = check_rows(_table(path), images, path) if is_table else read_split(path, images)
     names = classnames_of(splits)

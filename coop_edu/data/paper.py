@@ -13,7 +13,6 @@ from coop_edu.data.dataset import Dataset, Example
 from coop_edu.data.paper_places import GUIDE, PAPER_DATASETS, Place
 from coop_edu.data.paper_splits import aircraft, build_rows
 from coop_edu.data.split_file import check_rows, classnames_of, read_split, write_split
-from coop_edu.files import user_path
 
 VARIABLE = "COOP_EDU_DATA"
 
@@ -68,7 +67,7 @@ def card_of(place: Place) -> dict[str, str]:
 def data_root(root: str | Path | None) -> Path | None:
     """The folder that holds the datasets' folders: `root`, else the environment variable COOP_EDU_DATA, else None."""
     chosen = root or os.environ.get(VARIABLE)
-    return user_path(chosen) if chosen else None
+    return Path(chosen).expanduser() if chosen else None
 
 
 # ------------------------------------------------------------------------------------------ finding, or what is missing

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Literal
 
 from coop_edu.data.dataset import Example
-from coop_edu.files import atomically, user_path
+from coop_edu.files import atomically
 
 SPLITS = ("train", "val", "test")
 FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
@@ -37,7 +37,7 @@ def read_split(path: str | Path, image_dir: str | Path) -> dict[str, tuple[Examp
     Raises FileNotFoundError without the file, and SplitFileError (a ValueError), which lists all of: a truncated file,
     malformed entries, paths outside the image folder, labels that contradict class names, missing images.
     """
-    path = user_path(path)
+    path = Path(path).expanduser()
     text = path.read_bytes()
     try:
         rows = json.loads(text.decode("utf-8-sig"))
@@ -55,7 +55,7 @@ def check_rows(rows: Mapping[str, list], image_dir: str | Path, origin: Path) ->
 
     origin: the file or folder that the rows come from, for the error.  Raises SplitFileError as `read_split` does.
     """
-    image_dir = user_path(image_dir)
+    image_dir = Path(image_dir).expanduser()
     rows = {split: [_with_relative_path(row, image_dir) for row in rows[split]] for split in SPLITS}
     if problems := _malformed_entries(rows):
         raise SplitFileError(
@@ -89,7 +89,7 @@ def write_split(path: str | Path, splits: Mapping[str, Iterable[Example]], image
     """
     rows = {
         split: [
-            [example.image.relative_to(user_path(image_dir)).as_posix(), example.label, example.classname]
+            [example.image.relative_to(Path(image_dir).expanduser()).as_posix(), example.label, example.classname]
             for example in splits.get(split, ())
         ]
         for split in SPLITS

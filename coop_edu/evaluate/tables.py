@@ -13,7 +13,6 @@ from coop_edu.data.dataset import IMAGE_SUFFIXES, Example
 from coop_edu.data.images import ImageLike, load_image
 from coop_edu.data.labels import distinct_names
 from coop_edu.evaluate.accuracy import Classifier, Data, logits_and_labels
-from coop_edu.files import user_path
 
 AT_ONCE = 64  # images
 
@@ -31,7 +30,7 @@ def predict_table(
         predict_table(load_prompt("mine.safetensors", clip), "new images", top=3).to_csv("answers.csv")
     """
     if isinstance(images, str | Path):
-        folder = user_path(images)
+        folder = Path(images).expanduser()
         images = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
         if not images:
             raise FileNotFoundError(f"no images in {folder}: they end in {', '.join(sorted(IMAGE_SUFFIXES))}")

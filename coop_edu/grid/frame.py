@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from coop_edu.files import ASSETS, user_path
+from coop_edu.files import ASSETS
 from coop_edu.grid.methods import METHODS
 from coop_edu.grid.results import Cell, read_lines
 
@@ -26,7 +26,7 @@ def read_results(*results: str | Path) -> pd.DataFrame:
     A method of your own has its label if it is registered, and else its name.
     Raises FileNotFoundError without a file; ValueError as `read_lines` does.
     """
-    for path in map(user_path, results):
+    for path in (Path(path).expanduser() for path in results):
         if not path.is_file():
             raise FileNotFoundError(f"no results file {path}: python -m coop_edu run --results {path} makes one")
     return as_frame(read_lines(*results))

@@ -15,6 +15,7 @@ A method of your own stands in a file of yours.  `register_method(my_method)`, o
 
 from __future__ import annotations
 
+import os
 import runpy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,7 +34,6 @@ from coop_edu.coop.trainer import Trainer
 from coop_edu.data.dataset import Dataset
 from coop_edu.evaluate.accuracy import Classifier
 from coop_edu.evaluate.linear_probe import LinearProbe
-from coop_edu.files import user_path
 from coop_edu.grid.group import Group
 from coop_edu.grid.results import Cell
 from coop_edu.scales import SCALES
@@ -246,7 +246,7 @@ def method_from(text: str) -> Method | Baseline:
     file, _, name = text.rpartition(":")
     if not file.endswith(".py"):
         return find_method(text)
-    method = runpy.run_path(str(user_path(file))).get(name)
+    method = runpy.run_path(os.path.expanduser(file)).get(name)
     if not isinstance(method, Method | Baseline):
         raise ValueError(f"{file} has no method {name!r}: write {name} = Method(...) into it")
     known = METHODS.get(method.name)

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from coop_edu.files import atomically, check_replaceable, locked, user_path
+from coop_edu.files import atomically, check_replaceable, locked
 from coop_edu.records import decode, record
 
 Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
@@ -76,7 +76,7 @@ def read_lines(*results: str | Path) -> dict[Cell, dict]:
     """
     found: dict[Cell, dict] = {}
     origin: dict[Cell, tuple[Path, int]] = {}
-    for path in map(user_path, results):
+    for path in (Path(path).expanduser() for path in results):
         for number, line in _lines(path):
             cell = Cell.from_json(line["cell"])
             known = found.setdefault(cell, line)
@@ -206,7 +206,7 @@ def settle(results: str | Path, lines: Mapping[Cell, dict] | None = None) -> dic
 @contextmanager
 def _locked(results: str | Path) -> Iterator[Path]:
     """The file that results leads to, while no other process writes it."""
-    path = check_replaceable(user_path(results))
+    path = check_replaceable(results)
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path):
         yield path

@@ -20,7 +20,7 @@ from itertools import groupby
 from pathlib import Path
 
 from coop_edu.data.datasets import DATASETS
-from coop_edu.files import check_replaceable, locked, user_path
+from coop_edu.files import check_replaceable, locked
 from coop_edu.grid.cells import as_json, made_of, run_cells
 from coop_edu.grid.group import group_of
 from coop_edu.grid.methods import METHODS, Baseline, Method, find_method, method_from, recipe_of
@@ -108,7 +108,7 @@ def run_grid(
     OSError, before anything is computed, if results are read-only or no file; RuntimeError, after all others are
     finished, if cells failed, naming them.
     """
-    cells, results = list(dict.fromkeys(cells)), user_path(results)
+    cells, results = list(dict.fromkeys(cells)), Path(results).expanduser()
     if jobs is not None and whole_number(jobs, "jobs") == 0:
         raise ValueError("expected jobs of at least 1, or -1 for one on each core, got 0")
     workspace = Workspace(root, epochs=epochs, pretrained=pretrained, templates=templates, names=names)

@@ -20,7 +20,7 @@ from coop_edu.data.datasets import DATASETS, load_dataset
 from coop_edu.data.features import FeatureBank, Features, extract_features
 from coop_edu.data.few_shot import draw_train_val
 from coop_edu.data.own import from_folder, from_split_file
-from coop_edu.files import cache_folder, user_path
+from coop_edu.files import cache_folder
 from coop_edu.grid.results import Cell
 from coop_edu.scales import Scale
 
@@ -77,7 +77,7 @@ class Workspace:
         return hashlib.sha256(" ".join(hashes).encode()).hexdigest()[:16]
 
     def _known_or_own(self, name: str) -> Dataset:
-        path = user_path(name)
+        path = Path(name).expanduser()
         if self.names and (name in DATASETS or path.is_file()):  # they would be ignored
             raise ValueError(f"class names (--names) are for a folder of images, and {name} is not a folder")
         if name in DATASETS:

@@ -11,7 +11,7 @@ from torch import nn
 
 from coop_edu.clip.models import Clip, load_clip
 from coop_edu.clip.probability import normalize
-from coop_edu.clip.text_towers import text_tower
+from coop_edu.clip.text_encoding import text_tower
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.teaching.verdicts import Wrong, answer_of, checker, relative_difference
 
