@@ -41,6 +41,12 @@ def clip_fingerprint(clip: Clip) -> str:
     return _known[clip][1]
 
 
+def tensor_digest(tensor: torch.Tensor) -> str:
+    """A hash of the shape and the values, in float32: 16 hexadecimal digits."""
+    values = tensor.detach().cpu().float().contiguous()
+    return hashlib.sha256(str(tuple(values.shape)).encode() + values.numpy().tobytes()).hexdigest()[:16]
+
+
 def transform_digest(transform: Callable, *arguments: object) -> str:
     """A hash of a transform's text and of what it makes of a test image, because two functions may share a text."""
     image = Image.fromarray((np.arange(97 * 61 * 3) % 251).astype(np.uint8).reshape(97, 61, 3))

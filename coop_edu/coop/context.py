@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -62,16 +59,3 @@ def nearest_words(clip: Clip, vectors: Float[Tensor, "V D"], k: int) -> list[lis
         for distances, tokens in zip(nearest.values.tolist(), nearest.indices.tolist()):
             found.append([(clip.tokenizer.decode([t]).strip(), d) for t, d in zip(tokens, distances)])
     return found
-
-
-def tensor_digest(tensor: Tensor) -> str:
-    """A hash of the shape and the values, in float32: 16 hexadecimal digits."""
-    values = tensor.detach().cpu().float().contiguous()
-    return hashlib.sha256(str(tuple(values.shape)).encode() + values.numpy().tobytes()).hexdigest()[:16]
-
-
-def digest_of_all(tensors: Sequence[Tensor]) -> str:
-    """One hash of several tensors; a single tensor keeps its own hash."""
-    digests = [tensor_digest(tensor) for tensor in tensors]
-    whole = hashlib.sha256(" ".join(digests).encode()).hexdigest()[:16]
-    return digests[0] if len(digests) == 1 else whole

@@ -18,6 +18,7 @@ table of vectors (prompt_tokens.py), so that g computes each token once (clip/pr
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -27,11 +28,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from coop_edu.clip.fingerprint import tensor_digest
 from coop_edu.clip.models import Clip
 from coop_edu.clip.probability import class_logits, normalize
 from coop_edu.clip.templates import class_rows, clean_classnames, several_names
 from coop_edu.clip.text_encoding import classes_that_fit, text_encoder, text_tower
-from coop_edu.coop.context import digest_of_all, initial_context, nearest_words
+from coop_edu.coop.context import initial_context, nearest_words
 from coop_edu.coop.prompt_config import PromptConfig
 from coop_edu.coop.prompt_tokens import slots_of, token_layout, words_of
 from coop_edu.records import whole_number
@@ -246,7 +248,9 @@ class PromptLearner(nn.Module):
 
         A subclass that learns more than ctx calls it after creating the rest.
         """
-        self.start = digest_of_all(list(self.parameters()))
+        digests = [tensor_digest(parameter) for parameter in self.parameters()]
+        joined = hashlib.sha256(" ".join(digests).encode()).hexdigest()[:16]
+        self.start = digests[0] if len(digests) == 1 else joined  # of ctx alone in files of CoOp
 
     def options(self) -> dict[str, Any]:
         """The keyword arguments that make another learner like this one.

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from coop_edu.coop.context import tensor_digest
+from coop_edu.clip.fingerprint import tensor_digest
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.coop.recipe import Recipe
 from coop_edu.data.batches import seeded

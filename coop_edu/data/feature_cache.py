@@ -15,14 +15,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from coop_edu.clip.fingerprint import clip_fingerprint, transform_digest
+from coop_edu.clip.fingerprint import clip_fingerprint, tensor_digest, transform_digest
 from coop_edu.clip.models import Clip
 from coop_edu.data.batches import seeded
 from coop_edu.data.contents import images_digest
 from coop_edu.data.dataset import Example
 from coop_edu.files import atomically
 
-READER = "upright, 16-bit greys scaled"  # change this when load_image changes: old caches are then not used
+READER = "upright, 16-bit greys scaled; format 2"  # change this when load_image changes: old caches are then not used
 
 
 def cache_key(clip: Clip, examples: Sequence[Example], views: int | None, seed: int) -> str:
@@ -33,12 +33,6 @@ def cache_key(clip: Clip, examples: Sequence[Example], views: int | None, seed: 
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _checksum(features: torch.Tensor) -> str:
-    digest = hashlib.sha256(f"{features.dtype} {tuple(features.shape)}".encode())
-    digest.update(features.contiguous().numpy().data)
-    return digest.hexdigest()
-
-
 def read_cache(file: Path) -> torch.Tensor | None:
     """The features in a cache file; None if it does not exist or, with a warning, if it is damaged."""
     if not file.is_file():
@@ -46,7 +40,7 @@ def read_cache(file: Path) -> torch.Tensor | None:
     try:
         with safe_open(file, framework="pt") as content:
             features = content.get_tensor("images")
-            if content.metadata()["checksum"] == _checksum(features):
+            if content.metadata()["checksum"] == tensor_digest(features):
                 return features
     except (SafetensorError, OSError, KeyError, TypeError):
         pass
@@ -58,6 +52,6 @@ def write_cache(file: Path, features: torch.Tensor) -> None:
     """Keep the features; a folder that is full or read-only gives a warning."""
     try:
         with atomically(file) as scratch:
-            save_file({"images": features.contiguous()}, scratch, {"checksum": _checksum(features)})
+            save_file({"images": features.contiguous()}, scratch, {"checksum": tensor_digest(features)})
     except (SafetensorError, OSError) as error:
         warnings.warn(f"could not keep the features in {file.parent}, so they are not cached: {error}", stacklevel=3)

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -38,19 +38,7 @@ EQUAL = 2.0  # points: two methods closer than that are called about equal
 UC, CSC, PROBE, WRITTEN = "M16_end", "M16_end_CSC", "linear_probe", "zero_shot"
 PLACES = ("V2", "Sketch", "A", "R")  # the four variants of the source
 BySeed: TypeAlias = "pd.Series | float"  # percents, or their differences, by seed; a number for what has no seed
-
-
-class Numbers(Protocol):
-    """Where accuracies come from: the paper, or a grid.  KeyError for what is not there."""
-
-    def few_shot(self, method: str, shots: int = 0) -> BySeed:
-        """Mean accuracy over the datasets, in percent."""
-
-    def shifted(self, method: str, place: str) -> BySeed:
-        """Accuracy on one of PLACES, learned on the source with 16 shots."""
-
-    def weakness(self) -> Size:
-        """Correlation over the datasets of the hand-written accuracy and CoOp's gain."""
+Difference: TypeAlias = "Callable[[Paper | Measured], BySeed]"  # KeyError for what the paper or the grid does not have
 
 
 @dataclass(frozen=True)
@@ -66,7 +54,7 @@ class Size:
         return float(stats.t.ppf(0.975, self.freedom) * self.error)
 
 
-def on_average(numbers: Numbers, method: str) -> BySeed:
+def on_average(numbers: Paper | Measured, method: str) -> BySeed:
     """Mean accuracy over the four variants."""
     return mean_of([numbers.shifted(method, place) for place in PLACES])
 
@@ -76,13 +64,13 @@ def mean_of(columns: list[BySeed]) -> BySeed:
     return sum(columns) / len(columns)
 
 
-def statements() -> dict[str, tuple[str, Callable[[Numbers], BySeed]]]:
+def statements() -> dict[str, tuple[str, Difference]]:
     """{letter: (what the paper says, the difference in points for each seed)}."""
 
-    def above(one: str, other: str, shots: int) -> Callable[[Numbers], BySeed]:
+    def above(one: str, other: str, shots: int) -> Difference:
         return lambda n: n.few_shot(one, shots) - n.few_shot(other, 0 if other == WRITTEN else shots)
 
-    def above_written(method: str, place: str) -> Callable[[Numbers], BySeed]:
+    def above_written(method: str, place: str) -> Difference:
         return lambda n: n.shifted(method, place) - n.shifted(WRITTEN, place)
 
     found = {
@@ -156,7 +144,7 @@ def agreement(results: pd.DataFrame, scale: str = "mini") -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("")
 
 
-def _size(difference: Callable[[Numbers], BySeed], numbers: Numbers) -> Size:
+def _size(difference: Difference, numbers: Paper | Measured) -> Size:
     """Over the seeds that everything in the difference has.  The error of a single one is unknown, NaN."""
     try:
         values = pd.Series(difference(numbers), dtype=float).dropna()
@@ -178,14 +166,17 @@ class Paper:
         return {name: percent for name, percent in sorted(row.items()) if name != "Average"}
 
     def few_shot(self, method: str, shots: int = 0) -> BySeed:
+        """Mean accuracy over the datasets, in percent."""
         return float(np.mean(list(self.by_dataset(method, shots).values())))
 
     def shifted(self, method: str, place: str) -> BySeed:
+        """Accuracy on one of PLACES, learned on the source with 16 shots."""
         label = {WRITTEN: "zero-shot", PROBE: "linear probe", "M4_end": "CoOp M=4", UC: "CoOp M=16"}[method]
         column = self.domains["columns"].index(f"ImageNet{place}" if place == "V2" else f"ImageNet-{place}")
         return self.domains["ViT-B/16"][label][column]
 
     def weakness(self) -> Size:
+        """Correlation over the datasets of the hand-written accuracy and CoOp's gain."""
         written, learned = self.by_dataset(WRITTEN), self.by_dataset(UC, 16)
         gain = [learned[name] - written[name] for name in written]
         return Size(float(np.corrcoef(list(written.values()), gain)[0, 1]))

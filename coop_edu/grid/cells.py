@@ -72,10 +72,10 @@ def made_of(cell: Cell, group: Group) -> dict[str, str]:
     Methods that use it have the hand-written template, too.
     """
     names = SCALES[cell.scale].variants if cell.protocol == "domains" else ()
-    tests = [group.workspace.test_digest(name) for name in (cell.dataset, *names)]
+    tests = [group.workspace.digest(name) for name in (cell.dataset, *names)]
     found = {"CLIP": clip_fingerprint(group.clip), "dataset": " ".join(tests)}
     if cell.shots:
-        found["shots"] = group.workspace.shots_digest(cell.dataset, cell.shots, cell.seed)
+        found["shots"] = group.workspace.digest(cell.dataset, cell.shots, cell.seed)
     method = find_method(cell.method)
     if not method.learned or getattr(method, "options", None):
         found["template"] = group.dataset.template

@@ -93,13 +93,12 @@ def read_lines(*results: str | Path) -> dict[Cell, dict]:
 
 
 def check_same_origin(cell: Cell, old: dict, new: dict, path: Path | str) -> None:
-    """Raises ValueError if two results of a cell were made of different things (cells.made_of)."""
-    ours, theirs = old.get("made of", {}), new.get("made of", {})
-    if changed := [what for what in ours.keys() & theirs.keys() if ours[what] != theirs[what]]:
-        raise ValueError(
-            f"{path} has {cell}, which was computed before its {' and '.join(sorted(changed))} changed. Take another "
-            "results file, or remove those lines."
-        )
+    """Raises ValueError if two results of a cell had different recipes or were made of different things
+    (cells.made_of)."""
+    was, now = ({key: line[key] for key in line if key == "recipe"} | line.get("made of", {}) for line in (old, new))
+    if changed := [what for what in sorted(was.keys() & now.keys()) if was[what] != now[what]]:
+        differ = "; ".join(f"another {what} ({was[what]}, now {now[what]})" for what in changed)
+        raise ValueError(f"{path} has {cell} with {differ}. Take another results file, or remove those lines.")
 
 
 def _check_one_origin(lines: Mapping[Cell, dict]) -> None:
@@ -148,14 +147,14 @@ def _result(text: bytes) -> dict:
 
 
 def _is_cut(text: bytes) -> bool:
-    """True if this is the beginning of one record, not several records that something has joined."""
+    """True if this is the beginning of one record, not of another file, and not of several records."""
     if text[: len(BEGINNING)] != BEGINNING[: len(text)] or text.count(BEGINNING) > 1:
         return False
     try:
-        json.JSONDecoder().raw_decode(text.decode("ascii"))  # json.dumps writes nothing else
-    except (ValueError, RecursionError) as error:
-        return not isinstance(error, UnicodeDecodeError)
-    return False  # a whole record, and something behind it
+        decode(text, "a whole record, with parts missing")
+    except ValueError:
+        return True
+    return False
 
 
 def _text(line: dict) -> str:
@@ -215,11 +214,6 @@ def _locked(results: str | Path) -> Iterator[Path]:
 def _missing(found: Mapping[Cell, dict], lines: Mapping[Cell, dict], path: Path) -> dict[Cell, dict]:
     """The lines of cells that are not in the file yet.  A line that another process added meanwhile is kept."""
     for cell in lines:
-        if cell in found and found[cell]["recipe"] != lines[cell]["recipe"]:
-            raise ValueError(
-                f"{path} has {cell} with another recipe ({found[cell]['recipe']}, now {lines[cell]['recipe']}): take "
-                "another file"
-            )
         check_same_origin(cell, found.get(cell, {}), lines[cell], path)
     _check_one_origin({**lines, **found})
     return {cell: line for cell, line in lines.items() if cell not in found}

@@ -18,6 +18,7 @@ from dataclasses import replace
 from functools import cache
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from coop_edu.data.datasets import DATASETS
 from coop_edu.files import check_replaceable, locked
@@ -111,9 +112,17 @@ def run_grid(
     cells, results = list(dict.fromkeys(cells)), Path(results).expanduser()
     if jobs is not None and whole_number(jobs, "jobs") == 0:
         raise ValueError("expected jobs of at least 1, or -1 for one on each core, got 0")
-    workspace = Workspace(root, epochs=epochs, pretrained=pretrained, templates=templates, names=names)
+    options: dict[str, Any] = {
+        "root": root,
+        "epochs": epochs,
+        "pretrained": pretrained,
+        "templates": templates,
+        "names": names,
+    }
+    workspace = Workspace(**options)
     done = read_lines(results)
-    _check_recipes(cells, done, results, workspace)
+    for cell in cells:
+        check_same_origin(cell, done.get(cell, {}), {"recipe": as_json(recipe_of(cell, epochs))}, results)
     times = results.with_name(f"{results.stem}.seconds.jsonl")
     for file in (results, times):
         check_replaceable(file).parent.mkdir(parents=True, exist_ok=True)  # fail before computing
@@ -126,7 +135,7 @@ def run_grid(
     _load(groups_of(cells), workspace)
     _check_made_of(cells, done, results, workspace)
     failed = []
-    for group, lines, seconds in shown(todo, _run_all(todo, workspace, jobs), workspace, progress):
+    for group, lines, seconds in shown(todo, _run_all(todo, workspace, options, jobs), workspace, progress):
         if isinstance(lines, Exception):
             failed.append(f"{', '.join(map(str, group))} failed ({type(lines).__name__}): {lines}")
             continue
@@ -139,16 +148,6 @@ def run_grid(
         raise RuntimeError("\n".join(failed))
     _warn_of_too_few(done[cell] for cell in cells)
     return [done[cell] for cell in cells]
-
-
-def _check_recipes(cells: Sequence[Cell], done: Mapping[Cell, dict], results: Path, workspace: Workspace) -> None:
-    """Raises ValueError if a cell in the file had another recipe."""
-    for cell in cells:
-        recipe = as_json(recipe_of(cell, workspace.epochs))
-        if cell in done and done[cell]["recipe"] != recipe:
-            raise ValueError(
-                f"{results} has {cell} with another recipe ({done[cell]['recipe']}, now {recipe}): take another file"
-            )
 
 
 def _check_made_of(cells: Sequence[Cell], done: Mapping[Cell, dict], results: Path, workspace: Workspace) -> None:
@@ -191,18 +190,16 @@ def groups_of(cells: Iterable[Cell]) -> list[list[Cell]]:
     return sorted((list(group) for _, group in groups), key=lambda group: -group[0].shots)
 
 
-def _run_all(groups: list[list[Cell]], workspace: Workspace, jobs: int | None) -> Iterator[Outcome]:
+def _run_all(
+    groups: list[list[Cell]], workspace: Workspace, options: dict[str, Any], jobs: int | None
+) -> Iterator[Outcome]:
     """Each group with its lines and seconds, as they are finished: on the cores of this process, or in several."""
     if jobs == 1:
         yield from as_finished(lambda group: _timed(group, workspace), groups)
         return
     from joblib import Parallel, delayed, effective_n_jobs
 
-    shared = (
-        *(workspace.root, workspace.epochs, workspace.pretrained),
-        *(tuple(workspace.templates), tuple((workspace.names or {}).items())),
-    )
-    work = [delayed(_in_worker)(group, find_method(group[0].method), *shared, os.getpid()) for group in groups]
+    work = [delayed(_in_worker)(group, find_method(group[0].method), options, os.getpid()) for group in groups]
     try:
         pool = Parallel(n_jobs=jobs, return_as="generator_unordered")
     except ValueError:  # this backend does not hand out results one by one: in rounds, then
@@ -213,30 +210,13 @@ def _run_all(groups: list[list[Cell]], workspace: Workspace, jobs: int | None) -
         yield from pool(work)
 
 
-def _in_worker(
-    group: list[Cell],
-    method: Method | Baseline,
-    root: str | Path | None,
-    epochs: int | None,
-    pretrained: str | Path | None,
-    templates: tuple[str, ...],
-    names: tuple[tuple[str, str], ...],
-    parent: int,
-) -> Outcome:
+_workspaces: dict[str, Workspace] = {}  # a worker keeps what it has loaded for its next group
+
+
+def _in_worker(group: list[Cell], method: Method | Baseline, options: dict[str, Any], parent: int) -> Outcome:
     METHODS[method.name] = method  # it may be one that its user registered in the parent
     end_with(parent)
-    return _timed(group, _workspace_of_worker(root, epochs, pretrained, templates, names))
-
-
-@cache
-def _workspace_of_worker(
-    root: str | Path | None,
-    epochs: int | None,
-    pretrained: str | Path | None,
-    templates: tuple[str, ...],
-    names: tuple[tuple[str, str], ...],
-) -> Workspace:
-    return Workspace(root, epochs=epochs, pretrained=pretrained, templates=templates, names=dict(names))
+    return _timed(group, _workspaces.setdefault(repr(options), Workspace(**options)))
 
 
 @cache

@@ -52,7 +52,8 @@ class Workspace:
         self._load_clip = lru_cache(maxsize=1)(partial(load_clip, pretrained=self.pretrained))
         self._load_dataset = lru_cache(maxsize=16)(self._known_or_own)
         self._bank = lru_cache(maxsize=48)(self._encode)
-        self._digest = lru_cache(maxsize=None)(self._hash)
+        # A hash of a dataset's class names and test images, or of the images that shots and seed draw.
+        self.digest = lru_cache(maxsize=None)(self._hash)
 
     def clip(self, name: str) -> Clip:
         with self._loading:
@@ -62,15 +63,7 @@ class Workspace:
         with self._loading:
             return self._load_dataset(name)
 
-    def test_digest(self, name: str) -> str:
-        """A hash of a dataset's class names and test images."""
-        return self._digest(name, 0, 0)
-
-    def shots_digest(self, name: str, shots: int, seed: int) -> str:
-        """A hash of the training and validation images that a seed draws."""
-        return self._digest(name, shots, seed)
-
-    def _hash(self, name: str, shots: int, seed: int) -> str:
+    def _hash(self, name: str, shots: int = 0, seed: int = 0) -> str:
         dataset = self.dataset(name)
         drawn = draw_train_val(dataset, shots, seed) if shots else (dataset.test,)
         hashes = [",".join(dataset.classnames), *map(examples_digest, drawn)]
