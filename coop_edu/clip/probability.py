@@ -47,10 +47,9 @@ def class_logits(
             "expected image features (B, E) and text features (K, E) or (B, K, E), got "
             f"{tuple(image_features.shape)} and {tuple(text_features.shape)}"
         )
-    on_host = (
-        not isinstance(logit_scale, Tensor) or logit_scale.device.type == "cpu"
-    )  # reading a GPU's number would wait for it
-    if on_host and not float(logit_scale) > 0:
+    # A number on a GPU is not read: that would wait for the GPU.
+    on_cpu = not isinstance(logit_scale, Tensor) or logit_scale.device.type == "cpu"
+    if on_cpu and not float(logit_scale) > 0:
         raise ValueError(
             f"expected a positive logit scale (1 / temperature), got {float(logit_scale)}: "
             "CLIP stores its logarithm, take clip.logit_scale or model.logit_scale.exp()"

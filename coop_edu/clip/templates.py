@@ -84,9 +84,9 @@ def check_length(text: str) -> str:
 def check_marks(text: str) -> None:
     """ValueError for a text that contains CLIP's start or end token, because CLIP ignores what follows."""
     tokens = _tokenizer().encode(check_length(text))
-    found = [mark for mark, token in MARKS.items() if token in tokens]
-    if found:
-        raise ValueError(f"{text!r} contains CLIP's {found[0]} token: remove it")
+    marks = [mark for mark, token in MARKS.items() if token in tokens]
+    if marks:
+        raise ValueError(f"{text!r} contains CLIP's {marks[0]} token: remove it")
 
 
 def clean_classnames(names: Sequence[str]) -> tuple[str, ...]:

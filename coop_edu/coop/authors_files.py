@@ -107,11 +107,11 @@ def import_authors(
         copy_parameters(learner, learned)
     except (TypeError, ValueError) as error:
         raise ValueError(f"the prompt in {path} does not make a {method.__name__}: {error}") from error
-    if more := sorted(set(learned) - {name for name, _ in learner.named_parameters()}):
-        advice = "It is CoCoOp's: import_authors(..., method=CoCoOp)" if {*OUR_NAMES.values()} >= {*more} else ""
-        if "bias_vectors" in more:
+    if unknown := sorted(set(learned) - {name for name, _ in learner.named_parameters()}):
+        advice = "It is CoCoOp's: import_authors(..., method=CoCoOp)" if {*OUR_NAMES.values()} >= {*unknown} else ""
+        if "bias_vectors" in unknown:
             advice = "It is KgCoOp's: import_authors(..., method=KgCoOp, template=...)"
-        raise ValueError(f"{path} holds more than {method.__name__} has learned: {more[:10]}. {advice}")
+        raise ValueError(f"{path} holds more than {method.__name__} has learned: {unknown[:10]}. {advice}")
     return learner
 
 
@@ -123,8 +123,8 @@ def export_authors(learner: PromptLearner, folder: str | Path, epoch: int) -> Pa
     ValueError for a learner that has learned more than a context and CoCoOp's meta-net.
     """
     learned = {name: parameter.detach().cpu().float().clone() for name, parameter in learner.named_parameters()}
-    if more := sorted(learned.keys() - {"ctx", *OUR_NAMES.values()}):
-        raise ValueError(f"the authors' code reads a context and a meta-net, and this learner has {more} too")
+    if unknown := sorted(learned.keys() - {"ctx", *OUR_NAMES.values()}):
+        raise ValueError(f"the authors' code reads a context and a meta-net, and this learner has {unknown} too")
     theirs = {ours: name for name, ours in OUR_NAMES.items()}
     epoch = whole_number(epoch, "epoch", at_least=0)
     path = Path(folder).expanduser() / "prompt_learner" / f"model.pth.tar-{epoch}"
@@ -202,7 +202,7 @@ def _check_classes(
         )
 
 
-def _alike(saved: torch.Tensor, own: torch.Tensor) -> bool:
+def _alike(saved: torch.Tensor, expected: torch.Tensor) -> bool:
     """Equal, but for the rounding to half precision in which the authors save."""
-    saved, own = saved.float(), own.detach().float().cpu()
-    return saved.shape == own.shape and bool((saved - own).norm() <= 0.01 * own.norm())
+    saved, expected = saved.float(), expected.detach().float().cpu()
+    return saved.shape == expected.shape and bool((saved - expected).norm() <= 0.01 * expected.norm())

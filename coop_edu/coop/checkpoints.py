@@ -65,8 +65,8 @@ def load_prompt(
             "model's word embedding space: load that model, or learn them again."
         )
     try:
-        own = {name: header[name] for name in ("n_ctx", "class_specific", "position")}
-        learner = method(clip, header["classnames"], **own, **header["options"])
+        prompt = {name: header[name] for name in ("n_ctx", "class_specific", "position")}
+        learner = method(clip, header["classnames"], **prompt, **header["options"])
         copy_parameters(learner, tensors)
     except (KeyError, TypeError, ValueError) as error:  # unknown options, impossible names, other shapes, no ctx
         raise ValueError(f"the prompt in {path} does not make a {method.__name__}: {error}") from error

@@ -51,11 +51,11 @@ def initial_context(clip: Clip, contexts: int, config: PromptConfig) -> Float[Te
 def nearest_words(clip: Clip, vectors: Float[Tensor, "V D"], k: int) -> list[list[tuple[str, float]]]:
     """For each vector the k words whose embeddings are nearest: pairs (BPE token, Euclidean distance)."""
     words = text_tower(clip.model).token_embedding.weight.to(vectors)
-    found = []
-    for some in vectors.split(64):
+    words_of_vectors = []
+    for part in vectors.split(64):
         # cdist would use a matrix product, which is inexact for close vectors; those are the ones we want.
-        distance = torch.cdist(some, words, compute_mode="donot_use_mm_for_euclid_dist")  # (64, vocabulary)
+        distance = torch.cdist(part, words, compute_mode="donot_use_mm_for_euclid_dist")  # (64, vocabulary)
         nearest = distance.topk(k, largest=False)
         for distances, tokens in zip(nearest.values.tolist(), nearest.indices.tolist()):
-            found.append([(clip.tokenizer.decode([t]).strip(), d) for t, d in zip(tokens, distances)])
-    return found
+            words_of_vectors.append([(clip.tokenizer.decode([t]).strip(), d) for t, d in zip(tokens, distances)])
+    return words_of_vectors

@@ -168,7 +168,7 @@ class PromptLearner(nn.Module):
         """Their softmax is Eq. 3's p(y = i | x).  The features may be normalised or not."""
         parts = image_features.split(self.images_at_once or max(1, len(image_features)))
         scale = self.clip.logit_scale
-        return torch.cat([class_logits(some, self(self.context(some)), scale) for some in parts])
+        return torch.cat([class_logits(part, self(self.context(part)), scale) for part in parts])
 
     def objective(
         self,
@@ -258,7 +258,7 @@ class PromptLearner(nn.Module):
         For a subclass, each parameter of `__init__` is read from the attribute of the same name.  Raises TypeError if
         there is no such attribute, because a file without it would load with the default.
         """
-        own = {name: getattr(self, name) for name in ("n_ctx", "class_specific", "position", "max_classes_at_once")}
+        options = {name: getattr(self, name) for name in ("n_ctx", "class_specific", "position", "max_classes_at_once")}
         # Classes below PromptLearner only: their hyperparameters are not in PromptConfig.
         below = type(self).__mro__[: type(self).__mro__.index(PromptLearner)]
         for kind in (kind for kind in below if "__init__" in vars(kind)):
@@ -270,13 +270,13 @@ class PromptLearner(nn.Module):
                         f"{kind.__name__}.__init__ takes {name!r}, and the learner has no attribute of that name: "
                         f"write self.{name} = {name} there, so that files and copies keep its value."
                     )
-                own[name] = getattr(self, name)
-        return own
+                options[name] = getattr(self, name)
+        return options
 
     def nearest_words(self, k: int = 1) -> list:
         """The k words whose embeddings are nearest to each context vector (the paper's Section 4.3, Table 4).
 
         M lists of k pairs (BPE token, distance); if class-specific, K such lists.  The paper: mostly not meaningful.
         """
-        found, M = nearest_words(self.clip, self.ctx.detach().flatten(0, -2), k), self.n_ctx
-        return [found[i : i + M] for i in range(0, len(found), M)] if self.class_specific else found
+        words, M = nearest_words(self.clip, self.ctx.detach().flatten(0, -2), k), self.n_ctx
+        return [words[i : i + M] for i in range(0, len(words), M)] if self.class_specific else words

@@ -82,7 +82,7 @@ def slots_of(
     # After the EOT stands token 0, as in CLIP's own texts.
     slots = torch.full((len(layout), positions), row_of[0])
     for k, prompt in enumerate(layout):
-        own = config.n_ctx * k if config.class_specific else 0
+        first_row = config.n_ctx * k if config.class_specific else 0
         # t = -1 - m stands for v_m, so own - 1 - t is row own + m.
-        slots[k, : len(prompt)] = torch.tensor([row_of[t] if t >= 0 else own - 1 - t for t in prompt])
+        slots[k, : len(prompt)] = torch.tensor([row_of[t] if t >= 0 else first_row - 1 - t for t in prompt])
     return slots, torch.tensor([len(prompt) for prompt in layout])

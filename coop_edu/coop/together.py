@@ -33,15 +33,15 @@ def train_together(trainers: Sequence[Trainer], data: Sequence[TrainingData]) ->
         histories = train_together(trainers, [shots_of_seed[s] for s in (1, 2, 3)])
     """
     _check(trainers, data)
-    for trainer, some in zip(trainers, data):
-        trainer.count_epochs(len(some))
+    for trainer, images in zip(trainers, data):
+        trainer.count_epochs(len(images))
     first, recipe = trainers[0], trainers[0].recipe
     big = recipe.views == "fresh" or first.learner.max_classes_at_once is not None
     if big or recipe.precision == "float16" or not all(map(_can_be_stacked, trainers)):
-        return [_fit_or_reraise(trainer, trainer.fit(some)) for trainer, some in zip(trainers, data)]
+        return [_fit_or_reraise(trainer, trainer.fit(images)) for trainer, images in zip(trainers, data)]
     ctx = nn.Parameter(torch.stack([trainer.learner.ctx.detach() for trainer in trainers]))  # (S, M, D) or (S, K, M, D)
     optimizer = recipe.optimizer([ctx])
-    batches = zip(*(trainer.batches(some) for trainer, some in zip(trainers, data)))
+    batches = zip(*(trainer.batches(images) for trainer, images in zip(trainers, data)))
     histories = [History() for _ in trainers]
     for trainer in trainers:
         trainer.learner.zero_grad()  # drop gradients of earlier calls
@@ -53,10 +53,10 @@ def train_together(trainers: Sequence[Trainer], data: Sequence[TrainingData]) ->
             optimizer.zero_grad()
             _backward(trainers, ctx, batch, sums)
             optimizer.step()
-            for trainer, own in zip(trainers, ctx.detach()):  # now, because an objective may read its own ctx
-                trainer.learner.ctx.data.copy_(own)
-        for trainer, history, own_sums, own in zip(trainers, histories, sums, ctx):
-            check_finite(own_sums, epoch, {"ctx": own}, trainer.recipe)
+            for trainer, context in zip(trainers, ctx.detach()):  # now, because an objective may read its own ctx
+                trainer.learner.ctx.data.copy_(context)
+        for trainer, history, own_sums, context in zip(trainers, histories, sums, ctx):
+            check_finite(own_sums, epoch, {"ctx": context}, trainer.recipe)
             history.add(own_sums, lr)
     for trainer, (image_features, _) in zip(trainers, batch):
         check_usable(trainer.learner, image_features, recipe.epochs - 1, trainer.recipe)
@@ -70,8 +70,8 @@ def _backward(
     first, losses = trainers[0], []
     with first.autocast():
         text_features = first.learner(ctx)  # (S, K, E); any learner will do: only their contexts differ
-    for trainer, own, (image_features, labels), own_sums in zip(trainers, text_features, batch, sums):
-        loss, logits = trainer.learner.objective(image_features, own.float(), labels)
+    for trainer, w, (image_features, labels), own_sums in zip(trainers, text_features, batch, sums):
+        loss, logits = trainer.learner.objective(image_features, w.float(), labels)
         losses.append(loss)
         own_sums.add(loss.detach(), logits.detach(), labels)
     # Each loss depends on one context: the gradient of the sum is all their gradients.
@@ -100,8 +100,8 @@ def _can_be_stacked(trainer: Trainer) -> bool:
 
 def _check(trainers: Sequence[Trainer], data: Sequence[TrainingData]) -> None:
     first = trainers[0]
-    for trainer, some in zip(trainers, data, strict=True):
-        trainer.check(some)
+    for trainer, images in zip(trainers, data, strict=True):
+        trainer.check(images)
         a, b = first.learner, trainer.learner
         same = {
             "method": type(a) is type(b),
@@ -109,7 +109,7 @@ def _check(trainers: Sequence[Trainer], data: Sequence[TrainingData]) -> None:
             "class names": a.classnames == b.classnames,
             "n_ctx, class_specific or position": a.config.without_start() == b.config.without_start(),
             "recipe": replace(first.recipe, seed=0) == replace(trainer.recipe, seed=0),
-            "number of images": len(data[0]) == len(some),
+            "number of images": len(data[0]) == len(images),
         }
         if not all(same.values()):
             raise ValueError(

@@ -72,15 +72,15 @@ def warn_of_copies(dataset: Dataset) -> None:
         by_size.setdefault(os.path.getsize(example.image), []).append((split, example))
     alike = [row for same in by_size.values() if len(same) > 1 for row in same]
     first: dict[str, tuple[str, Example]] = {}
-    found = []
+    copies = []
     for (split, example), content in zip(alike, contents([example.image for _, example in alike])):
         other_split, other = first.setdefault(content, (split, example))
         listed_twice = example.image == other.image and example is not other
         if (other_split, other.label) != (split, example.label) or listed_twice:
-            found.append(f"{other.image} ({other_split}) and {example.image} ({split})")
-    if found:
+            copies.append(f"{other.image} ({other_split}) and {example.image} ({split})")
+    if copies:
         warnings.warn(
-            f"{len(found)} images of {dataset.name} are copies of another one in a different split or class, or are "
-            f"listed twice: {'; '.join(found[:2])}. Test accuracy counts what was trained on: remove the copies.",
+            f"{len(copies)} images of {dataset.name} are copies of another one in a different split or class, or are "
+            f"listed twice: {'; '.join(copies[:2])}. Test accuracy counts what was trained on: remove the copies.",
             stacklevel=4,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,18 @@ IMAGE_SUFFIXES = {  # what Pillow reads by itself
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".webp", ".avif", ".gif", ".tif", ".tiff"),
     *(".bmp", ".dib", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".qoi"),
 }
+
+
+def class_folders(folder: Path) -> list[Path]:
+    """The folders in it, sorted by name (capitals first), without hidden ones and "__pycache__" or "__MACOSX"."""
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__")))
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The files in it that are images by their ending, sorted by name, without hidden ones."""
+    # listdir, because ImageNet has a million files and a Path for each would be slow to sort.
+    names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    return [folder / name for name in names if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES]
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,10 +58,10 @@ def unpack(archive: Path, checksum: str, cache: Path) -> Path:
     target = cache / f"{archive.stem}-{checksum[:16]}"
     if target.is_dir():
         return target
-    if (found := sha256(archive)) != checksum:
+    if (actual := sha256(archive)) != checksum:
         raise ValueError(
-            f"{archive} is damaged or was changed: expected SHA-256 {checksum[:16]}..., got {found[:16]}.... Reinstall "
-            "coop_edu."
+            f"{archive} is damaged or was changed: expected SHA-256 {checksum[:16]}..., got {actual[:16]}.... "
+            "Reinstall coop_edu."
         )
     try:
         cache.mkdir(parents=True, exist_ok=True)

@@ -11,13 +11,12 @@ million training images takes about half a gigabyte of memory.
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
 from pathlib import Path
 
 from coop_edu.bars import progress_bar
-from coop_edu.data.dataset import IMAGE_SUFFIXES, Dataset, Example
+from coop_edu.data.dataset import Dataset, Example, class_folders, images_in
 from coop_edu.data.paper import card_of, data_root, find
 from coop_edu.data.paper_places import GUIDE, Place
 from coop_edu.files import read_lines
@@ -137,17 +136,16 @@ def _clips_names() -> dict[str, str]:
 # ---------------------------------------------------------------------------------------------------- folders to lists
 def _class_folders(images: Path, names: dict[str, str]) -> dict[str, list[Path]]:
     """{class folder: its images}, both sorted."""
-    folders = [entry for entry in sorted(images.iterdir()) if _is_class(entry)]
-    bar = progress_bar(folders, desc=f"listing {images.name}", unit="class", leave=False, delay=2)
-    classes = {folder.name: _images_in(folder) for folder in bar}
+    bar = progress_bar(class_folders(images), desc=f"listing {images.name}", unit="class", leave=False, delay=2)
+    classes = {folder.name: images_in(folder) for folder in bar}
     if not classes:
         raise ValueError(
-            f"{images} has no class folders, but {len(_images_in(images)):,} images: expected a folder for each class, "
+            f"{images} has no class folders, but {len(images_in(images)):,} images: expected a folder for each class, "
             f"as in {images}/n01440764/. Unpack the archive of each class into its own folder; valprep.sh, which "
             f"PyTorch's ImageNet example names, moves the images of val/. See {GUIDE}"
         )
     unknown = sorted(set(classes) - set(names))
-    empty = [wnid for wnid, found in classes.items() if not found]
+    empty = [wnid for wnid, files in classes.items() if not files]
     if unknown or empty:
         raise ValueError(
             f"{images} has folders that are not a class of ImageNet: {unknown[:10]}, and empty class folders: "
@@ -161,7 +159,7 @@ def _by_number(images: Path, names: dict[str, str]) -> tuple[Example, ...]:
     classnames = tuple(names.values())
     if all((images / wnid).is_dir() for wnid in names):
         return _examples(_class_folders(images, names), names)
-    folders = {int(entry.name): entry for entry in images.iterdir() if _is_class(entry) and entry.name.isdigit()}
+    folders = {int(folder.name): folder for folder in class_folders(images) if folder.name.isdigit()}
     absent = sorted(set(range(len(classnames))) ^ set(folders))
     if absent:
         raise ValueError(
@@ -169,17 +167,8 @@ def _by_number(images: Path, names: dict[str, str]) -> tuple[Example, ...]:
             f"or too many: {absent[:10]}. Unpack the archive again."
         )
     return tuple(
-        Example(image, label, classnames[label]) for label in sorted(folders) for image in _images_in(folders[label])
+        Example(image, label, classnames[label]) for label in sorted(folders) for image in images_in(folders[label])
     )
-
-
-def _is_class(entry: Path) -> bool:
-    return entry.is_dir() and not entry.name.startswith(".")
-
-
-def _images_in(folder: Path) -> list[Path]:
-    names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    return [folder / name for name in names if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES]
 
 
 def _examples(classes: dict[str, list[Path]], names: dict[str, str]) -> tuple[Example, ...]:

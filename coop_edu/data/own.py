@@ -13,7 +13,7 @@ from typing import Any
 
 from coop_edu.clip.templates import clean_classnames, fill
 from coop_edu.data.contents import warn_of_copies
-from coop_edu.data.dataset import IMAGE_SUFFIXES, Dataset, Example
+from coop_edu.data.dataset import IMAGE_SUFFIXES, Dataset, Example, class_folders, images_in
 from coop_edu.data.split_file import SPLITS, SplitFileError, check_rows, classnames_of, read_split
 from coop_edu.files import read_lines
 
@@ -40,7 +40,7 @@ def from_folder(
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}: expected one folder per class, as in {folder}/cat/1.png")
-    inside = _folders(folder)
+    inside = [entry.name for entry in class_folders(folder)]
     skipped: list[Path] = []
     if {name.lower() for name in inside} <= READY.keys() and "train" in map(str.lower, inside):
         splits = _ready(folder, inside, seed, skipped)
@@ -178,27 +178,22 @@ def _table(path: Path) -> dict[str, list]:
 
 
 # ------------------------------------------------------------------------------------------------- folders to lists
-def _folders(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__")))
-
-
 def _images(folder: Path, skipped: list[Path]) -> ImagesOf:
     """{class folder: its images}, sorted.  Files that are not images are added to `skipped`."""
-    found = {}
-    for name in _folders(folder):
-        entries = sorted(entry for entry in (folder / name).iterdir() if not entry.name.startswith("."))
-        found[name] = [entry for entry in entries if entry.suffix.lower() in IMAGE_SUFFIXES]
-        skipped += [entry for entry in entries if entry.suffix.lower() not in IMAGE_SUFFIXES]
-    if not found:
+    images_of = {inner.name: images_in(inner) for inner in class_folders(folder)}
+    for name, images in images_of.items():
+        entries = {entry for entry in (folder / name).iterdir() if not entry.name.startswith(".")}
+        skipped += sorted(entries - set(images))
+    if not images_of:
         raise ValueError(f"no class folders in {folder}: expected one folder per class, as in {folder}/cat/1.png")
-    return found
+    return images_of
 
 
-def _shuffled(folder: Path, found: ImagesOf, seed: int) -> dict[str, ImagesOf]:
+def _shuffled(folder: Path, images_of: ImagesOf, seed: int) -> dict[str, ImagesOf]:
     """A split into train, val and test."""
-    _check_sizes(folder, found, 3, "train, val, test")
+    _check_sizes(folder, images_of, 3, "train, val, test")
     splits: dict[str, ImagesOf] = {split: {} for split in SPLITS}
-    for name, files in found.items():
+    for name, files in images_of.items():
         random.Random(f"{seed}/{name}").shuffle(files)
         n_val, n_test = max(1, round(0.2 * len(files))), max(1, round(0.3 * len(files)))
         splits["val"][name] = files[:n_val]
@@ -214,9 +209,9 @@ def _ready(folder: Path, inside: list[str], seed: int, skipped: list[Path]) -> d
         splits["test"] = splits.pop("val")
     if "test" not in splits or len(splits) < len(inside):
         raise ValueError(f"expected train/, test/ and perhaps val/ in {folder}, got {inside}")
-    for split, found in splits.items():
-        _check_sizes(folder / split, found, 1 if "val" in splits or split != "train" else 2, "train, val")
-        if unknown := sorted(set(found) - set(splits["train"])):
+    for split, images_of in splits.items():
+        _check_sizes(folder / split, images_of, 1 if "val" in splits or split != "train" else 2, "train, val")
+        if unknown := sorted(set(images_of) - set(splits["train"])):
             raise ValueError(f"{folder / split} has classes that train/ does not have: {', '.join(unknown[:10])}")
     if "val" not in splits:
         splits["train"], splits["val"] = _hold_out(splits["train"], seed)
@@ -233,8 +228,8 @@ def _hold_out(by_class: dict[str, list], seed: int) -> tuple[dict[str, list], di
     return train, val
 
 
-def _check_sizes(folder: Path, found: ImagesOf, at_least: int, parts: str) -> None:
-    if few := [f"{name} ({len(files)})" for name, files in found.items() if len(files) < at_least]:
+def _check_sizes(folder: Path, images_of: ImagesOf, at_least: int, parts: str) -> None:
+    if few := [f"{name} ({len(files)})" for name, files in images_of.items() if len(files) < at_least]:
         raise ValueError(
             f"every class needs at least {at_least} images ({parts}), but these in {folder} have fewer: "
             f"{', '.join(few)}. Images end in {', '.join(sorted(IMAGE_SUFFIXES))}."

@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from coop_edu.data.dataset import IMAGE_SUFFIXES
+from coop_edu.data.dataset import class_folders, images_in
 from coop_edu.files import read_lines
 
 Rows = list[list]  # [path below the image folder, label, class name], as in a split file
@@ -78,23 +78,21 @@ def fifty_twenty_thirty(classes: Classes, generator: random.Random) -> dict[str,
     return rows
 
 
-def _check_size(name: str, found: int, at_least: int) -> None:
-    if found < at_least:
+def _check_size(name: str, n: int, at_least: int) -> None:
+    if n < at_least:
         raise ValueError(
-            f"class {name!r} has {found} image(s), and a split needs at least {at_least}: is the dataset complete?"
+            f"class {name!r} has {n} image(s), and a split needs at least {at_least}: is the dataset complete?"
         )
 
 
 # ------------------------------------------------------------------------------------- nothing official: by class
-def class_folders(images: Path, names: dict[str, str] | None = None, ignored: Iterable[str] = ()) -> Classes:
-    """One folder per class, in ASCII order ("Faces" before "accordion").  names: {folder: class name}, if different."""
-    folders = sorted(entry.name for entry in images.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    classes: Classes = []
-    for folder in (name for name in folders if name not in ignored):
-        found = [file for file in (images / folder).iterdir() if not file.name.startswith(".")]
-        paths = sorted(f"{folder}/{file.name}" for file in found if file.suffix.lower() in IMAGE_SUFFIXES)
-        classes.append((len(classes), (names or {}).get(folder, folder), paths))
-    return classes
+def by_folder(images: Path, names: Mapping[str, str], ignored: Iterable[str] = ()) -> Classes:
+    """One folder per class.  names: {folder: class name}, where they differ."""
+    folders = [folder for folder in class_folders(images) if folder.name not in ignored]
+    return [
+        (label, names.get(folder.name, folder.name), [f"{folder.name}/{image.name}" for image in images_in(folder)])
+        for label, folder in enumerate(folders)
+    ]
 
 
 def flowers(folder: Path) -> Classes:
@@ -103,14 +101,14 @@ def flowers(folder: Path) -> Classes:
     paths: dict[int, list[str]] = {}
     for number, label in enumerate(_mat(folder / "imagelabels.mat")["labels"].ravel().tolist(), start=1):
         paths.setdefault(int(label), []).append(f"image_{number:05d}.jpg")
-    return [(label - 1, names[str(label)], found) for label, found in paths.items()]
+    return [(label - 1, names[str(label)], images) for label, images in paths.items()]
 
 
 NOTHING_OFFICIAL: dict[str, Callable[[Path], Classes]] = {
-    "Caltech101": lambda folder: class_folders(folder / "101_ObjectCategories", CALTECH_NAMES, CALTECH_IGNORED),
-    "DescribableTextures": lambda folder: class_folders(folder / "images"),
-    "EuroSAT": lambda folder: class_folders(folder / "2750", EUROSAT_NAMES),
-    "Food101": lambda folder: class_folders(folder / "images"),
+    "Caltech101": lambda folder: by_folder(folder / "101_ObjectCategories", CALTECH_NAMES, CALTECH_IGNORED),
+    "DescribableTextures": lambda folder: by_folder(folder / "images", {}),
+    "EuroSAT": lambda folder: by_folder(folder / "2750", EUROSAT_NAMES),
+    "Food101": lambda folder: by_folder(folder / "images", {}),
     "OxfordFlowers": flowers,
 }
 
@@ -132,12 +130,12 @@ def cars(folder: Path) -> tuple[Rows, Rows]:
     names = [str(name) for name in _mat(folder / "devkit" / "cars_meta.mat")["class_names"]]
 
     def rows(images: str, file: Path) -> Rows:
-        found = []
+        table = []
         for entry in _mat(file)["annotations"]:
             label = int(entry["class"]) - 1
             words, _, year = names[label].rpartition(" ")
-            found.append([f"{images}/{entry['fname']}", label, f"{year} {words}"])
-        return found
+            table.append([f"{images}/{entry['fname']}", label, f"{year} {words}"])
+        return table
 
     train = rows("cars_train", folder / "devkit" / "cars_train_annos.mat")
     return train, rows("cars_test", folder / "cars_test_annos_withlabels.mat")

@@ -34,6 +34,6 @@ def domain_generalisation(
             )
     for dataset in datasets.values():
         same = tuple(dataset.classnames) == tuple(classifier.classnames)
-        own = classifier if same else classifier.with_classnames(dataset.classnames)
-        result[dataset.name] = accuracy(own, dataset.test, cache=cache, progress=progress)
+        narrowed = classifier if same else classifier.with_classnames(dataset.classnames)
+        result[dataset.name] = accuracy(narrowed, dataset.test, cache=cache, progress=progress)
     return result

@@ -73,7 +73,7 @@ def statements() -> dict[str, tuple[str, Difference]]:
     def above_written(method: str, place: str) -> Difference:
         return lambda n: n.shifted(method, place) - n.shifted(WRITTEN, place)
 
-    found = {
+    table = {
         "a": ("16 shots: CoOp above the hand-written prompt", above(UC, WRITTEN, 16)),
         "b": ("2 shots: CoOp above the hand-written prompt", above(UC, WRITTEN, 2)),
         "c": ("1 shot: unified above class-specific", above(UC, CSC, 1)),
@@ -88,11 +88,11 @@ def statements() -> dict[str, tuple[str, Difference]]:
     for letter, place in zip("hijk", PLACES):
         for M in (4, 16):
             method = f"M{M}_end"
-            found[f"{letter}{M}"] = (f"{place}: CoOp, M={M}, above hand-written", above_written(method, place))
-    found["l"] = ("under shift: M=4 above M=16", lambda n: on_average(n, "M4_end") - on_average(n, UC))
-    found["m"] = ("under shift: probe below hand-written", lambda n: on_average(n, WRITTEN) - on_average(n, PROBE))
-    found["n"] = ("16 shots: name at the end about equal to middle", above(UC, "M16_mid", 16))
-    return found
+            table[f"{letter}{M}"] = (f"{place}: CoOp, M={M}, above hand-written", above_written(method, place))
+    table["l"] = ("under shift: M=4 above M=16", lambda n: on_average(n, "M4_end") - on_average(n, UC))
+    table["m"] = ("under shift: probe below hand-written", lambda n: on_average(n, WRITTEN) - on_average(n, PROBE))
+    table["n"] = ("16 shots: name at the end about equal to middle", above(UC, "M16_mid", 16))
+    return table
 
 
 WEAKNESS = "o", "gain against hand-written accuracy: correlation"
@@ -124,12 +124,12 @@ def agreement(results: pd.DataFrame, scale: str = "mini") -> pd.DataFrame:
         agreement(shipped_results())
     """
     paper, grid = Paper(), Measured(results, scale)
-    found = {
+    sizes = {
         letter: (says, _size(difference, paper), _size(difference, grid))
         for letter, (says, difference) in statements().items()
     }
     letter, says = WEAKNESS
-    found[letter] = says, paper.weakness(), grid.weakness()
+    sizes[letter] = says, paper.weakness(), grid.weakness()
     rows = {
         letter: {
             "the paper says": says,
@@ -139,7 +139,7 @@ def agreement(results: pd.DataFrame, scale: str = "mini") -> pd.DataFrame:
             "half width (95 %)": here.half,
             "verdict": verdict(theirs.mean, here.mean, here.half, equal=letter == "n"),
         }
-        for letter, (says, theirs, here) in found.items()
+        for letter, (says, theirs, here) in sizes.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("")
 

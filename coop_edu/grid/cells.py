@@ -56,11 +56,11 @@ def _metrics(cell: Cell, classifier: Classifier, group: Group) -> dict[str, floa
         return domain_generalisation(classifier, dataset, variants, cache=group.workspace.cache, progress=False)
     test = group.features("test", relabel(dataset.test, 0, base))
     if cell.protocol == "few-shot":
-        found = {name: metric(classifier, test) for name, metric in METRICS.items()}
+        percent = {name: metric(classifier, test) for name, metric in METRICS.items()}
         for first, name in enumerate(HALVES[: len(test)]):
             part = replace(test, image_features=test.image_features[first::2], labels=test.labels[first::2])
-            found[name] = accuracy(classifier, part)
-        return found
+            percent[name] = accuracy(classifier, part)
+        return percent
     rest = group.features("test", relabel(dataset.test, base))
     old, new = accuracy(classifier, test), accuracy(classifier.with_classnames(dataset.classnames[base:]), rest)
     return {"base": old, "new": new, "H": 2 * old * new / max(old + new, 1e-9)}  # H: harmonic mean
@@ -73,13 +73,13 @@ def made_of(cell: Cell, group: Group) -> dict[str, str]:
     """
     names = SCALES[cell.scale].variants if cell.protocol == "domains" else ()
     tests = [group.workspace.digest(name) for name in (cell.dataset, *names)]
-    found = {"CLIP": clip_fingerprint(group.clip), "dataset": " ".join(tests)}
+    hashes = {"CLIP": clip_fingerprint(group.clip), "dataset": " ".join(tests)}
     if cell.shots:
-        found["shots"] = group.workspace.digest(cell.dataset, cell.shots, cell.seed)
+        hashes["shots"] = group.workspace.digest(cell.dataset, cell.shots, cell.seed)
     method = find_method(cell.method)
     if not method.learned or getattr(method, "options", None):
-        found["template"] = group.dataset.template
-    return found
+        hashes["template"] = group.dataset.template
+    return hashes
 
 
 def _too_few(dataset: Dataset, shots: int) -> dict[str, dict[str, int]]:

@@ -104,7 +104,7 @@ class Method:
 
     def make(self, group: Group) -> list[Classifier]:
         """One classifier for each cell of a group."""
-        options = {name: some(group.dataset) if callable(some) else some for name, some in self.options.items()}
+        options = {name: value(group.dataset) if callable(value) else value for name, value in self.options.items()}
         trainers = []
         for cell in group.cells:
             init = group.scale.init if self.from_words else self.config.init
@@ -112,7 +112,7 @@ class Method:
             learner = self.learner(group.clip, group.classnames, config=config, **options)
             trainers.append(self.trainer(learner, self.recipe_of(cell, group.workspace.epochs), progress=False))
         plain = trainers[0].recipe.views is None
-        train_together(trainers, [group.features("train", some) if plain else some for some, _ in group.drawn()])
+        train_together(trainers, [group.features("train", shots) if plain else shots for shots, _ in group.drawn()])
         return [trainer.learner for trainer in trainers]
 
     def recipe_of(self, cell: Cell, epochs: int | None = None) -> Recipe:

@@ -23,7 +23,7 @@ def shown(
     """The groups as they are finished, with a bar that counts work, and so knows about how long it still takes."""
     work = {group[0]: work_of(group, workspace.dataset(group[0].dataset)) for group in todo}
     if any(isinstance(find_method(first.method), Method) for first in work):  # only trainings take long
-        work = {first: some * isinstance(find_method(first.method), Method) for first, some in work.items()}
+        work = {first: amount * isinstance(find_method(first.method), Method) for first, amount in work.items()}
     cells, done = sum(map(len, todo)), 0
     form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, about {remaining} left"
     # smoothing=0: the time left follows from all that is done; the bar moves once a group, and its clock every second

@@ -35,7 +35,7 @@ def tables(results: pd.DataFrame, metric: str = "accuracy") -> Iterator[tuple[st
         columns = {"few-shot": group["dataset"], "base-to-new": group["dataset"] + ": " + group["metric"]}
         by = [group["label"], group["shots"], columns.get(protocol, group["metric"]).rename(None)]
         percent = group["percent"].groupby(by, sort=False)
-        mean, deviation, seeds = (some.unstack() for some in (percent.mean(), percent.std(ddof=0), percent.count()))
+        mean, deviation, seeds = (column.unstack() for column in (percent.mean(), percent.std(ddof=0), percent.count()))
         # "± 0.0" of a single seed would look like certainty
         text = mean.map("{:.1f}".format) + deviation.map(" ± {:.1f}".format).where(seeds > 1, "")
         text = text.where(mean.notna(), "-").sort_index(axis=1).rename(index={ALL: "all"}, level="shots")
@@ -56,19 +56,19 @@ def _printed(protocol: str, group: pd.DataFrame, metric: str) -> Iterable[str]:
 
 def table(results: pd.DataFrame, metric: str = "accuracy") -> str:
     """The tables as text.  Raises ValueError where there are no results."""
-    found = [f"{title}\n{some.to_string()}" for title, some in tables(results, metric)]
-    if not found:
+    texts = [f"{title}\n{frame.to_string()}" for title, frame in tables(results, metric)]
+    if not texts:
         raise ValueError(f"there is no result to show for {metric!r}: run a grid first")
-    return "\n\n".join(found)
+    return "\n\n".join(texts)
 
 
 def curves(results: pd.DataFrame, metric: str = "accuracy") -> Curves:
     """Few-shot results as `plots.accuracy_panels` draws them; other protocols are left out."""
-    found: Curves = {}
+    panels: Curves = {}
     by = ["dataset", "label", "shots"]
-    for (dataset, label, shots), some in few_shot(results, metric).groupby(by, sort=False)["percent"]:
-        found.setdefault(dataset, {}).setdefault(label, {})[shots] = some.tolist()
-    return found
+    for (dataset, label, shots), by_seed in few_shot(results, metric).groupby(by, sort=False)["percent"]:
+        panels.setdefault(dataset, {}).setdefault(label, {})[shots] = by_seed.tolist()
+    return panels
 
 
 def published(dataset: str, methods: Iterable[str]) -> dict[str, dict[int, list[float]]]:
@@ -81,15 +81,15 @@ def published(dataset: str, methods: Iterable[str]) -> dict[str, dict[int, list[
     name = read_asset("iconnet.json").get(dataset, {}).get("models", dataset)
     name = PUBLISHED_NAMES.get(name, name)
     paper_curves = read_asset("paper_results.json")["few_shot"]
-    found = {}
+    curves_of = {}
     for method in filter(paper_curves.__contains__, methods):
         label = f"{find_method(method).label}{PAPER}"
         if method == "zero_shot" and name in paper_curves["zero_shot"]:
-            found[label] = {0: [paper_curves["zero_shot"][name]]}
+            curves_of[label] = {0: [paper_curves["zero_shot"][name]]}
         elif method != "zero_shot":
             points = {int(k): [row[name]] for k, row in paper_curves[method].items() if k.isdigit() and name in row}
-            found |= {label: points} if points else {}
-    return found
+            curves_of |= {label: points} if points else {}
+    return curves_of
 
 
 def average(panels: Curves) -> dict[str, dict[int, list[float]]]:
@@ -100,13 +100,13 @@ def average(panels: Curves) -> dict[str, dict[int, list[float]]]:
     """
     if not panels:
         raise ValueError("expected at least one dataset to average over, got none")
-    found: dict[str, dict[int, list[float]]] = {}
+    means: dict[str, dict[int, list[float]]] = {}
     for method, points in next(iter(panels.values())).items():
         for shots in points:
             seeds = [panel.get(method, {}).get(shots, []) for panel in panels.values()]
             if len(set(map(len, seeds))) == 1:
-                found.setdefault(method, {})[shots] = [sum(some) / len(some) for some in zip(*seeds)]
-    return found
+                means.setdefault(method, {})[shots] = [sum(values) / len(values) for values in zip(*seeds)]
+    return means
 
 
 def figure(results: pd.DataFrame, metric: str = "accuracy") -> Figure:
@@ -117,11 +117,11 @@ def figure(results: pd.DataFrame, metric: str = "accuracy") -> Figure:
     """
     from coop_edu.plots import accuracy_panels
 
-    own = curves(results, metric)
-    if not own:
+    panels_here = curves(results, metric)
+    if not panels_here:
         raise ValueError("there is no few-shot result to draw: run the protocol 'few-shot' first")
     methods = few_shot(results)["method"].unique() if metric == "accuracy" else []  # the paper has no other metric
-    panels = {name: {**ours, **published(name, methods)} for name, ours in own.items()}
+    panels = {name: {**ours, **published(name, methods)} for name, ours in panels_here.items()}
     if len(panels) > 1 and (mean := average(panels)):
         panels = {f"Average of {len(panels)}": mean, **panels}
     return accuracy_panels(panels, message=f"Paper: {read_asset('paper_results.json')['source']}")

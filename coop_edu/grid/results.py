@@ -74,12 +74,12 @@ def read_lines(*results: str | Path) -> dict[Cell, dict]:
     Raises ValueError, and leaves the file alone, for any other line that is not one result, and where two lines of one
     file differ on a cell, or two files on its metrics or its recipe.
     """
-    found: dict[Cell, dict] = {}
+    lines: dict[Cell, dict] = {}
     origin: dict[Cell, tuple[Path, int]] = {}
     for path in (Path(path).expanduser() for path in results):
         for number, line in _lines(path):
             cell = Cell.from_json(line["cell"])
-            known = found.setdefault(cell, line)
+            known = lines.setdefault(cell, line)
             first, first_number = origin.setdefault(cell, (path, number))
             parts = known.keys() | line.keys() if first == path else ("figures", "recipe")
             differ = sorted(part for part in parts if known.get(part) != line.get(part))
@@ -88,8 +88,8 @@ def read_lines(*results: str | Path) -> dict[Cell, dict]:
                     f"line {first_number} of {first} and line {number} of {path} are of one cell, {cell}, and differ "
                     f"in {', '.join(differ)}: which counts? Go on with a copy that has one of the two."
                 )
-    _check_one_origin(found)
-    return found
+    _check_one_origin(lines)
+    return lines
 
 
 def check_same_origin(cell: Cell, old: dict, new: dict, path: Path | str) -> None:
@@ -181,13 +181,13 @@ def add(results: str | Path, lines: Mapping[Cell, dict]) -> dict[Cell, dict]:
     `check_replaceable` does.
     """
     with _locked(results) as path:
-        found = read_lines(path)
-        new = _missing(found, lines, path)
+        old = read_lines(path)
+        new = _missing(old, lines, path)
         if path.is_file() and path.read_bytes()[-1:] not in (b"", b"\n"):
-            _write(path, found)  # otherwise the new line would be joined to a cut one
+            _write(path, old)  # otherwise the new line would be joined to a cut one
         for line in new.values():
             append(path, line)
-    return found | new
+    return old | new
 
 
 def settle(results: str | Path, lines: Mapping[Cell, dict] | None = None) -> dict[Cell, dict]:
@@ -196,10 +196,10 @@ def settle(results: str | Path, lines: Mapping[Cell, dict] | None = None) -> dic
     Returns them.  Raises as `add` does.
     """
     with _locked(results) as path:
-        found = read_lines(path)
-        found |= _missing(found, lines or {}, path)
-        _write(path, found)
-    return found
+        old = read_lines(path)
+        old |= _missing(old, lines or {}, path)
+        _write(path, old)
+    return old
 
 
 @contextmanager
@@ -211,12 +211,12 @@ def _locked(results: str | Path) -> Iterator[Path]:
         yield path
 
 
-def _missing(found: Mapping[Cell, dict], lines: Mapping[Cell, dict], path: Path) -> dict[Cell, dict]:
+def _missing(old: Mapping[Cell, dict], lines: Mapping[Cell, dict], path: Path) -> dict[Cell, dict]:
     """The lines of cells that are not in the file yet.  A line that another process added meanwhile is kept."""
     for cell in lines:
-        check_same_origin(cell, found.get(cell, {}), lines[cell], path)
-    _check_one_origin({**lines, **found})
-    return {cell: line for cell, line in lines.items() if cell not in found}
+        check_same_origin(cell, old.get(cell, {}), lines[cell], path)
+    _check_one_origin({**lines, **old})
+    return {cell: line for cell, line in lines.items() if cell not in old}
 
 
 def _write(path: Path, lines: Mapping[Cell, dict]) -> None:
