@@ -31,7 +31,7 @@ PUBLIC = {
     "data.few_shot": ("sample_few_shot", "sample_train_val"),
     "data.images": ("load_image",),
     "data.features": ("FeatureBank", "Features", "extract_features"),
-    "coop.prompt_config": ("PromptConfig",),
+    "coop.prompt_layout": ("PromptConfig",),
     "coop.plain": ("PlainPromptLearner",),  # Eqs. 2-4, as the paper writes them
     "coop.prompt_learner": ("PromptLearner",),  # the same, fast
     "coop.kgcoop": ("KgCoOp",),

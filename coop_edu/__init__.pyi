@@ -16,7 +16,7 @@ from coop_edu.coop.cocoop import CoCoOp as CoCoOp
 from coop_edu.coop.history import History as History, StopTraining as StopTraining
 from coop_edu.coop.kgcoop import KgCoOp as KgCoOp
 from coop_edu.coop.plain import PlainPromptLearner as PlainPromptLearner
-from coop_edu.coop.prompt_config import PromptConfig as PromptConfig
+from coop_edu.coop.prompt_layout import PromptConfig as PromptConfig
 from coop_edu.coop.prompt_learner import PromptLearner as PromptLearner
 from coop_edu.coop.recipe import Recipe as Recipe
 from coop_edu.coop.together import train_together as train_together

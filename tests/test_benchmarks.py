@@ -13,7 +13,7 @@ from benchmarks import __main__ as bench
 from benchmarks import flops, library, measure
 from benchmarks.measure import Setting
 from benchmarks.reference import Reference
-from coop_edu.coop.prompt_config import POSITIONS
+from coop_edu.coop.prompt_layout import POSITIONS
 from coop_edu.coop.prompt_learner import PromptLearner
 
 from tiny_clip import tiny_clip, tiny_config

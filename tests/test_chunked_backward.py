@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coop_edu.coop.prompt_config import POSITIONS
+from coop_edu.coop.prompt_layout import POSITIONS
 from coop_edu.coop.prompt_learner import PromptLearner
 
 from tiny_clip import tiny_clip

@@ -24,8 +24,7 @@ from coop_edu import (
 )
 from coop_edu.clip.probability import class_logits, normalize
 from coop_edu.coop.checkpoints import copy_parameters
-from coop_edu.coop.divergence import check_finite, check_usable
-from coop_edu.coop.history import EpochSums
+from coop_edu.coop.history import EpochSums, check_finite, check_usable
 
 from tiny_clip import tiny_clip
 

@@ -25,7 +25,7 @@ from coop_edu.coop.authors_files import export_authors, import_authors
 from coop_edu.coop.checkpoints import load_prompt, save_prompt
 from coop_edu.coop.cocoop import CoCoOp
 from coop_edu.coop.kgcoop import KgCoOp
-from coop_edu.coop.prompt_config import PromptConfig
+from coop_edu.coop.prompt_layout import PromptConfig
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.coop.recipe import Recipe
 from coop_edu.coop.trainer import Trainer

@@ -8,9 +8,8 @@ import torch
 
 from coop_edu.clip.probability import normalize
 from coop_edu.clip.zero_shot import ZeroShot
-from coop_edu.coop.prompt_config import POSITIONS
+from coop_edu.coop.prompt_layout import POSITIONS, token_layout
 from coop_edu.coop.prompt_learner import PromptLearner
-from coop_edu.coop.prompt_tokens import token_layout
 
 from tiny_clip import tiny_clip
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from coop_edu import PromptLearner, __main__, load_dataset, load_prompt, save_prompt
-from coop_edu.coop.prompt_config import POSITIONS
+from coop_edu.coop.prompt_layout import POSITIONS
 from coop_edu.data.paper_places import PAPER_DATASETS, Place
 from coop_edu.evaluate.accuracy import METRICS, macro_f1
 from coop_edu.grid import workspace

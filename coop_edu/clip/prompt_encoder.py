@@ -39,7 +39,7 @@ class PromptEncoder(nn.Module):
     """K prompts -> K text features, through the frozen text tower of a CLIP.
 
     tower: from `text_tower(model)`.  forward gets a table of vectors: slots[k, i] is the table row of token i of prompt
-    k (coop/prompt_tokens.py), and lengths[k] is the number of its tokens, EOT included.
+    k (coop/prompt_layout.py), and lengths[k] is the number of its tokens, EOT included.
 
     >>> slots = torch.tensor([[0, 1, 2, 5, 9, 9], [0, 1, 2, 7, 8, 9]])  # S v v, then one word and E, or two and E
     >>> PromptEncoder(nn.Identity(), slots, lengths=torch.tensor([5, 6])).tokens_computed  # 3 + 2 + 3

@@ -22,7 +22,7 @@ from coop_edu.clip.tensor_file import read_tensor_file
 from coop_edu.clip.text_encoding import text_tower
 from coop_edu.coop.checkpoints import copy_parameters, layout, same_clip
 from coop_edu.coop.kgcoop import KgCoOp
-from coop_edu.coop.prompt_config import POSITIONS
+from coop_edu.coop.prompt_layout import POSITIONS
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.files import atomically
 from coop_edu.records import record, whole_number

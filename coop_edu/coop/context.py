@@ -9,7 +9,7 @@ from torch import Tensor
 from coop_edu.clip.models import Clip
 from coop_edu.clip.templates import check_marks
 from coop_edu.clip.text_encoding import text_tower
-from coop_edu.coop.prompt_config import PromptConfig
+from coop_edu.coop.prompt_layout import PromptConfig
 from coop_edu.records import whole_number
 
 

@@ -13,7 +13,7 @@ Every way of training calls both.  Store each hyperparameter as an attribute of 
 prompt.
 
 plain.py is the same in 60 lines, with torch.cat and CLIP's own text encoder.  Here the prompts are an index into one
-table of vectors (prompt_tokens.py), so that g computes each token once (clip/prompt_encoder.py).
+table of vectors (prompt_layout.py), so that g computes each token once (clip/prompt_encoder.py).
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ from coop_edu.clip.probability import class_logits, normalize
 from coop_edu.clip.templates import class_rows, clean_classnames, several_names
 from coop_edu.clip.text_encoding import classes_that_fit, text_encoder, text_tower
 from coop_edu.coop.context import initial_context, nearest_words
-from coop_edu.coop.prompt_config import PromptConfig
-from coop_edu.coop.prompt_tokens import slots_of, token_layout, words_of
+from coop_edu.coop.prompt_layout import PromptConfig, slots_of, token_layout, words_of
 from coop_edu.records import whole_number
 
 NOT_KEPT = ("clip", "classnames", "config", "init", "seed")  # passed explicitly, or used only to initialise ctx

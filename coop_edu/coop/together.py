@@ -14,8 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from coop_edu.coop.divergence import check_finite, check_usable
-from coop_edu.coop.history import EpochSums, History
+from coop_edu.coop.history import EpochSums, History, check_finite, check_usable
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.coop.trainer import Trainer
 from coop_edu.coop.training_data import TrainingData

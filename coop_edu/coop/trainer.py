@@ -19,8 +19,7 @@ from torch import Tensor
 
 from coop_edu.bars import progress_bar
 from coop_edu.coop.checkpoints import resume_training, save_training
-from coop_edu.coop.divergence import check_finite, check_usable
-from coop_edu.coop.history import EpochSums, History, StopTraining, TrainerState
+from coop_edu.coop.history import EpochSums, History, StopTraining, TrainerState, check_finite, check_usable
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.coop.recipe import Recipe
 from coop_edu.coop.training_data import (

@@ -26,7 +26,7 @@ from coop_edu.clip import templates
 from coop_edu.clip.zero_shot import ZeroShot
 from coop_edu.coop.cocoop import CoCoOp
 from coop_edu.coop.kgcoop import KgCoOp
-from coop_edu.coop.prompt_config import POSITIONS, PromptConfig
+from coop_edu.coop.prompt_layout import POSITIONS, PromptConfig
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.coop.recipe import Recipe
 from coop_edu.coop.together import train_together

@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
-from coop_edu.coop.prompt_config import PromptConfig
+from coop_edu.coop.prompt_layout import PromptConfig
 from coop_edu.plots.style import (
     BLACK,
     FORMULA,

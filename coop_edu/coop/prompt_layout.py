@@ -1,13 +1,16 @@
-"""Lays out prompts: the order of context vectors and tokens, and the table row of each position.
+"""What a prompt looks like: its options, and the order of context vectors and tokens.
 
 end      t = [v_1] ... [v_M] [CLASS] .                               Eq. 2
 middle   t = [v_1] ... [v_M/2] [CLASS] [v_M/2+1] ... [v_M] .         Eq. 4
 front    t = [CLASS] [v_1] ... [v_M] .                               in the authors' code only
+
+A new position of the class name is a line in POSITIONS.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Int
@@ -15,7 +18,43 @@ from torch import Tensor
 
 from coop_edu.clip.models import Clip
 from coop_edu.clip.templates import clean_classnames
-from coop_edu.coop.prompt_config import PromptConfig
+
+# Name position -> how many of the M context vectors stand before the name.  If M is odd, one more stands after it.
+POSITIONS = {"end": lambda M: M, "middle": lambda M: M // 2, "front": lambda M: 0}
+
+
+@dataclass(frozen=True)
+class PromptConfig:
+    """The options of a learned prompt.
+
+    n_ctx: the context length M; class_specific: one context for each class; position: of the class name; init: starting
+    words, such as "a photo of a", whose number of BPE tokens replaces n_ctx, or None for random vectors N(0, 0.02^2)
+    drawn with `seed`.  Raises ValueError for an unknown position.
+
+    >>> PromptConfig(n_ctx=5, position="middle").before_and_after()
+    (2, 3)
+    """
+
+    n_ctx: int = 16
+    class_specific: bool = False
+    position: str = "end"
+    init: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.class_specific, bool):  # "no" would mean yes
+            raise ValueError(f"expected class_specific as True or False, got {self.class_specific!r}")
+        if self.position not in tuple(POSITIONS):
+            raise ValueError(f"unknown position {self.position!r} of the class name: choose one of {tuple(POSITIONS)}")
+
+    def before_and_after(self) -> tuple[int, int]:
+        """How many context vectors stand before and after the class name."""
+        before = POSITIONS[self.position](self.n_ctx)
+        return before, self.n_ctx - before
+
+    def without_start(self) -> PromptConfig:
+        """The config without init and seed, which only set the initial values."""
+        return replace(self, init=None, seed=0)
 
 
 def token_layout(clip: Clip, classnames: Sequence[str], config: PromptConfig) -> list[list[int]]:
