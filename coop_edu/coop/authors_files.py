@@ -89,10 +89,11 @@ def import_authors(
     path = Path(path).expanduser()
     content = read_authors_file(path)
     state, header = content["state_dict"], None
-    if "coop_edu" in content:
+    if "coop_edu" in content:  # export_authors wrote it, so we need not guess
         header = record(Header, content["coop_edu"], f"{path}, its header")
         if header.format != FORMAT:
             raise ValueError(f"{path}: expected the format {FORMAT!r}, got {header.format!r:.80}")
+    # float(): the authors train and save in half precision.
     learned = {OUR_NAMES.get(name, name): tensor.float() for name, tensor in state.items() if name not in FIXED}
     if issubclass(method, KgCoOp):  # the authors' file has a bias and a meta-net that were never trained
         learned = {"ctx": learned["ctx"]}
@@ -159,10 +160,11 @@ def _position(path: Path, header: Header | None, position: str | None) -> str:
 
 def _check_clip(path: Path, ctx: torch.Tensor, state: dict, header: Header | None, clip: Clip) -> None:
     """The paper's CLIPs all have contexts of one width; the start token's vector, or our header, tells them apart."""
-    embedding = text_tower(clip.model).token_embedding.weight
+    embedding = text_tower(clip.model).token_embedding.weight  # (vocabulary, D)
     if header:
         same = same_clip(header.model, header.weights, clip)
     elif "token_prefix" in state:
+        # token_prefix is the start token's vector, repeated for each class; each CLIP has its own.
         start = embedding[clip.tokenizer.sot_token_id]  # (D,)
         same = _alike(state["token_prefix"].reshape(-1, state["token_prefix"].shape[-1])[0], start)
     else:
@@ -188,6 +190,7 @@ def _check_classes(
     elif any(name in state and len(state[name]) != len(ctx) for name in FIXED):
         wrong = f"it has contexts for {len(ctx)} classes, and words for another number"
     elif "token_suffix" in state:
+        # token_suffix[k] has the vectors of class k's name, full stop, EOT and padding: (K, L - 1 - M, D).
         embedding = text_tower(clip.model).token_embedding.weight
         context = " ".join(["X"] * ctx.shape[1])
         for name, suffix in zip(clean_classnames(classnames), state["token_suffix"]):

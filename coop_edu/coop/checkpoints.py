@@ -113,6 +113,7 @@ def resume_training(
         raise ValueError(f"{path} holds a prompt but no training to resume: save_prompt wrote it, not a Trainer")
     if "pictures" in saved:  # the word of version 0.2
         saved["images"] = saved.pop("pictures")
+    # If any of these differs, going on would mix two trainings.
     current = {**layout(learner), **training}
     if same_clip(header["model"], header["weights"], learner.clip):
         current["weights"] = header["weights"]  # an older file has an older hash of it
@@ -132,7 +133,7 @@ def resume_training(
         )
     copy_parameters(learner, tensors)
     if saved["scaler"]:
-        scaler.load_state_dict(saved["scaler"])
+        scaler.load_state_dict(saved["scaler"])  # its scale grows and shrinks with the gradients
     learner.start = saved.get("start", learner.start)
     for name, parameter in learned.items():
         if _momentum_of(name) in tensors:
@@ -154,7 +155,7 @@ def same_clip(model: str, weights: str, clip: Clip) -> bool:
 
 def layout(learner: PromptLearner) -> dict[str, Any]:
     """The header of a prompt file; for other methods than CoOp also the method and its options."""
-    method = {}
+    method = {}  # a file of CoOp names no method, as in the first version
     if type(learner) is not PromptLearner:
         in_header = ("n_ctx", "class_specific", "position", "max_classes_at_once")  # in every file, or in none
         hyperparameters = {name: value for name, value in learner.options().items() if name not in in_header}
@@ -193,4 +194,4 @@ def copy_parameters(learner: PromptLearner, tensors: Mapping[str, torch.Tensor])
     with torch.no_grad():
         for name, parameter in learner.named_parameters():
             parameter.copy_(values[name])
-    learner.mark_start()
+    learner.mark_start()  # a training from here is not the one from random vectors

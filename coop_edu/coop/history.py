@@ -30,7 +30,7 @@ class History:
 
     def add(self, epoch: EpochSums, lr: float) -> None:
         """Close an epoch."""
-        self.loss.append(epoch.loss.item() / epoch.steps)
+        self.loss.append(epoch.loss.item() / epoch.steps)  # all batches of an epoch have one size
         self.accuracy.append(100 * epoch.correct.item() / epoch.n_images)
         self.lr.append(lr)
         self.seconds.append(time.perf_counter() - epoch.start)
@@ -46,7 +46,7 @@ class EpochSums:
 
     def add(self, loss: Float[Tensor, ""], logits: Float[Tensor, "B K"], labels: Int[Tensor, " B"]) -> None:
         """One step; loss and logits are detached."""
-        self.loss += loss
+        self.loss += loss  # no item(), which would wait for the GPU at every step
         self.correct += (logits.argmax(dim=1) == labels).sum()
         self.n_images += len(labels)
         self.steps += 1
@@ -70,6 +70,7 @@ class StopTraining(Exception):
 
 def check_finite(sums: EpochSums, epoch: int, learned: Mapping[str, Tensor], recipe: Recipe) -> None:
     """Raise if the loss or a parameter is NaN or infinite."""
+    # One NaN makes the sum NaN, so the sum stands for all steps of the epoch so far.
     if not math.isfinite(sums.loss.item()):
         _diverged("the loss is", f"epoch {epoch + 1}, by step {sums.steps}", recipe)
     for name, parameter in learned.items():

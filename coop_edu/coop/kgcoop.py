@@ -38,8 +38,9 @@ class KgCoOp(PromptLearner):
         self, clip: Clip, classnames: Sequence[str], *, template: str, weight: float = 8.0, **options: Any
     ) -> None:
         super().__init__(clip, classnames, **options)
-        self.template, self.weight = template, weight
+        self.template, self.weight = template, weight  # by these names they are saved with the prompt
         written = ZeroShot(clip, classnames, template).text_features  # w: (K, E)
+        # A buffer moves to the GPU with the learner; it is made anew, not saved.
         self.register_buffer("hand_written", written, persistent=False)
 
     def objective(

@@ -52,7 +52,7 @@ def write_prompt_file(path: str | Path, header: Mapping[str, Any], tensors: Mapp
     if wrong := [name for name, tensor in content.items() if not tensor.isfinite().all()]:
         raise ValueError(f"{', '.join(wrong)} is NaN or infinite: the training has diverged. {path} was not written.")
     text = json.dumps({**header, "checksum": _checksum(header, content)})
-    with atomically(path) as scratch:
+    with atomically(path) as scratch:  # a crash leaves the old file whole
         scratch.write_bytes(save(content, {"coop_edu": text}))
 
 
@@ -82,7 +82,7 @@ def read_prompt(path: str | Path) -> tuple[dict[str, Any], dict[str, torch.Tenso
 def _checksum(header: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
     """SHA-256 of all that a prompt file says, 64 hexadecimal digits."""
     digest = hashlib.sha256(json.dumps(header).encode())
-    for name in sorted(tensors):
+    for name in sorted(tensors):  # safetensors does not keep their order
         tensor = tensors[name].contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.flatten().view(torch.uint8).numpy().data)

@@ -48,7 +48,7 @@ class Recipe:
             checked[name] = real_number(getattr(self, name), name, at_least=0)
         if checked["momentum"] >= 1:  # the velocity would grow without end
             raise ValueError(f"expected a momentum below 1, got {self.momentum}")
-        for name, value in checked.items():  # plain numbers, which go into files
+        for name, value in checked.items():  # plain numbers, which JSON can hold; the dataclass is frozen
             object.__setattr__(self, name, value)
         if self.precision not in PRECISIONS:
             raise ValueError(f"expected precision {' or '.join(map(repr, PRECISIONS))}, got {self.precision!r}")
@@ -100,7 +100,7 @@ class Recipe:
         7.885e-06
         """
         if epoch < self.warmup_epochs:
-            return self.warmup_lr
+            return self.warmup_lr  # the paper: against exploding gradients in the first steps
         # As the authors' code: the cosine runs over all T epochs, though it starts after the warm-up.
         return self.lr * (1 + math.cos(math.pi * (epoch - self.warmup_epochs) / self.epochs)) / 2
 
@@ -110,4 +110,4 @@ class Recipe:
         >>> Recipe().steps_per_epoch(1600), Recipe().steps_per_epoch(20)
         (50, 1)
         """
-        return max(1, n // self.batch_size)
+        return max(1, n // self.batch_size)  # the authors' loader drops the last batch

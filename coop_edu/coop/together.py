@@ -38,6 +38,7 @@ def train_together(trainers: Sequence[Trainer], data: Sequence[TrainingData]) ->
     big = recipe.views == "fresh" or first.learner.max_classes_at_once is not None
     if big or recipe.precision == "float16" or not all(map(_can_be_stacked, trainers)):
         return [_fit_or_reraise(trainer, trainer.fit(images)) for trainer, images in zip(trainers, data)]
+    # One parameter for all: SGD works number by number, so its momentum is each training's own.
     ctx = nn.Parameter(torch.stack([trainer.learner.ctx.detach() for trainer in trainers]))  # (S, M, D) or (S, K, M, D)
     optimizer = recipe.optimizer([ctx])
     batches = zip(*(trainer.batches(images) for trainer, images in zip(trainers, data)))

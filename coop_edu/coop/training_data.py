@@ -41,6 +41,7 @@ def check_data(data: TrainingData, learner: PromptLearner, recipe: Recipe) -> No
     """ValueError where the data do not go with the learner or the recipe."""
     if not len(data):
         raise ValueError("no training images: is this the empty training list of a test-only dataset?")
+    # Labels are numbers: those of another dataset would train without an error.
     names = data.classnames if isinstance(data, Features) else label_names(data)
     check_same_classes(names, learner.classnames)
     seen = set(labels_of(data).tolist())
@@ -71,6 +72,7 @@ def batches_of_crops(
     labels: Int[Tensor, " N"], recipe: Recipe, epochs: range, encode: Callable[[Plan], Iterator[Tensor]]
 ) -> Batches:
     """New random crops in every epoch: the number of the epoch is the number of the view."""
+    # The whole plan is known beforehand, so that other processes can read ahead.
     plan = []
     for epoch in epochs:
         for part in order_of(epoch, len(labels), recipe).split(recipe.batch_size):
@@ -84,9 +86,10 @@ def batches_of_features(
 ) -> Batches:
     """Features computed before, (N, E), or (V, N, E): then each image has one of its V views in an epoch."""
     for epoch in epochs:
-        order = order_of(epoch, len(labels), recipe)
+        order = order_of(epoch, len(labels), recipe)  # on the CPU, where a seed means the same on every machine
         at = order.to(image_features.device)
         if image_features.ndim == 3:
+            # Each image draws one of its views, as a new crop in every epoch would.
             view = torch.randint(len(image_features), order.shape, generator=seeded(recipe.seed, epoch, 1))
             shuffled = image_features[view.to(image_features.device), at]  # (steps * B, E)
         else:
