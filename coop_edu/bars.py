@@ -25,7 +25,7 @@ def in_a_notebook() -> bool:
 
 
 class Line:
-    """A file for a bar, which shows the last line written to it; an empty line takes no room.
+    """Takes the place of stderr for a bar in a notebook: one output, which shows the last line written.
 
     JupyterLab shows what comes through stderr in a pink box, and the box stays when the bar has gone.
     """

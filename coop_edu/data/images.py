@@ -68,7 +68,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
             f"it has {image.width:,} x {image.height:,} pixels, expected at most {MOST:,}: make it smaller"
         )
     if max(image.size) > LONGEST * min(image.size):  # the transform would enlarge it until the short side fits
-        raise ValueError(f"it is {image.width} x {image.height}, too long for its width: crop it")
+        raise ValueError(f"it is {image.width} x {image.height}, one side more than {LONGEST} times the other: crop it")
     file_format = image.format
     with suppress(Exception):  # a damaged EXIF block can raise anything; the pixels may be whole
         image = ImageOps.exif_transpose(image)

@@ -22,8 +22,9 @@ def shown(
 ) -> Iterator[Outcome]:
     """The groups as they are finished, with a bar that counts work, and so knows about how long it still takes."""
     work = {group[0]: work_of(group, workspace.dataset(group[0].dataset)) for group in todo}
-    if any(isinstance(find_method(first.method), Method) for first in work):  # only trainings take long
-        work = {first: amount * isinstance(find_method(first.method), Method) for first, amount in work.items()}
+    trainings = {first: amount for first, amount in work.items() if isinstance(find_method(first.method), Method)}
+    if trainings:  # they take so long that the others do not count
+        work = {first: trainings.get(first, 0) for first in work}
     cells, done = sum(map(len, todo)), 0
     form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, about {remaining} left"
     # smoothing=0: the time left follows from all that is done; the bar moves once a group, and its clock every second
