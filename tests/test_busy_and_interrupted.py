@@ -89,12 +89,12 @@ def test_the_benchmark_measures_both_ways_under_one_policy(monkeypatch):
 
 
 def test_cocoop_counts_the_contexts_of_several_images(clip, monkeypatch):
-    from coop_edu.clip import memory
+    from coop_edu.clip import text_encoding
 
     learner = PromptLearner(clip, [f"class {i}" for i in range(40)], n_ctx=4)
     (encoder,) = learner.encoders
     need = 30 * encoder.tokens_computed * 2 * 32 * 4
-    monkeypatch.setattr(memory, "free_memory", lambda device: 4 * need)
+    monkeypatch.setattr(text_encoding, "free_memory", lambda device: 4 * need)
     assert classes_that_fit(encoder, clip.model) is None and classes_that_fit(encoder, clip.model, 8) == 10
     made = CoCoOp(clip, learner.classnames, n_ctx=4)
     assert made.max_classes_at_once is not None and CoCoOp.images_at_once == 8
