@@ -13,8 +13,7 @@ import pytest
 
 from coop_edu.data import paper
 from coop_edu.data.datasets import DATASETS, load_dataset
-from coop_edu.data.imagenet import IMAGENET
-from coop_edu.data.paper_places import PAPER_DATASETS
+from coop_edu.data.paper_places import IMAGENET, PAPER_DATASETS
 from coop_edu.data.paper_splits import build_rows, hold_out
 from coop_edu.data.split_file import SplitFileError, read_split
 from coop_edu.scales import PAPER_TASKS, SCALES

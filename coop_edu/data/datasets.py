@@ -7,9 +7,9 @@ from pathlib import Path
 
 from coop_edu.data.dataset import Dataset
 from coop_edu.data.iconnet import iconnet_cards, load_iconnet
-from coop_edu.data.imagenet import IMAGENET, load_imagenet
+from coop_edu.data.imagenet import load_imagenet
 from coop_edu.data.paper import load_paper
-from coop_edu.data.paper_places import PAPER_DATASETS
+from coop_edu.data.paper_places import IMAGENET, PAPER_DATASETS
 
 DATASETS: tuple[str, ...]  # for type checkers; its value comes from __getattr__
 

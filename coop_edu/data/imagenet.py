@@ -18,49 +18,10 @@ from pathlib import Path
 from coop_edu.bars import progress_bar
 from coop_edu.data.dataset import Dataset, Example, class_folders, images_in
 from coop_edu.data.paper import card_of, data_root, find
-from coop_edu.data.paper_places import GUIDE, Place
+from coop_edu.data.paper_places import GUIDE, IMAGENET
 from coop_edu.files import read_lines
 
 SAME_ORDER = "sorted by name; the authors' own 16-shot sample of ImageNet cannot be reproduced"
-REPOSITORY_ONLY = "MIT (the LICENSE file of its repository, which does not mention the images)"
-IMAGENET: dict[str, Place] = {
-    "ImageNet": Place(
-        folder="imagenet",
-        images="images",
-        published="1,000 classes, as usually given: 1,281,167 train, 50,000 val (also test)",
-        licence="non-commercial research and education (the terms of image-net.org, as others quote them)",
-        source="https://image-net.org (needs an account)",
-        needs=("images/val",),
-    ),
-    "ImageNetV2": Place(
-        folder="imagenetv2",
-        images="imagenetv2-matched-frequency-format-val",
-        published="1,000 classes, as usually given: 10,000 test",
-        licence=REPOSITORY_ONLY,
-        source="https://github.com/modestyachts/ImageNetV2",
-    ),
-    "ImageNet-Sketch": Place(
-        folder="imagenet-sketch",
-        images="images",
-        published="1,000 classes, as usually given: 50,889 test",
-        licence=REPOSITORY_ONLY,
-        source="https://github.com/HaohanWang/ImageNet-Sketch",
-    ),
-    "ImageNet-A": Place(
-        folder="imagenet-adversarial",
-        images="imagenet-a",
-        published="200 classes, as usually given: 7,500 test",
-        licence=REPOSITORY_ONLY,
-        source="https://github.com/hendrycks/natural-adv-examples",
-    ),
-    "ImageNet-R": Place(
-        folder="imagenet-rendition",
-        images="imagenet-r",
-        published="200 classes, as usually given: 30,000 test",
-        licence="none found: its repository has no LICENSE file",
-        source="https://github.com/hendrycks/imagenet-r",
-    ),
-}
 
 
 def load_imagenet(name: str, root: str | Path | None = None) -> Dataset:
