@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from coop_edu.data.paper_places import PAPER_DATASETS
 from coop_edu.files import read_asset
 
 if TYPE_CHECKING:
@@ -18,19 +19,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "COOP_EDU_SCALE"
 
-PAPER_TASKS = (
-    "ImageNet",
-    "Caltech101",
-    "OxfordPets",
-    "StanfordCars",
-    "OxfordFlowers",
-    "Food101",
-    "FGVCAircraft",
-    "SUN397",
-    "DescribableTextures",
-    "EuroSAT",
-    "UCF101",
-)
+PAPER_TASKS = ("ImageNet", *PAPER_DATASETS)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ class Place:
     licence: what we read, and where.  We did not ask the owners: the source's page decides.
     images: the folder that a split file's paths start from.  needs: the files it needs besides the split file.
     builds_from: the files that a split is made from if the split file is missing.
+    names: {class folder: class name}, where they differ.  ignored: folders that are no class.
     torchvision: the class that can download it.  moves: {torchvision's folder: the authors' folder}.
     """
 
@@ -34,6 +35,8 @@ class Place:
     template: str = "a photo of a {}."
     needs: tuple[str, ...] = ()
     builds_from: tuple[str, ...] = ()
+    names: dict[str, str] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
     torchvision: str | None = None
     moves: dict[str, str] = field(default_factory=dict)
 

@@ -11,29 +11,15 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from coop_edu.data.dataset import class_folders, images_in
+from coop_edu.data.paper_places import PAPER_DATASETS
 from coop_edu.files import read_lines
 
 Rows = list[list]  # [path below the image folder, label, class name], as in a split file
 Classes = list[tuple[int, str, list[str]]]  # label, class name, paths
-
-CALTECH_NAMES = {"airplanes": "airplane", "Faces": "face", "Leopards": "leopard", "Motorbikes": "motorbike"}
-CALTECH_IGNORED = ("BACKGROUND_Google", "Faces_easy")
-EUROSAT_NAMES = {
-    "AnnualCrop": "Annual Crop Land",
-    "Forest": "Forest",
-    "HerbaceousVegetation": "Herbaceous Vegetation Land",
-    "Highway": "Highway or Road",
-    "Industrial": "Industrial Buildings",
-    "Pasture": "Pasture Land",
-    "PermanentCrop": "Permanent Crop Land",
-    "Residential": "Residential Buildings",
-    "River": "River",
-    "SeaLake": "Sea or Lake",
-}
 
 
 def build_rows(name: str, folder: Path, seed: int) -> dict[str, Rows]:
@@ -46,7 +32,8 @@ def build_rows(name: str, folder: Path, seed: int) -> dict[str, Rows]:
         trainval, test = OFFICIAL_TEST[name](folder)
         train, val = hold_out(trainval, generator)
         return {"train": train, "val": val, "test": test}
-    return fifty_twenty_thirty(NOTHING_OFFICIAL[name](folder), generator)
+    classes = flowers(folder) if name == "OxfordFlowers" else by_folder(name, folder)
+    return fifty_twenty_thirty(classes, generator)
 
 
 def hold_out(rows: Rows, generator: random.Random) -> tuple[Rows, Rows]:
@@ -86,12 +73,13 @@ def _check_size(name: str, n: int, at_least: int) -> None:
 
 
 # ------------------------------------------------------------------------------------- nothing official: by class
-def by_folder(images: Path, names: Mapping[str, str], ignored: Iterable[str] = ()) -> Classes:
-    """One folder per class.  names: {folder: class name}, where they differ."""
-    folders = [folder for folder in class_folders(images) if folder.name not in ignored]
+def by_folder(name: str, folder: Path) -> Classes:
+    """One folder per class, in the order of the folders' names."""
+    place = PAPER_DATASETS[name]
+    folders = [inner for inner in class_folders(folder / place.images) if inner.name not in place.ignored]
     return [
-        (label, names.get(folder.name, folder.name), [f"{folder.name}/{image.name}" for image in images_in(folder)])
-        for label, folder in enumerate(folders)
+        (label, place.names.get(inner.name, inner.name), [f"{inner.name}/{image.name}" for image in images_in(inner)])
+        for label, inner in enumerate(folders)
     ]
 
 
@@ -102,15 +90,6 @@ def flowers(folder: Path) -> Classes:
     for number, label in enumerate(_mat(folder / "imagelabels.mat")["labels"].ravel().tolist(), start=1):
         paths.setdefault(int(label), []).append(f"image_{number:05d}.jpg")
     return [(label - 1, names[str(label)], images) for label, images in paths.items()]
-
-
-NOTHING_OFFICIAL: dict[str, Callable[[Path], Classes]] = {
-    "Caltech101": lambda folder: by_folder(folder / "101_ObjectCategories", CALTECH_NAMES, CALTECH_IGNORED),
-    "DescribableTextures": lambda folder: by_folder(folder / "images", {}),
-    "EuroSAT": lambda folder: by_folder(folder / "2750", EUROSAT_NAMES),
-    "Food101": lambda folder: by_folder(folder / "images", {}),
-    "OxfordFlowers": flowers,
-}
 
 
 # --------------------------------------------------------------------------------- an official test split: by lists
