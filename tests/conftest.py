@@ -23,7 +23,6 @@ import coop_edu  # noqa: F401 (before torch, which reads what it sets)
 from exercises import append_solutions
 from small_site import scripts, site  # noqa: F401 (fixtures of the whole run)
 
-ROOT = Path(__file__).resolve().parents[1]
 NO_NETWORK = Path(__file__).with_name("no_network.py")
 _kernel_home = tempfile.TemporaryDirectory(prefix="coop_edu_ipython_")
 
@@ -43,6 +42,14 @@ def pytest_configure(config):
         os.environ.pop(variable, None)
     runpy.run_path(str(NO_NETWORK))
     _guard_notebooks()
+
+
+@pytest.fixture(scope="session")
+def clip():
+    """A CLIP that nobody trained, for all tests that leave its weights alone."""
+    from tiny_clip import tiny_clip  # torch, which collecting notebooks does not need
+
+    return tiny_clip()
 
 
 def _guard_notebooks():

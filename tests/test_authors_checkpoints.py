@@ -23,11 +23,6 @@ from tiny_clip import tiny_clip
 NAMES = ["cat", "hot_air_balloon", "kite (bird of prey)"]
 
 
-@pytest.fixture(scope="module")
-def clip():
-    return tiny_clip()
-
-
 class ConstantWarmup(LRScheduler):
     """As in the authors' code: holds another scheduler, which its state_dict takes along as an object."""
 

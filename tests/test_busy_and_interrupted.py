@@ -41,11 +41,6 @@ ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("cat", "dog")
 
 
-@pytest.fixture(scope="module")
-def clip():
-    return tiny_clip()
-
-
 def features(n=8):
     return Features(torch.randn(n, 16, generator=torch.Generator().manual_seed(1)), torch.arange(n) % 2, NAMES)
 

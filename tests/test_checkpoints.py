@@ -18,11 +18,6 @@ from tiny_clip import tiny_clip
 NAMES = ["cat", "hot_air_balloon", "kite (bird of prey)"]
 
 
-@pytest.fixture(scope="module")
-def clip():
-    return tiny_clip()
-
-
 def learner(clip, **options):
     made = PromptLearner(clip, NAMES, **{"n_ctx": 4, "seed": 3, **options})
     with torch.no_grad():

@@ -20,11 +20,6 @@ from tiny_clip import tiny_clip
 from tiny_images import draw, make_examples
 
 
-@pytest.fixture(scope="module")
-def clip():
-    return tiny_clip()
-
-
 @dataclass
 class Fixed:
     """A classifier whose logits are the features themselves."""

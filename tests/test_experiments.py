@@ -20,6 +20,7 @@ from coop_edu.coop.trainer import Trainer
 from coop_edu.data.dataset import Dataset
 from coop_edu.data.datasets import load_dataset
 from coop_edu.data.few_shot import sample_few_shot
+from coop_edu.data.split_file import classnames_of, read_split
 from coop_edu.evaluate.accuracy import accuracy
 from coop_edu.grid import report, workspace
 from coop_edu.grid import run as experiments
@@ -45,10 +46,7 @@ def use_tiny(folder, patch):
     clip = tiny_clip()
 
     def load(name, root=None):
-        images = folder / name / "images"
-        from coop_edu.data.split_file import classnames_of, read_split
-
-        splits = read_split(folder / name / f"split_zhou_{name}.json", images)
+        splits = read_split(folder / name / f"split_zhou_{name}.json", folder / name / "images")
         return Dataset(name, classnames_of(splits), **splits)
 
     patch(workspace, "load_clip", lambda name, pretrained=None: clip)
@@ -68,6 +66,17 @@ def tiny(tmp_path, monkeypatch):
     return use_tiny(tmp_path / "data", monkeypatch.setattr)
 
 
+@pytest.fixture
+def zoo(tiny, tmp_path):
+    """The finished grid of one data set: a results file of three lines."""
+    run(grid(datasets=["Zoo"]), tmp_path / "results.jsonl")
+    return tmp_path / "results.jsonl"
+
+
+def run(cells, file, epochs=1, **options):
+    return run_grid(cells, file, epochs=epochs, progress=False, **options)
+
+
 def ten_lines():
     return [line_of("IconFood", "M16_end", 70.0 + seed, 16, seed)[1] for seed in range(1, 11)]
 
@@ -80,9 +89,7 @@ def grid(**options):
 # ------------------------------------------------------------------------------------------------------------ one cell
 def test_a_cell_is_what_the_library_says_by_hand(tiny, tmp_path):
     zoo = Workspace().dataset("Zoo")
-    hand_written, learned = make_grid(
-        "mini", datasets=["Zoo"], shots=[2], seeds=[3], methods=["zero_shot", "M2_mid_CSC"]
-    )[::-1]
+    learned, hand_written = grid(datasets=["Zoo"], shots=[2], seeds=[3], methods=["zero_shot", "M2_mid_CSC"])
     assert (hand_written.shots, hand_written.seed, learned.shots, learned.seed) == (0, 0, 2, 3)
     line = run_cell(hand_written)
     by_hand = ZeroShot(tiny, CLASSES, zoo.template)
@@ -100,20 +107,18 @@ def test_a_cell_is_what_the_library_says_by_hand(tiny, tmp_path):
 
 
 def test_seeds_together_have_the_figures_of_each_alone(tiny):
-    three = make_grid("mini", datasets=["Zoo"], shots=[2], seeds=SEEDS, methods=["M2_end"])
-    assert [line["figures"] for line in run_cells(three, Workspace(epochs=3))] == [
-        run_cell(cell, epochs=3)["figures"] for cell in three
-    ]
+    three = grid(datasets=["Zoo"], shots=[2], seeds=SEEDS, methods=["M2_end"])
+    together, alone = run_cells(three, Workspace(epochs=3)), [run_cell(cell, epochs=3) for cell in three]
+    assert [line["figures"] for line in together] == [line["figures"] for line in alone]
 
 
 def test_a_long_list_is_not_encoded_whole(tiny, monkeypatch):
-    (cell,) = make_grid("mini", datasets=["Zoo"], shots=[1], seeds=[1], methods=["M2_end"])
+    (cell,) = grid(datasets=["Zoo"], shots=[1], methods=["M2_end"])
     expected = run_cell(cell, epochs=2)
     monkeypatch.setattr(workspace, "WHOLE", 3)
     banks, real = [], workspace.FeatureBank
-    monkeypatch.setattr(
-        workspace, "FeatureBank", lambda clip, some, **k: banks.append(len(some)) or real(clip, some, **k)
-    )
+    noted = lambda clip, some, **options: banks.append(len(some)) or real(clip, some, **options)  # noqa: E731
+    monkeypatch.setattr(workspace, "FeatureBank", noted)
     assert run_cell(cell, epochs=2) == expected
     assert banks == [len(Workspace().dataset("Zoo").test)]
 
@@ -154,21 +159,14 @@ def test_what_is_no_method_is_refused(name):
     "method", ["ensemble_7", "ensemble_80", "linear_probe", "init_front", "KgCoOp_M2_end", "CoCoOp_M2_end"]
 )
 def test_other_methods(tiny, method):
-    cell = make_grid("mini", datasets=["Zoo"], shots=[1], seeds=[1], methods=[method])[0]
+    cell = grid(datasets=["Zoo"], shots=[1], methods=[method])[0]
     assert 0 <= run_cell(cell, epochs=1)["figures"]["accuracy"] <= 100
 
 
 def test_base_to_new_trains_on_the_first_half_and_tests_on_both(tiny):
     zoo = Workspace().dataset("Zoo")
     assert {(e.label, e.classname) for e in relabel(zoo.test, 3)} == {(0, "fox"), (1, "gnu")}
-    cells = make_grid(
-        "mini",
-        datasets=["Zoo"],
-        shots=[1],
-        seeds=[1],
-        methods=["zero_shot", "M2_end"],
-        protocol="base-to-new",
-    )
+    cells = grid(datasets=["Zoo"], shots=[1], protocol="base-to-new")
     by_hand = ZeroShot(tiny, CLASSES[3:], zoo.template)
     zero_shot = run_cell(cells[1])["figures"]
     assert zero_shot["new"] == round(accuracy(by_hand, relabel(zoo.test, 3)), 4)
@@ -206,14 +204,12 @@ def test_a_grid_that_cannot_be(options, why):
 
 # ----------------------------------------------------------------------------------------------------------- the grid
 def test_finished_cells_are_skipped_and_the_file_is_sorted(tiny, tmp_path, monkeypatch):
-    file = tmp_path / "results.jsonl"
-    first = run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
-    ran = []
-    real = experiments.run_cells
+    file, ran, real = tmp_path / "results.jsonl", [], experiments.run_cells
+    first = run(grid(datasets=["Zoo"]), file)
     monkeypatch.setattr(experiments, "run_cells", lambda cells, *rest: ran.extend(cells) or real(cells, *rest))
-    lines = run_grid(grid(), file, epochs=1, progress=False)
+    lines = run(grid(), file)
     assert len(lines) == 6 and {cell.dataset for cell in ran} == {"Farm"} and lines[3:] == first
-    assert run_grid(grid()[::-1], file, epochs=1, progress=False) == lines[::-1] and len(ran) == 3
+    assert run(grid()[::-1], file) == lines[::-1] and len(ran) == 3
     assert list(read_lines(file)) == sorted(read_lines(file)) == grid()
     times = [json.loads(line) for line in (tmp_path / "results.seconds.jsonl").read_text().splitlines()]
     assert len(times) == 6 and all(time["seconds"] > 0 for time in times)
@@ -224,7 +220,7 @@ def test_too_few_examples_are_in_the_line_and_said_once(tiny, tmp_path):
     cells = grid(shots=[2, 3], seeds=SEEDS)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        lines = run_grid(cells, tmp_path / "results.jsonl", epochs=1, progress=False)
+        lines = run(cells, tmp_path / "results.jsonl")
     short = dict.fromkeys(CLASSES, 2)
     for cell, line in zip(cells, lines):
         assert line["too few"] == ({"training": short, "validation": short} if cell.shots == 3 else {})
@@ -233,13 +229,11 @@ def test_too_few_examples_are_in_the_line_and_said_once(tiny, tmp_path):
     assert only.filename == __file__
 
 
-def test_another_recipe_is_not_mixed_in(tiny, tmp_path):
-    file = tmp_path / "results.jsonl"
-    run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
-    before = file.read_bytes()
+def test_another_recipe_is_not_mixed_in(zoo):
+    before = zoo.read_bytes()
     with pytest.raises(ValueError, match="another recipe"):
-        run_grid(grid(datasets=["Zoo"]), file, epochs=2, progress=False)
-    assert file.read_bytes() == before
+        run(grid(datasets=["Zoo"]), zoo, epochs=2)
+    assert zoo.read_bytes() == before
 
 
 def test_a_cell_that_fails_is_named_and_the_finished_ones_stay(tiny, tmp_path):
@@ -247,7 +241,7 @@ def test_a_cell_that_fails_is_named_and_the_finished_ones_stay(tiny, tmp_path):
     damaged = make_dataset(tmp_path / "data", "Damaged", CLASSES, train=2, val=2, test=2)
     damaged.test[0].image.write_text("no image")
     with pytest.raises(RuntimeError, match=r"Cell\(.*'Damaged'.*failed \(ValueError\)") as caught:
-        run_grid(grid(datasets=["Farm", "Damaged"]), file, epochs=1, progress=False)
+        run(grid(datasets=["Farm", "Damaged"]), file)
     assert str(caught.value).count("failed") == 3 and "Farm" not in str(caught.value)
     assert {cell.dataset for cell in read_lines(file)} == {"Farm"} and len(read_lines(file)) == 3
 
@@ -256,23 +250,12 @@ def test_a_wrong_name_is_found_before_anything_is_computed(tiny, tmp_path, monke
     file, computed = tmp_path / "results.jsonl", []
     monkeypatch.setattr(experiments, "run_cells", lambda *a: computed.append(a))
     with pytest.raises(FileNotFoundError, match="Nowhere"):
-        run_grid(grid(datasets=["Farm", "Zoo", "Nowhere"]), file, progress=False)
+        run(grid(datasets=["Farm", "Zoo", "Nowhere"]), file)
     with pytest.raises(ValueError, match="jobs"):
-        run_grid(grid(), file, jobs=0, progress=False)
+        run(grid(), file, jobs=0)
     monkeypatch.setattr(workspace, "load_dataset", load_dataset)
-    arguments = [
-        "run",
-        "--results",
-        str(file),
-        "--datasets",
-        "IconFood",
-        "IconFod",
-        "--seeds",
-        "1",
-        "--shots",
-        "1",
-    ]
-    assert __main__.main(arguments) == 1
+    options = ["--datasets", "IconFood", "IconFod", "--seeds", "1", "--shots", "1"]
+    assert __main__.main(["run", "--results", str(file), *options]) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("error: there is no folder IconFod here") and "Did you mean 'IconFood'?" in line
     assert not computed and not file.exists()
@@ -300,29 +283,22 @@ def test_a_folder_and_a_split_file_are_data_sets(tmp_path, monkeypatch):
     assert Workspace().dataset(str(split)).splits == made.splits
     monkeypatch.setattr(workspace, "load_clip", lambda name, pretrained=None: tiny_clip())
     cells = make_grid(datasets=[str(images), str(split)], shots=[1], seeds=[1], methods=["zero_shot"])
-    assert len(run_grid(cells, tmp_path / "r.jsonl", progress=False)) == 2
+    assert len(run(cells, tmp_path / "r.jsonl")) == 2
 
 
-@pytest.mark.parametrize("cut", [1, 2, 9, 40, 200])
-def test_a_file_cut_in_half_by_a_crash(tiny, tmp_path, cut):
-    file = tmp_path / "results.jsonl"
-    run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
-    whole = file.read_bytes()
-    file.write_bytes(whole[:-cut])
-    assert len(read_lines(file)) == (3 if cut == 1 else 2)
-    run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
-    assert file.read_bytes() == whole
-
-
-def test_a_damaged_or_foreign_file_is_left_alone(tiny, tmp_path):
-    file = tmp_path / "results.jsonl"
-    run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
-    lines = file.read_bytes().splitlines(keepends=True)
+def test_a_file_cut_in_half_by_a_crash_is_mended_and_a_damaged_or_foreign_one_left_alone(zoo):
+    whole = zoo.read_bytes()
+    for cut in (1, 2, 40, 200):
+        zoo.write_bytes(whole[:-cut])
+        assert len(read_lines(zoo)) == (3 if cut == 1 else 2)
+        run(grid(datasets=["Zoo"]), zoo)
+        assert zoo.read_bytes() == whole
+    lines = whole.splitlines(keepends=True)
     for content in (b"".join([lines[0], lines[1][:50] + b"\n", lines[2]]), b'{"mine": 1}', b"notes\n"):
-        file.write_bytes(content)
+        zoo.write_bytes(content)
         with pytest.raises(ValueError, match=r"line \d of .* is not a result"):
-            run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
-        assert file.read_bytes() == content
+            run(grid(datasets=["Zoo"]), zoo)
+        assert zoo.read_bytes() == content
 
 
 @pytest.mark.parametrize("joined", [b"\r", b" ", b"", b"\x0c"])
@@ -333,7 +309,7 @@ def test_results_that_something_has_joined_are_refused_and_stay(tmp_path, joined
     content = joined.join(texts) + end
     file.write_bytes(content)
     with pytest.raises(ValueError, match=r"line 1 of .*results\.jsonl(.|\n)*line of its own"):
-        run_grid(grid(), file, progress=False)
+        run(grid(), file)
     assert file.read_bytes() == content
     file.write_bytes(b"\r\n".join(texts) + end)  # as an editor of Windows saves it
     assert list(read_lines(file).values()) == ten_lines()
@@ -352,32 +328,11 @@ def test_a_last_line_is_left_out_only_where_it_is_the_beginning_of_one_record(tm
             read_lines(file)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"cell": []},
-        {"figures": [1]},
-        {"figures": {"accuracy": "81"}},
-        {"cell": {"shots": "16"}},
-        {"cell": {"k": 1}},
-    ],
-)
-def test_values_of_another_type_are_no_result(tmp_path, change):
-    file, line = tmp_path / "results.jsonl", ten_lines()[0]
-    if isinstance(change.get("cell"), dict):
-        change = {"cell": {**line["cell"], **change["cell"]}}
-    file.write_text(json.dumps({**line, **change}) + "\n" + json.dumps([1]) + "\n")
-    with pytest.raises(ValueError, match=r"line 1 of .*results\.jsonl is not a result \((its cell|the line)"):
-        read_lines(file)
-
-
-def test_unknown_keys_are_kept(tiny, tmp_path):
-    file = tmp_path / "results.jsonl"
-    run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
-    mine = [{**json.loads(line), "machine": "lab 2"} for line in file.read_text().splitlines()]
-    file.write_text("".join(json.dumps(line) + "\n" for line in mine))
-    run_grid(grid(), file, epochs=1, progress=False)
-    assert [line.get("machine") for line in read_lines(file).values()] == [None] * 3 + ["lab 2"] * 3
+def test_unknown_keys_are_kept(zoo):
+    mine = [{**json.loads(line), "machine": "lab 2"} for line in zoo.read_text().splitlines()]
+    zoo.write_text("".join(json.dumps(line) + "\n" for line in mine))
+    run(grid(), zoo)
+    assert [line.get("machine") for line in read_lines(zoo).values()] == [None] * 3 + ["lab 2"] * 3
 
 
 def test_lines_that_contradict_each_other_are_named(tmp_path, capsys):
@@ -400,24 +355,22 @@ def test_lines_that_contradict_each_other_are_named(tmp_path, capsys):
 
 # ------------------------------------------------------------------------------------- several grids into one file
 ADDER = """
-import sys
-sys.path.insert(0, sys.argv[2])
-from test_experiments import line_of
-from coop_edu.grid.results import add, settle
-settle(sys.argv[1])
+import json, sys
+from coop_edu.grid.results import Cell, add, settle
+file, task, line = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+settle(file)
 for seed in range(1, 11):
-    add(sys.argv[1], dict([line_of("Task" + sys.argv[3], "M16_end", 70.0, 16, seed)]))
-settle(sys.argv[1])
+    cell = Cell("mini", "mini", "few-shot", task, "M16_end", 16, seed)
+    add(file, {cell: {**line, "cell": cell.as_json()}})
+settle(file)
 """
 
 
 @pytest.mark.slow
 def test_six_processes_lose_no_line_of_one_file(tmp_path):
-    file = tmp_path / "results.jsonl"
-    some = [
-        subprocess.Popen([sys.executable, "-c", ADDER, str(file), str(TESTS), str(n)], cwd=TESTS.parent)
-        for n in range(6)
-    ]
+    file, line = tmp_path / "results.jsonl", json.dumps(ten_lines()[0])
+    commands = [[sys.executable, "-c", ADDER, str(file), f"Task{n}", line] for n in range(6)]
+    some = [subprocess.Popen(command, cwd=TESTS.parent) for command in commands]
     assert [process.wait(timeout=300) for process in some] == [0] * 6
     found = read_lines(file)
     assert len(found) == 60 and list(found) == sorted(found)
@@ -440,36 +393,32 @@ def meanwhile(monkeypatch, do):
 @pytest.mark.parametrize("second", ["Zoo", "Farm"])
 def test_two_grids_into_one_file_are_both_in_it(tiny, tmp_path, monkeypatch, second):
     file, alone = tmp_path / "results.jsonl", tmp_path / "alone.jsonl"
-    run_grid(sorted({*grid(datasets=["Zoo"]), *grid(datasets=[second])}), alone, epochs=1, progress=False)
-    meanwhile(monkeypatch, lambda: run_grid(grid(datasets=[second]), file, epochs=1, progress=False))
-    run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
+    run(sorted({*grid(datasets=["Zoo"]), *grid(datasets=[second])}), alone)
+    meanwhile(monkeypatch, lambda: run(grid(datasets=[second]), file))
+    run(grid(datasets=["Zoo"]), file)
     assert file.read_bytes() == alone.read_bytes()
 
 
 def test_a_second_grid_with_another_recipe_is_noticed_though_it_came_later(tiny, tmp_path, monkeypatch):
     file = tmp_path / "results.jsonl"
-    meanwhile(monkeypatch, lambda: run_grid(grid(datasets=["Zoo"]), file, epochs=2, progress=False))
+    meanwhile(monkeypatch, lambda: run(grid(datasets=["Zoo"]), file, epochs=2))
     with pytest.raises(ValueError, match="another recipe"):
-        run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
+        run(grid(datasets=["Zoo"]), file)
     assert {line["recipe"]["epochs"] for line in read_lines(file).values() if line["recipe"]} == {2}
 
 
-def test_a_line_that_another_process_left_cut_is_not_joined_to_the_next(tiny, tmp_path, monkeypatch):
-    file = tmp_path / "results.jsonl"
-    run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
-    whole = file.read_bytes()
+def test_a_line_that_another_process_left_cut_is_not_joined_to_the_next(zoo, monkeypatch):
+    whole = zoo.read_bytes()
     first = whole.splitlines(keepends=True)[0]
-    file.write_bytes(first)
-    meanwhile(monkeypatch, lambda: file.write_bytes(first + whole[len(first) :][:50]))
-    run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
-    assert file.read_bytes() == whole
+    zoo.write_bytes(first)
+    meanwhile(monkeypatch, lambda: zoo.write_bytes(first + whole[len(first) :][:50]))
+    run(grid(datasets=["Zoo"]), zoo)
+    assert zoo.read_bytes() == whole
 
 
-def test_a_file_that_was_removed_meanwhile_is_written_again(tiny, tmp_path, monkeypatch):
-    file = tmp_path / "results.jsonl"
-    run_grid(grid(datasets=["Zoo"]), file, epochs=1, progress=False)
-    meanwhile(monkeypatch, file.unlink)
-    assert len(run_grid(grid(), file, epochs=1, progress=False)) == 6 == len(read_lines(file))
+def test_a_file_that_was_removed_meanwhile_is_written_again(zoo, monkeypatch):
+    meanwhile(monkeypatch, zoo.unlink)
+    assert len(run(grid(), zoo)) == 6 == len(read_lines(zoo))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX files")
@@ -495,40 +444,6 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_computed(
     assert file.name in capsys.readouterr().err or kind == "times" or kind == "under a file"
 
 
-VICTIM = """
-import sys, time
-from pathlib import Path
-sys.path.insert(0, {tests!r})
-from test_experiments import experiments, grid, use_tiny
-use_tiny(Path({data!r}), setattr)
-real = experiments.run_cells
-experiments.run_cells = lambda *cell: time.sleep(0.3) or real(*cell)
-experiments.run_grid(grid(seeds=[1, 2, 3]), {file!r}, epochs=1, progress=False)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
-def test_killed_and_resumed_gives_the_same_bytes(tiny, tmp_path):
-    undisturbed, killed = tmp_path / "undisturbed.jsonl", tmp_path / "killed.jsonl"
-    run_grid(grid(seeds=SEEDS), undisturbed, epochs=1, progress=False)
-    code = VICTIM.format(tests=str(TESTS), data=str(tmp_path / "data"), file=str(killed))
-    victim = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=TESTS.parent, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
-    try:
-        while not (killed.is_file() and killed.read_bytes().count(b"\n") >= 2):
-            assert victim.poll() is None
-            time.sleep(0.01)
-    finally:
-        victim.kill()
-        victim.wait()
-    found = len(read_lines(killed))
-    assert 2 <= found < len(grid(seeds=SEEDS))
-    run_grid(grid(seeds=SEEDS), killed, epochs=1, progress=False)
-    assert killed.read_bytes() == undisturbed.read_bytes()
-
-
 INTERRUPTED = """
 import runpy, signal, sys, time
 from pathlib import Path
@@ -549,13 +464,9 @@ runpy.run_module("coop_edu", run_name="__main__")
 def test_ctrl_c_ends_at_once_with_one_line_and_keeps_what_is_finished(tiny, tmp_path):
     file = tmp_path / "results.jsonl"
     code = INTERRUPTED.format(tests=str(TESTS), data=str(tmp_path / "data"), file=str(file))
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=TESTS.parent,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+    options = {"cwd": TESTS.parent, "env": variables, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, "-c", code], **options)
     try:
         while not (file.is_file() and file.read_bytes().count(b"\n") >= 2):
             assert process.poll() is None
@@ -572,19 +483,18 @@ def test_ctrl_c_ends_at_once_with_one_line_and_keeps_what_is_finished(tiny, tmp_
 
 
 PARENT = """
-import sys, time
+import os, sys, time
+from pathlib import Path
+from filelock import FileLock
 from joblib import Parallel, delayed
 from coop_edu.grid.run import end_with
 
 def work(lock, parent):
-    from filelock import FileLock
-    from pathlib import Path
     end_with(parent)
     with FileLock(lock):
         Path(lock + ".held").touch()
         time.sleep(600)
 
-import os
 Parallel(n_jobs=2)(delayed(work)(lock, os.getpid()) for lock in sys.argv[1:])
 """
 
@@ -607,22 +517,13 @@ def test_workers_end_with_their_parent(tmp_path):
 
 
 def test_of_seeds_that_learn_together_a_missing_one_is_learned_as_before(tiny, tmp_path):
-    file = tmp_path / "results.jsonl"
-    run_grid(grid(seeds=SEEDS), file, epochs=1, progress=False)
-    whole = file.read_bytes()
-    for lost in range(len(whole.splitlines())):
-        file.write_bytes(b"".join(line for n, line in enumerate(whole.splitlines(keepends=True)) if n != lost))
-        run_grid(grid(seeds=SEEDS), file, epochs=1, progress=False)
-        assert file.read_bytes() == whole
-
-
-@pytest.mark.slow
-def test_two_processes_give_the_same_bytes(tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    cells = make_grid("mini", datasets=["IconAnimals"], shots=[1], seeds=[1, 2], methods=["zero_shot", "M4_end"])
-    run_grid(cells, tmp_path / "one.jsonl", epochs=2, progress=False)
-    run_grid(cells, tmp_path / "two.jsonl", epochs=2, jobs=2, progress=False)
-    assert (tmp_path / "one.jsonl").read_bytes() == (tmp_path / "two.jsonl").read_bytes()
+    file, cells = tmp_path / "results.jsonl", grid(datasets=["Zoo"], shots=[1], seeds=SEEDS)
+    run(cells, file)
+    whole = file.read_bytes().splitlines(keepends=True)
+    for lost in range(len(whole)):
+        file.write_bytes(b"".join(whole[:lost] + whole[lost + 1 :]))
+        run(cells, file)
+        assert file.read_bytes() == b"".join(whole)
 
 
 # ------------------------------------------------------------------------------------------------ commands, reports
@@ -633,15 +534,13 @@ def line_of(dataset, method, percent, shots=0, seed=0, protocol="few-shot"):
 
 
 def some_results():
-    return dict(
-        [
-            line_of("IconFood", "zero_shot", 60.0),
-            line_of("IconWeather", "zero_shot", 50.0),
-            line_of("IconFood", "M16_end", 70.0, 16, 1),
-            line_of("IconFood", "M16_end", 74.0, 16, 2),
-            line_of("IconNet", "M16_end", 80.0, 16, 1, "domains"),
-        ]
-    )
+    return dict([
+        line_of("IconFood", "zero_shot", 60.0),
+        line_of("IconWeather", "zero_shot", 50.0),
+        line_of("IconFood", "M16_end", 70.0, 16, 1),
+        line_of("IconFood", "M16_end", 74.0, 16, 2),
+        line_of("IconNet", "M16_end", 80.0, 16, 1, "domains"),
+    ])  # fmt: skip
 
 
 def test_the_table_has_means_over_seeds_and_says_what_is_missing():
@@ -692,26 +591,15 @@ def test_the_papers_curves_stand_beside_ones_own():
 
 def test_the_commands(tiny, tmp_path, capsys):
     file, drawn = tmp_path / "r.jsonl", tmp_path / "r.png"
-    options = [
-        "run",
-        "--results",
-        str(file),
-        "--datasets",
-        "Zoo",
-        "--shots",
-        "1",
-        "--seeds",
-        "1",
-        "--epochs",
-        "1",
-    ]
-    assert __main__.main([*options, "--methods", "zero_shot", "M2_end"]) == 0
+    options = ["--datasets", "Zoo", "--shots", "1", "--seeds", "1", "--epochs", "1", "--methods"]
+    options = ["run", "--results", str(file), *options]
+    assert __main__.main([*options, "zero_shot", "M2_end"]) == 0
     assert "2 cells, 0 of them" in capsys.readouterr().out
-    assert __main__.main([*options, "--methods", "zero_shot", "M2_end"]) == 0
+    assert __main__.main([*options, "zero_shot", "M2_end"]) == 0
     printed = capsys.readouterr().out
     assert "2 cells, 2 of them" in printed and "CoOp, M=2 1 " in printed
     assert __main__.main(["report", str(file), "--figure", str(drawn)]) == 0 and drawn.stat().st_size > 1000
     assert __main__.main(["report", str(tmp_path / "none.jsonl")]) == 1
     assert "no results file" in capsys.readouterr().err
-    assert __main__.main([*options, "--methods", "M2"]) == 1
+    assert __main__.main([*options, "M2"]) == 1
     assert "unknown method" in capsys.readouterr().err

@@ -25,11 +25,6 @@ from tiny_clip import tiny_clip
 from tiny_images import draw, make_examples
 
 
-@pytest.fixture(scope="module")
-def clip():
-    return tiny_clip()
-
-
 @pytest.fixture
 def examples(tmp_path):
     return make_examples(tmp_path, each=4)

@@ -282,12 +282,17 @@ def test_a_template_is_not_chosen_on_test_images(tmp_path, monkeypatch):
     assert run_grid(cells, tmp_path / "r.jsonl", progress=False, templates=["{}"])
 
 
-def test_workers_take_templates_and_names(shapes, tmp_path):
+def test_joblibs_configuration_decides_and_its_workers_take_templates_and_names(shapes, tmp_path, monkeypatch):
+    """As Ray's and Dask's backends for joblib are chosen."""
     options = {"templates": ["{}", "an icon of a {}."], "names": {"cat": "cow"}}
     cells = make_grid("mini", datasets=[str(shapes)], shots=[2], seeds=[1], methods=["zero_shot", "M2_end"])
     one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
+    used, real = [], joblib.Parallel.__call__
+    note = lambda self, jobs: used.append((type(self._backend).__name__, self.n_jobs)) or real(self, jobs)  # noqa: E731
+    monkeypatch.setattr(joblib.Parallel, "__call__", note)
     with joblib.parallel_config("threading", n_jobs=2):
         run_grid(cells, two, epochs=1, progress=False, jobs=None, **options)
+    assert set(used) == {("ThreadingBackend", 2)}
     assert run_grid(cells, one, epochs=1, progress=False, **options) and one.read_bytes() == two.read_bytes()
 
 

@@ -38,11 +38,6 @@ from tiny_images import make_dataset, make_examples
 NAMES = ("cat", "dog")
 
 
-@pytest.fixture(scope="module")
-def clip():
-    return tiny_clip()
-
-
 @pytest.fixture(autouse=True)
 def little_memory():
     """A gigabyte more than now, so that a check that fails cannot harm the machine that tests."""
@@ -153,6 +148,10 @@ LINE = {"cell": {"scale": "mini", "clip": "mini", "protocol": "few-shot", "datas
 @pytest.mark.parametrize(
     "text",
     [
+        json.dumps([1]),
+        json.dumps({**LINE, "cell": []}),
+        json.dumps({**LINE, "figures": [1]}),
+        json.dumps({**LINE, "figures": {"accuracy": "81"}}),
         json.dumps({**LINE, "figures": {}}),
         json.dumps({**LINE, "figures": {"even": 1.0}}),  # the table would end in KeyError
         json.dumps({**LINE, "figures": {"accuracy": float("nan")}}),
@@ -199,7 +198,8 @@ def test_records_and_json():
         {"lr": math.nan}, {"lr": -1}, {"lr": "0.1"}, {"lr": math.inf}, {"lr": None}, {"lr": True},
         {"warmup_epochs": -3}, {"warmup_epochs": 0.5}, {"warmup_lr": -1e-5}, {"epochs": 2.5}, {"epochs": "10"},
         {"batch_size": 0}, {"batch_size": 1.5}, {"momentum": -0.1}, {"weight_decay": math.nan}, {"seed": 1.5},
-        {"epochs": True}, {"seed": None}, {"min_steps": -1}, {"views": 0}, {"views": 1.5}, {"views": True},
+        {"epochs": True}, {"epochs": 0}, {"seed": None}, {"min_steps": -1}, {"precision": "half"},
+        {"views": 0}, {"views": 1.5}, {"views": True}, {"views": "sometimes"}, {"momentum": 1.5},
     ],
 )  # fmt: skip
 def test_a_recipe_of_what_is_no_number(change):

@@ -14,14 +14,7 @@ from coop_edu.data.features import FeatureBank, Features
 from coop_edu.data.few_shot import sample_train_val
 from coop_edu.evaluate.linear_probe import LinearProbe, search_C
 
-from tiny_clip import tiny_clip
-
 NAMES = ("cat", "dog", "eel")
-
-
-@pytest.fixture(scope="module")
-def clip():
-    return tiny_clip()
 
 
 def blobs(seed, n=8, K=3, spread=2.0):

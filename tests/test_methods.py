@@ -26,15 +26,8 @@ from coop_edu.clip.probability import class_logits, normalize
 from coop_edu.coop.checkpoints import copy_parameters
 from coop_edu.coop.history import EpochSums, check_finite, check_usable
 
-from tiny_clip import tiny_clip
-
 NAMES = ("cat", "dog", "umbrella stand", "hot_air_balloon")
 RECIPE = Recipe(epochs=3, batch_size=4, lr=0.1, views=None)
-
-
-@pytest.fixture(scope="module")
-def clip():
-    return tiny_clip()
 
 
 class Decayed(PromptLearner):

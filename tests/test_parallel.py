@@ -13,11 +13,6 @@ NAMES = ("cat", "dog", "umbrella stand")
 SEEDS = (1, 2, 3)
 
 
-@pytest.fixture(scope="module")
-def clip():
-    return tiny_clip()
-
-
 def features(seed, n=12, views=None):
     generator = torch.Generator().manual_seed(seed)
     shape = (n, 16) if views is None else (views, n, 16)

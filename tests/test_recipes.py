@@ -203,11 +203,11 @@ def test_a_method_of_ones_own_is_named_apart_from_the_librarys(my_file):
 
 
 @pytest.mark.slow
-def test_processes_find_a_method_of_ones_own(my_file, tmp_path, monkeypatch):
+def test_processes_give_the_same_bytes_and_find_a_method_of_ones_own(my_file, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    methods = [f"{my_file}:prograd", f"{my_file}:light"]
+    methods = ["zero_shot", f"{my_file}:prograd", f"{my_file}:light"]
     cells = make_grid("mini", datasets=["IconAnimals"], shots=[4], seeds=[1], methods=methods)
     run_grid(cells, tmp_path / "one.jsonl", epochs=20, progress=False)
     run_grid(cells, tmp_path / "two.jsonl", epochs=20, jobs=2, progress=False)
     assert (tmp_path / "one.jsonl").read_bytes() == (tmp_path / "two.jsonl").read_bytes()
-    assert len({json.dumps(line["figures"]) for line in read_lines(tmp_path / "two.jsonl").values()}) == 2
+    assert len({json.dumps(line["figures"]) for line in read_lines(tmp_path / "two.jsonl").values()}) == 3

@@ -1,6 +1,5 @@
 """The authors' recipe, exactly; and a training that is stopped loses nothing."""
 
-import json
 import math
 import os
 import signal
@@ -24,18 +23,13 @@ from coop_edu.coop.together import train_together
 from coop_edu.coop.trainer import Trainer
 from coop_edu.coop.training_data import order_of
 from coop_edu.data.batches import seeded
-from coop_edu.data.features import Features
+from coop_edu.data.features import Features, extract_features
 from coop_edu.data.images import load_image
 
 from tiny_clip import tiny_clip
 from tiny_images import make_examples
 
 NAMES = ("cat", "dog", "eel")
-
-
-@pytest.fixture(scope="module")
-def clip():
-    return tiny_clip()
 
 
 def make_learner(clip, **options):
@@ -50,6 +44,12 @@ def make_features(n=10, views=None, seed=0):
 
 def make_recipe(**options):
     return Recipe(**{"epochs": 5, "batch_size": 4, "views": None, **options})
+
+
+def fit(learner, data=None, *, recipe=None, resume=False, **options):
+    """The history of a training on ten images, in five epochs of two steps."""
+    trainer = Trainer(learner, recipe or make_recipe(), progress=False, **options)
+    return trainer.fit(make_features() if data is None else data, resume=resume)
 
 
 class Recorder(Trainer):
@@ -71,6 +71,7 @@ def test_learning_rate_is_the_closed_form_and_the_authors_scheduler(T):
     found = [recipe.learning_rate(epoch) for epoch in range(T)]
     closed = [1e-5] + [0.002 * (1 + math.cos(math.pi * (e - 1) / T)) / 2 for e in range(1, T)]
     assert found == closed and min(found[1:]) > 0
+    assert T != 50 or found[49] == pytest.approx(7.885e-6, rel=1e-4)  # as the authors' log prints it
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.002)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T)
     after_warm_up = [0.002]
@@ -79,10 +80,6 @@ def test_learning_rate_is_the_closed_form_and_the_authors_scheduler(T):
         cosine.step()
         after_warm_up.append(optimizer.param_groups[0]["lr"])
     assert found[1:] == pytest.approx(after_warm_up, rel=1e-9, abs=1e-15)
-
-
-def test_last_learning_rate_of_fifty_epochs():
-    assert Recipe(epochs=50).learning_rate(49) == pytest.approx(7.885e-6, rel=1e-4)
 
 
 def test_the_papers_settings():
@@ -102,32 +99,15 @@ def test_steps_per_epoch_of_the_papers_data_sets_at_16_shots():
     assert [Recipe().steps_per_epoch(n) for n in (1, 10, 20, 31, 32, 33, 63, 64)] == [1, 1, 1, 1, 1, 1, 1, 2]
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"epochs": 0},
-        {"batch_size": 0},
-        {"precision": "half"},
-        {"views": "sometimes"},
-        {"views": 0},
-        {"views": True},
-    ],
-)
-def test_a_recipe_that_makes_no_sense(wrong):
-    with pytest.raises(ValueError, match="expected"):
-        Recipe(**wrong)
-
-
 # ----------------------------------------------------------------------------------------------- the training
 @pytest.mark.parametrize("class_specific", [False, True])
 def test_equals_a_plain_loop_with_sgd_written_out(clip, class_specific):
     recipe, data = make_recipe(lr=0.05), make_features(10)
     learner, plain = (make_learner(clip, class_specific=class_specific) for _ in range(2))
-    trainer = Trainer(learner, recipe, progress=False)
-    history = trainer.fit(data)
+    history = fit(learner, data, recipe=recipe)
     velocity, losses = torch.zeros_like(plain.ctx), []
     for epoch in range(5):
-        order = order_of(epoch, 10, trainer.recipe)
+        order = order_of(epoch, 10, recipe)
         losses.append([])
         for rows in (order[:4], order[4:8]):  # 8, 9: the remainder is dropped
             image_features = F.normalize(data.image_features[rows], dim=1)
@@ -148,7 +128,7 @@ def test_weight_decay_reaches_ctx_even_without_a_gradient_from_the_data(clip):
     learner = PromptLearner(clip, ("cat",), n_ctx=2)  # one class: the loss is 0 whatever the context
     before = learner.ctx.detach().clone()
     data = Features(torch.randn(4, 16, generator=torch.Generator().manual_seed(0)), torch.zeros(4).long(), ("cat",))
-    Trainer(learner, make_recipe(epochs=1, warmup_epochs=0, lr=0.1, weight_decay=0.5), progress=False).fit(data)
+    fit(learner, data, recipe=make_recipe(epochs=1, warmup_epochs=0, lr=0.1, weight_decay=0.5))
     torch.testing.assert_close(learner.ctx.detach(), before * (1 - 0.1 * 0.5))
 
 
@@ -168,9 +148,8 @@ def test_every_epoch_has_an_order_of_its_own_and_labels_stay_with_images(clip):
     whole = [torch.cat([trainer.seen[2 * e][0], trainer.seen[2 * e + 1][0]]) for e in range(5)]
     assert len({tuple(epoch[:, 0].tolist()) for epoch in whole}) == 5
     label_of = {tuple(x.tolist()): y for x, y in zip(data.image_features, data.labels.tolist(), strict=True)}
-    assert all(
-        label_of[tuple(x.tolist())] == y for xs, ys in trainer.seen for x, y in zip(xs, ys.tolist(), strict=True)
-    )
+    pairs = [(tuple(x.tolist()), y) for xs, ys in trainer.seen for x, y in zip(xs, ys.tolist())]
+    assert all(label_of[x] == y for x, y in pairs)
 
 
 def test_fixed_views_one_per_image_and_epoch(clip):
@@ -187,9 +166,8 @@ def test_fixed_views_one_per_image_and_epoch(clip):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_fresh_views_are_the_train_transform_of_each_epoch(clip, tmp_path, workers):
     examples = make_examples(tmp_path, NAMES, each=2)
-    trainer = Recorder(
-        make_learner(clip), make_recipe(views="fresh", epochs=3, seed=7), progress=False, workers=workers
-    )
+    recipe = make_recipe(views="fresh", epochs=3, seed=7)
+    trainer = Recorder(make_learner(clip), recipe, progress=False, workers=workers)
     trainer.fit(examples)
     assert len(trainer.seen) == 3
     for epoch, (features, labels) in enumerate(trainer.seen):
@@ -200,14 +178,12 @@ def test_fresh_views_are_the_train_transform_of_each_epoch(clip, tmp_path, worke
 
 
 def test_examples_and_their_features_train_alike(clip, tmp_path):
-    from coop_edu.data.features import extract_features
-
     examples = make_examples(tmp_path, NAMES, each=3)
     for views in (None, 2):
         one, two = make_learner(clip), make_learner(clip)
-        recipe = make_recipe(views=views, seed=4)
-        Trainer(one, recipe, progress=False).fit(examples)
-        Trainer(two, recipe, progress=False).fit(extract_features(clip, examples, views=views, seed=4, progress=False))
+        fit(one, examples, recipe=make_recipe(views=views, seed=4))
+        features = extract_features(clip, examples, views=views, seed=4, progress=False)
+        fit(two, features, recipe=make_recipe(views=views, seed=4))
         assert torch.equal(one.ctx, two.ctx)
 
 
@@ -217,7 +193,7 @@ def test_only_ctx_moves_and_no_global_random_state(tmp_path):
     torch.manual_seed(0)
     state, learner = torch.get_rng_state(), make_learner(clip)
     start = learner.ctx.detach().clone()
-    Trainer(learner, make_recipe(views="fresh"), progress=False).fit(make_examples(tmp_path, NAMES, each=2))
+    fit(learner, make_examples(tmp_path, NAMES, each=2), recipe=make_recipe(views="fresh"))
     assert not torch.equal(learner.ctx, start) and torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(before[name], value) for name, value in clip.model.state_dict().items())
     assert all(parameter.grad is None for parameter in clip.model.parameters()) and not clip.model.training
@@ -227,9 +203,8 @@ def test_loss_falls_and_accuracy_rises(clip):
     generator = torch.Generator().manual_seed(0)
     learner = make_learner(clip, n_ctx=4, class_specific=True)
     images = learner.text_features()[torch.arange(12) % 3].roll(1, 0) + 0.02 * torch.randn(12, 16, generator=generator)
-    history = Trainer(learner, make_recipe(epochs=30, lr=0.5), progress=False).fit(
-        Features(images, torch.arange(12) % 3, NAMES)
-    )
+    data = Features(images, torch.arange(12) % 3, NAMES)
+    history = fit(learner, data, recipe=make_recipe(epochs=30, lr=0.5))
     assert history.loss[-1] < 0.5 * history.loss[0] and history.accuracy[-1] > history.accuracy[0]
 
 
@@ -237,7 +212,7 @@ def test_the_seed_decides(clip):
     found = []
     for seed in (1, 1, 2):
         learner = make_learner(clip)
-        Trainer(learner, make_recipe(seed=seed), progress=False).fit(make_features())
+        fit(learner, recipe=make_recipe(seed=seed))
         found.append(learner.ctx.detach())
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
 
@@ -245,7 +220,7 @@ def test_the_seed_decides(clip):
 @pytest.mark.parametrize("precision, tolerance", [("bfloat16", 0.1), ("float16", 0.02)])
 def test_half_precision_stays_near_and_ctx_stays_float32(clip, precision, tolerance):
     exact, half = make_learner(clip), make_learner(clip)
-    Trainer(exact, make_recipe(), progress=False).fit(make_features())
+    fit(exact)
     trainer = Trainer(half, make_recipe(precision=precision), progress=False)
     trainer.fit(make_features())
     start = make_learner(clip).ctx.detach()
@@ -257,26 +232,17 @@ def test_half_precision_stays_near_and_ctx_stays_float32(clip, precision, tolera
 @pytest.mark.parametrize("class_specific", [False, True])
 def test_classes_in_chunks_give_the_same_training(clip, class_specific):
     whole, chunks = (make_learner(clip, class_specific=class_specific, max_classes_at_once=n) for n in (None, 2))
-    histories = [
-        Trainer(learner, make_recipe(lr=0.05), progress=False).fit(make_features()) for learner in (whole, chunks)
-    ]
+    histories = [fit(learner, recipe=make_recipe(lr=0.05)) for learner in (whole, chunks)]
     torch.testing.assert_close(whole.ctx, chunks.ctx, rtol=1e-4, atol=1e-6)
     assert histories[0].loss == pytest.approx(histories[1].loss, rel=1e-5)
 
 
 def test_device_and_callback(clip):
-    states = []
-    learner = make_learner(clip)
-    trainer = Trainer(
-        learner,
-        make_recipe(),
-        device="cpu",
-        progress=False,
-        callback=lambda state: states.append((state.epoch, state.epochs, len(state.history))),
-    )
-    history = trainer.fit(make_features())
+    states, learner = [], make_learner(clip)
+    note = lambda state: states.append((state.epoch, state.epochs, len(state.history)))  # noqa: E731
+    history = fit(learner, device="cpu", callback=note)
     assert states == [(e, 5, e) for e in range(1, 6)] and len(history) == 5
-    assert Trainer(learner).device == clip.device == trainer.device == torch.device("cpu")
+    assert Trainer(learner).device == clip.device == Trainer(learner, device="cpu").device == torch.device("cpu")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -286,7 +252,7 @@ def test_on_a_gpu_as_on_the_cpu(precision, tmp_path):
     found = {}
     for device in ("cpu", "cuda"):
         learner = make_learner(tiny_clip())
-        Trainer(learner, make_recipe(views="fresh", precision=precision), device=device, progress=False).fit(examples)
+        fit(learner, examples, recipe=make_recipe(views="fresh", precision=precision), device=device)
         assert learner.ctx.device.type == learner.clip.device.type == device
         found[device] = learner.ctx.detach().cpu()
     torch.testing.assert_close(found["cpu"], found["cuda"], rtol=0.05, atol=1e-3)
@@ -321,26 +287,24 @@ class Ruined(Trainer):
         return done
 
 
-@pytest.mark.parametrize("value, what", [(math.nan, "context vectors"), (math.inf, "context vectors")])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("epochs", [2, 5])
-def test_after_divergence_the_checkpoint_holds_the_last_good_epoch(clip, tmp_path, monkeypatch, value, what, epochs):
+def test_after_divergence_the_checkpoint_holds_the_last_good_epoch(clip, tmp_path, monkeypatch, value, epochs):
     monkeypatch.setattr(Ruined, "value", value)
     path = tmp_path / "c.safetensors"
     recipe = make_recipe(epochs=epochs, batch_size=10)  # one step an epoch
     trainer = Ruined(make_learner(clip), recipe, progress=False, checkpoint=path)
-    with pytest.raises(FloatingPointError, match=rf"{what} are not finite \(epoch 2, after step 1"):
+    with pytest.raises(FloatingPointError, match=r"context vectors are not finite \(epoch 2, after step 1"):
         trainer.fit(make_features())
     header, tensors = read_prompt(path)
     assert len(header["facts"]["training"]["history"]["loss"]) == 1 and tensors["ctx"].isfinite().all()
     assert load_prompt(path, clip).text_features().isfinite().all()
 
 
-def test_a_context_too_large_for_the_text_encoder_is_neither_saved_nor_returned(clip, tmp_path, monkeypatch):
+def test_a_context_too_large_for_the_text_encoder_is_neither_saved_nor_returned(clip, tmp_path):
     path = tmp_path / "c.safetensors"
-    with pytest.raises(FloatingPointError, match="epoch"):
-        Trainer(make_learner(clip), make_recipe(lr=1e38, epochs=2), progress=False, checkpoint=path).fit(
-            make_features()
-        )
+    with pytest.raises(FloatingPointError, match=r"epoch(.|\n)*Lower lr \(1e\+38"):
+        fit(make_learner(clip), recipe=make_recipe(lr=1e38, epochs=2), checkpoint=path)
     assert load_prompt(path, clip).text_features().isfinite().all()
 
 
@@ -353,22 +317,15 @@ def test_a_last_step_that_ruins_the_context_is_no_success(clip):
         train_together([Trainer(make_learner(clip), recipe, progress=False) for _ in range(2)], [make_features()] * 2)
 
 
-def test_a_learning_rate_that_blows_up_is_named(clip):
-    with pytest.raises(FloatingPointError, match=r"Lower lr \(1e\+38"):
-        Trainer(make_learner(clip), make_recipe(epochs=20, lr=1e38), progress=False).fit(make_features())
-
-
-def test_data_that_do_not_fit(clip, tmp_path):
-    fit = Trainer(make_learner(clip), make_recipe(), progress=False).fit
-    with pytest.raises(ValueError, match="'fox' in the data and 'eel'"):
-        fit(replace(make_features(), classnames=("cat", "dog", "fox")))
-    with pytest.raises(ValueError, match="views=None, and the features have views=3"):
-        fit(make_features(views=3))
-    with pytest.raises(ValueError, match="test-only"):
-        fit([])
-    fresh = Trainer(make_learner(clip), Recipe(epochs=1), progress=False)
-    with pytest.raises(ValueError, match="'fresh'"):
-        fresh.fit(make_features())
+def test_data_that_do_not_fit(clip):
+    for data, options, why in (
+        (replace(make_features(), classnames=("cat", "dog", "fox")), {}, "'fox' in the data and 'eel'"),
+        (make_features(views=3), {}, "views=None, and the features have views=3"),
+        ([], {}, "test-only"),
+        (make_features(), {"recipe": Recipe(epochs=1)}, "'fresh'"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            fit(make_learner(clip), data, **options)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -401,17 +358,16 @@ def test_resumed_is_bit_for_bit_the_undisturbed_training(clip, tmp_path, options
     recipe = make_recipe(lr=0.05, **options)
     examples = make_examples(tmp_path / "images", NAMES, each=3)
     undisturbed, stopped, resumed = (make_learner(clip, class_specific=class_specific) for _ in range(3))
-    expected = Trainer(undisturbed, recipe, progress=False).fit(examples)
-    path = tmp_path / "c.safetensors"
+    options = {"recipe": recipe, "checkpoint": tmp_path / "c.safetensors"}
+    expected = fit(undisturbed, examples, recipe=recipe)
     with pytest.raises(Stop):
-        Trainer(stopped, recipe, progress=False, checkpoint=path, callback=stop_after(2)).fit(examples)
-    found = Trainer(resumed, recipe, progress=False, checkpoint=path).fit(examples, resume=True)
+        fit(stopped, examples, callback=stop_after(2), **options)
+    found = fit(resumed, examples, resume=True, **options)
     assert torch.equal(resumed.ctx, undisturbed.ctx) and not torch.equal(stopped.ctx, undisturbed.ctx)
     assert (found.loss, found.accuracy, found.lr) == (expected.loss, expected.accuracy, expected.lr)
     again = make_learner(clip, class_specific=class_specific)
-    finished = Trainer(again, recipe, progress=False, checkpoint=path).fit(examples, resume=True)
-    assert finished == found and torch.equal(again.ctx, undisturbed.ctx)
-    assert torch.equal(load_prompt(path, clip).ctx, undisturbed.ctx)
+    assert fit(again, examples, resume=True, **options) == found and torch.equal(again.ctx, undisturbed.ctx)
+    assert torch.equal(load_prompt(options["checkpoint"], clip).ctx, undisturbed.ctx)
 
 
 @pytest.mark.parametrize("options", [{}, {"views": "fresh"}], ids=str)
@@ -419,8 +375,7 @@ def test_a_callback_can_end_the_training_and_what_was_learned_is_the_same_bit_fo
     recipe, path = make_recipe(lr=0.05, **options), tmp_path / "c.safetensors"
     examples, walk = make_examples(tmp_path / "images", NAMES, each=3), []
     whole, ended = make_learner(clip), make_learner(clip)
-    full = Trainer(whole, recipe, progress=False, callback=lambda state: walk.append(whole.ctx.detach().clone()))
-    expected = full.fit(examples)
+    expected = fit(whole, examples, recipe=recipe, callback=lambda state: walk.append(whole.ctx.detach().clone()))
 
     def end(state):
         assert state.steps_per_epoch == recipe.steps_per_epoch(len(examples))
@@ -443,15 +398,14 @@ def test_only_a_callback_ends_a_training(clip, monkeypatch):
 
     monkeypatch.setattr(PromptLearner, "objective", broken)
     with pytest.raises(StopTraining):
-        Trainer(make_learner(clip), make_recipe(), progress=False).fit(make_features())
+        fit(make_learner(clip))
 
 
 KILLED = """
 import sys
 sys.path.insert(0, sys.argv[2])
-from test_trainer import make_features, make_learner, make_recipe, tiny_clip, Trainer
-recipe = make_recipe(epochs=100_000, lr=0.01)
-Trainer(make_learner(tiny_clip()), recipe, progress=False, checkpoint=sys.argv[1]).fit(make_features())
+from test_trainer import fit, make_learner, make_recipe, tiny_clip
+fit(make_learner(tiny_clip()), recipe=make_recipe(epochs=100_000, lr=0.01), checkpoint=sys.argv[1])
 """
 
 
@@ -473,9 +427,7 @@ def test_a_killed_training_leaves_a_whole_checkpoint(clip, tmp_path):
     assert done >= 1
     learner = make_learner(clip)
     with pytest.raises(Stop):  # the same training, undisturbed, to the same epoch
-        Trainer(learner, make_recipe(epochs=100_000, lr=0.01), progress=False, callback=stop_after(done)).fit(
-            make_features()
-        )
+        fit(learner, recipe=make_recipe(epochs=100_000, lr=0.01), callback=stop_after(done))
     torch.testing.assert_close(tensors["ctx"], learner.ctx.detach(), rtol=1e-4, atol=1e-6)
 
 
@@ -489,9 +441,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(clip, tmp_path, monkeypatch):
         monkeypatch.setattr(os, "fsync", full)
 
     with pytest.raises(OSError, match=r"No space(.|\n)*c\.safetensors"):
-        Trainer(make_learner(clip), make_recipe(), progress=False, checkpoint=path, callback=full_from_now_on).fit(
-            make_features()
-        )
+        fit(make_learner(clip), checkpoint=path, callback=full_from_now_on)
     assert list(tmp_path.iterdir()) == [path] and load_prompt(path, clip).classnames == NAMES
 
 
@@ -501,121 +451,109 @@ def test_checkpoint_every_n_epochs_and_after_the_last(clip, tmp_path):
     def look(state):
         seen.append(len(read_prompt(path)[0]["facts"]["training"]["history"]["loss"]) if path.is_file() else 0)
 
-    Trainer(make_learner(clip), make_recipe(), progress=False, checkpoint=path, checkpoint_every=2, callback=look).fit(
-        make_features()
-    )
+    fit(make_learner(clip), checkpoint=path, checkpoint_every=2, callback=look)
     assert seen == [0, 2, 2, 4, 5]
 
 
 def test_resume_without_a_checkpoint_starts(clip, tmp_path):
     one, two = make_learner(clip), make_learner(clip)
-    Trainer(one, make_recipe(), progress=False, checkpoint=tmp_path / "c.safetensors").fit(make_features(), resume=True)
-    Trainer(two, make_recipe(), progress=False).fit(make_features())
+    fit(one, checkpoint=tmp_path / "c.safetensors", resume=True)
+    fit(two)
     assert torch.equal(one.ctx, two.ctx)
 
 
 def test_resume_refuses_another_training(clip, tmp_path):
     path = tmp_path / "c.safetensors"
-    Trainer(make_learner(clip), make_recipe(), progress=False, checkpoint=path).fit(make_features())
+    fit(make_learner(clip), checkpoint=path)
     whole = path.read_bytes()
     cases = [
-        (make_learner(clip), make_recipe(lr=0.1), make_features(), "recipe"),
-        (make_learner(clip), make_recipe(), make_features(12), "labels"),
-        (make_learner(clip), make_recipe(), make_features(seed=2), "images"),  # labels are those of every seed
-        (make_learner(clip, seed=2), make_recipe(), make_features(), "start"),
-        (make_learner(clip, init="a photo"), make_recipe(), make_features(), "start"),
-        (make_learner(clip, n_ctx=4), make_recipe(), make_features(), "n_ctx"),
-        (make_learner(clip, position="front"), make_recipe(), make_features(), "position"),
-        (make_learner(clip, class_specific=True), make_recipe(), make_features(), "class_specific"),
-        (make_learner(tiny_clip(seed=1)), make_recipe(), make_features(), "weights"),
+        (make_learner(clip), {"recipe": make_recipe(lr=0.1)}, "recipe"),
+        (make_learner(clip), {"data": make_features(12)}, "labels"),
+        (make_learner(clip), {"data": make_features(seed=2)}, "images"),  # labels are those of every seed
+        (make_learner(clip, seed=2), {}, "start"),
+        (make_learner(clip, init="a photo"), {}, "start"),
+        (make_learner(clip, n_ctx=4), {}, "n_ctx"),
+        (make_learner(clip, position="front"), {}, "position"),
+        (make_learner(clip, class_specific=True), {}, "class_specific"),
+        (make_learner(tiny_clip(seed=1)), {}, "weights"),
     ]
-    for learner, recipe, data, what in cases:
+    for learner, options, what in cases:
         before = learner.ctx.detach().clone()
         with pytest.raises(ValueError, match=rf"a different training \((.|\n)*{what}"):
-            Trainer(learner, recipe, progress=False, checkpoint=path).fit(data, resume=True)
+            fit(learner, checkpoint=path, resume=True, **options)
         assert torch.equal(learner.ctx, before) and path.read_bytes() == whole
     save_prompt(make_learner(clip), path)
     with pytest.raises(ValueError, match="no training to resume"):
-        Trainer(make_learner(clip), make_recipe(), progress=False, checkpoint=path).fit(make_features(), resume=True)
+        fit(make_learner(clip), checkpoint=path, resume=True)
     path.write_bytes(whole[:-7])
     with pytest.raises(ValueError, match="not a whole prompt file"):
-        Trainer(make_learner(clip), make_recipe(), progress=False, checkpoint=path).fit(make_features(), resume=True)
+        fit(make_learner(clip), checkpoint=path, resume=True)
 
 
 def test_resume_knows_the_images_wherever_they_lie(clip, tmp_path):
     first, moved = (make_examples(tmp_path / name, NAMES, each=3) for name in ("here", "there"))
-    path, recipe = tmp_path / "c.safetensors", make_recipe(views=None)
-    one = make_learner(clip)
-    Trainer(one, recipe, progress=False, checkpoint=path).fit(first)
-    two = make_learner(clip)
-    Trainer(two, recipe, progress=False, checkpoint=path).fit(moved, resume=True)  # the same files elsewhere
+    one, two, path = make_learner(clip), make_learner(clip), tmp_path / "c.safetensors"
+    fit(one, first, checkpoint=path)
+    fit(two, moved, checkpoint=path, resume=True)  # the same files elsewhere
     assert torch.equal(one.ctx, two.ctx)
     Path(moved[4].image).write_bytes(Path(moved[0].image).read_bytes())
     with pytest.raises(ValueError, match=r"a different training \(images"):
-        Trainer(make_learner(clip), recipe, progress=False, checkpoint=path).fit(moved, resume=True)
+        fit(make_learner(clip), moved, checkpoint=path, resume=True)
 
 
 def test_resume_compares_the_images_of_a_file_of_version_0_2(clip, tmp_path):
     path = tmp_path / "c.safetensors"
-    Trainer(make_learner(clip), make_recipe(), progress=False, checkpoint=path).fit(make_features())
+    fit(make_learner(clip), checkpoint=path)
     header, tensors = read_prompt(path)
     header["facts"]["training"]["pictures"] = header["facts"]["training"].pop("images")
     write_prompt_file(path, header, tensors)
-    assert len(Trainer(make_learner(clip), make_recipe(), checkpoint=path).fit(make_features(), resume=True)) == 5
+    assert len(fit(make_learner(clip), checkpoint=path, resume=True)) == 5
     with pytest.raises(ValueError, match=r"a different training \(images"):
-        Trainer(make_learner(clip), make_recipe(), checkpoint=path).fit(make_features(seed=2), resume=True)
+        fit(make_learner(clip), make_features(seed=2), checkpoint=path, resume=True)
 
 
 def test_resume_goes_on_from_the_prompt_of_the_file_and_from_a_learner_that_was_stopped(clip, tmp_path):
     expected, stopped = make_learner(clip, seed=5), make_learner(clip, seed=5)
-    Trainer(expected, make_recipe(), progress=False).fit(make_features())
+    fit(expected)
     path = tmp_path / "c.safetensors"
     with pytest.raises(Stop):
-        Trainer(stopped, make_recipe(), progress=False, checkpoint=path, callback=stop_after(2)).fit(make_features())
+        fit(stopped, checkpoint=path, callback=stop_after(2))
     whole = path.read_bytes()
     for learner in (load_prompt(path, clip), stopped, make_learner(clip, seed=5)):
         path.write_bytes(whole)
-        Trainer(learner, make_recipe(), progress=False, checkpoint=path).fit(make_features(), resume=True)
+        fit(learner, checkpoint=path, resume=True)
         assert torch.equal(learner.ctx, expected.ctx)
         header = read_prompt(path)[0]["facts"]["training"]
         assert header["start"] == make_learner(clip, seed=5).start  # it is still that training
 
 
 def test_a_checkpoint_from_before_the_digests_is_resumed(clip, tmp_path, monkeypatch):
-    path, expected = tmp_path / "c.safetensors", make_learner(clip)
-    Trainer(expected, make_recipe(), progress=False).fit(make_features())
-    real = Trainer.depends_on
-    monkeypatch.setattr(
-        Trainer, "depends_on", lambda self, data: {k: real(self, data)[k] for k in ("recipe", "labels")}
+    path, expected, learner, real = (
+        tmp_path / "c.safetensors",
+        make_learner(clip),
+        make_learner(clip),
+        Trainer.depends_on,
     )
+    fit(expected)
+    fewer = lambda self, data: {k: real(self, data)[k] for k in ("recipe", "labels")}  # noqa: E731
+    monkeypatch.setattr(Trainer, "depends_on", fewer)
     with pytest.raises(Stop):
-        Trainer(make_learner(clip), make_recipe(), progress=False, checkpoint=path, callback=stop_after(2)).fit(
-            make_features()
-        )
+        fit(make_learner(clip), checkpoint=path, callback=stop_after(2))
     monkeypatch.undo()
-    learner = make_learner(clip)
-    Trainer(learner, make_recipe(), progress=False, checkpoint=path).fit(make_features(), resume=True)
+    fit(learner, checkpoint=path, resume=True)
     assert torch.equal(learner.ctx, expected.ctx)
 
 
 def test_a_finished_prompt_is_trained_on_as_the_refusal_says(clip, tmp_path):
     """More epochs are another schedule: resuming is refused, and names the way that works, which then starts there."""
-    path = tmp_path / "c.safetensors"
-    Trainer(make_learner(clip), make_recipe(epochs=2), progress=False, checkpoint=path).fit(make_features())
-    more = make_recipe(epochs=3)
+    path, more = tmp_path / "c.safetensors", make_recipe(epochs=3)
+    fit(make_learner(clip), recipe=make_recipe(epochs=2), checkpoint=path)
     with pytest.raises(ValueError, match=r"more epochs, start from it: Trainer\(load_prompt\(path, clip\)"):
-        Trainer(make_learner(clip), more, progress=False, checkpoint=path).fit(make_features(), resume=True)
+        fit(make_learner(clip), recipe=more, checkpoint=path, resume=True)
     learner = load_prompt(path, clip)
     start = learner.ctx.detach().clone()
-    assert len(Trainer(learner, more, progress=False).fit(make_features())) == 3
+    assert len(fit(learner, recipe=more)) == 3
     assert not torch.equal(learner.ctx, start) and torch.equal(load_prompt(path, clip).ctx, start)
-
-
-def test_the_header_is_plain_json(clip, tmp_path):
-    path = tmp_path / "c.safetensors"
-    Trainer(make_learner(clip), make_recipe(), progress=False, checkpoint=path).fit(make_features())
-    header = read_prompt(path)[0]
-    assert json.loads(json.dumps(header)) == header and header["facts"]["training"]["recipe"]["lr"] == 0.002
 
 
 def test_a_recipe_counted_in_steps_takes_as_many_epochs_as_make_them(clip):
