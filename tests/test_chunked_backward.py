@@ -35,18 +35,16 @@ def assert_same_gradient(K, size, dtype, **options):
     loss.backward()
     chunked = learner_of(K, dtype, max_classes_at_once=size, **options)
     chunked_loss, logits = chunked.backward_in_chunks(features, labels)
-    for ours, exact in (
-        (chunked_loss, loss.detach()),
-        (logits, whole.logits(features).detach()),
-        (chunked.ctx.grad, whole.ctx.grad),
-    ):
-        assert (ours - exact).abs().max() <= TOLERANCE[dtype] * exact.abs().max()
+    assert len(chunked.encoders) == -(-K // size)
+    exact = loss.detach(), whole.logits(features).detach(), whole.ctx.grad
+    for ours, right in zip((chunked_loss, logits, chunked.ctx.grad), exact):
+        assert (ours - right).abs().max() <= TOLERANCE[dtype] * right.abs().max()
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("class_specific", [False, True])
-@pytest.mark.parametrize("K, size", [(2, 1), (20, 7), (20, 20), (20, 99)])
+@pytest.mark.parametrize("K, size", [(2, 1), (20, 7), (20, 99)])
 def test_same_gradient_in_both_precisions(dtype, position, class_specific, K, size):
     assert_same_gradient(K, size, dtype, n_ctx=4, class_specific=class_specific, position=position)
 
@@ -71,14 +69,14 @@ def test_a_single_class_has_no_gradient():
     assert loss == 0 and logits.shape == (6, 1) and not learner.ctx.grad.any()
 
 
-def test_the_gradient_is_added_to_what_is_there():
+def test_the_gradient_is_added_to_what_is_there_and_scaled_as_it_is_asked_to_be():
     """As backward() does: two calls without zero_grad give twice the gradient."""
     features, labels = batch(9, torch.float64)
     learner = learner_of(9, torch.float64, max_classes_at_once=4, n_ctx=4)
     learner.backward_in_chunks(features, labels)
     once = learner.ctx.grad.clone()
-    learner.backward_in_chunks(features, labels)
-    torch.testing.assert_close(learner.ctx.grad, 2 * once, rtol=1e-12, atol=0)
+    learner.backward_in_chunks(features, labels, scale=lambda loss: 8 * loss)
+    torch.testing.assert_close(learner.ctx.grad, 9 * once, rtol=1e-9, atol=0)
 
 
 # ------------------------------------------------------------------------------------------------- memory
@@ -124,14 +122,9 @@ def memory_of_a_step(K, size, **options):
     return bytes_kept_for_backward(learner, lambda: learner.backward_in_chunks(features, labels))
 
 
-@pytest.mark.parametrize("position", POSITIONS)
-def test_memory_does_not_grow_with_the_classes(position):
-    few, many = (memory_of_a_step(K, 20, position=position) for K in (60, 600))
+@pytest.mark.parametrize("options", [{}, {"position": "middle"}, {"class_specific": True}], ids=str)
+def test_memory_does_not_grow_with_the_classes(options):
+    few, many = (memory_of_a_step(K, 20, **options) for K in (40, 240))
     assert many < 1.3 * few  # the longest names of a group of 20 differ
-    at_once = [memory_of_a_step(K, None, position=position) for K in (60, 600)]
-    assert at_once[1] > 8 * at_once[0] and at_once[1] > 15 * many
-
-
-def test_memory_of_a_class_specific_context():
-    few, many = (memory_of_a_step(K, 20, class_specific=True) for K in (60, 600))
-    assert many < 1.3 * few and memory_of_a_step(600, None, class_specific=True) > 15 * many
+    at_once = [memory_of_a_step(K, None, **options) for K in (40, 240)]
+    assert at_once[1] > 4 * at_once[0] and at_once[1] > 7 * many

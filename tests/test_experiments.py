@@ -42,7 +42,7 @@ CLASSES = ("cat", "dog", "eel", "fox", "gnu")
 
 
 def use_tiny(folder, patch):
-    """Let experiments find the data sets Zoo and Farm in `folder`, and a CLIP that nobody trained."""
+    """Let experiments find the data sets of `folder`, and a CLIP that nobody trained."""
     clip = tiny_clip()
 
     def load(name, root=None):
@@ -58,12 +58,18 @@ def run_cell(cell, epochs=None):
     return run_cells([cell], Workspace(epochs=epochs))[0]
 
 
-@pytest.fixture
-def tiny(tmp_path, monkeypatch):
-    monkeypatch.setenv("COOP_EDU_CACHE", str(tmp_path / "cache"))
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
     for name in ("Zoo", "Farm"):
-        make_dataset(tmp_path / "data", name, CLASSES, train=2, val=2, test=2)
-    return use_tiny(tmp_path / "data", monkeypatch.setattr)
+        make_dataset(folder, name, CLASSES, train=2, val=2, test=2)
+    return folder
+
+
+@pytest.fixture
+def tiny(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("COOP_EDU_CACHE", str(tmp_path / "cache"))
+    return use_tiny(data, monkeypatch.setattr)
 
 
 @pytest.fixture
@@ -236,9 +242,9 @@ def test_another_recipe_is_not_mixed_in(zoo):
     assert zoo.read_bytes() == before
 
 
-def test_a_cell_that_fails_is_named_and_the_finished_ones_stay(tiny, tmp_path):
+def test_a_cell_that_fails_is_named_and_the_finished_ones_stay(tiny, data, tmp_path):
     file = tmp_path / "results.jsonl"
-    damaged = make_dataset(tmp_path / "data", "Damaged", CLASSES, train=2, val=2, test=2)
+    damaged = make_dataset(data, "Damaged", CLASSES, train=2, val=2, test=2)
     damaged.test[0].image.write_text("no image")
     with pytest.raises(RuntimeError, match=r"Cell\(.*'Damaged'.*failed \(ValueError\)") as caught:
         run(grid(datasets=["Farm", "Damaged"]), file)
@@ -461,9 +467,9 @@ runpy.run_module("coop_edu", run_name="__main__")
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_ctrl_c_ends_at_once_with_one_line_and_keeps_what_is_finished(tiny, tmp_path):
+def test_ctrl_c_ends_at_once_with_one_line_and_keeps_what_is_finished(data, tmp_path):
     file = tmp_path / "results.jsonl"
-    code = INTERRUPTED.format(tests=str(TESTS), data=str(tmp_path / "data"), file=str(file))
+    code = INTERRUPTED.format(tests=str(TESTS), data=str(data), file=str(file))
     variables = {**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
     options = {"cwd": TESTS.parent, "env": variables, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen([sys.executable, "-c", code], **options)

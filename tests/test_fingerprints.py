@@ -2,10 +2,10 @@
 
 import copy
 import hashlib
+import io
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -20,12 +20,10 @@ from coop_edu.coop import checkpoints
 from coop_edu.coop.authors_files import export_authors, import_authors
 from coop_edu.coop.checkpoints import load_prompt, save_prompt
 from coop_edu.coop.prompt_learner import PromptLearner
-from coop_edu.coop.recipe import Recipe
 from coop_edu.coop.trainer import Trainer
 from coop_edu.data import contents as contents_module
 from coop_edu.data.contents import contents
 from coop_edu.data.dataset import Dataset
-from coop_edu.data.features import Features
 from coop_edu.data.few_shot import sample_few_shot
 from coop_edu.data.own import from_folder
 from coop_edu.evaluate.accuracy import accuracy
@@ -62,19 +60,6 @@ def test_a_prompt_is_refused_by_a_clip_of_which_any_part_differs(part, tmp_path)
         load_prompt(tmp_path / "prompt.safetensors", other)
     with pytest.raises(ValueError, match="does not fit"):
         import_authors(theirs, other, NAMES, position="end")
-
-
-def test_a_training_is_not_resumed_with_other_weights(tmp_path):
-    file = tmp_path / "training.safetensors"
-    data = Features(torch.randn(6, 16), torch.arange(6) % 3, tuple(NAMES))
-
-    def train(clip, **options):
-        learner = PromptLearner(clip, data.classnames, n_ctx=2)
-        return Trainer(learner, Recipe(epochs=2, views=None), checkpoint=file, progress=False).fit(data, **options)
-
-    train(tiny_clip())
-    with pytest.raises(ValueError, match="weights"):
-        train(changed("text_projection"), resume=True)
 
 
 def test_the_fingerprint_sees_changes_in_place_and_nothing_else():
@@ -234,19 +219,10 @@ def test_the_command_line_takes_names_and_the_best_of_several_templates(shapes, 
     names = {f"00{k}.{name.title()}": name for k, name in enumerate(NAMES)}
     Path("names.csv").write_text("\n".join(f"{folder},{name}" for folder, name in names.items()))
     templates = ["a photo of a {}.", "{}", "an icon of a {}."]
-    command = [
-        "run",
-        "--names",
-        "names.csv",
-        "--results",
-        "r.jsonl",
-        "--methods",
-        "zero_shot",
-        "--template",
-        *templates,
-    ]
+    command = ["run", "--names", "names.csv", "--results", "r.jsonl"]
+    options = ["--methods", "zero_shot", "--template", *templates]
     for folder in ("shapes", "./shapes", "shapes/"):
-        assert main([*command, "--datasets", folder]) == 0
+        assert main([*command, *options, "--datasets", folder]) == 0
     clip, data = workspace.load_clip("mini"), from_folder("shapes", names=names)
     best = max(templates, key=lambda text: accuracy(ZeroShot(clip, NAMES, text), data.val, progress=False))
     shown = capsys.readouterr().out
@@ -254,9 +230,9 @@ def test_the_command_line_takes_names_and_the_best_of_several_templates(shapes, 
     ((cell, line),) = read_lines("r.jsonl").items()
     assert cell.dataset == "shapes" and line["made of"]["template"] == best
     assert line["figures"]["accuracy"] == round(accuracy(ZeroShot(clip, NAMES, best), data.test, progress=False), 4)
-    assert main([*command[:5], "--datasets", "shapez"]) == 1
+    assert main([*command, "--datasets", "shapez"]) == 1
     assert "there is no folder shapez here" in capsys.readouterr().err
-    assert main([*command[:5], "--names", "names.csv", "--datasets", "IconFood"]) == 1  # they would be ignored
+    assert main([*command, "--datasets", "IconFood"]) == 1  # they would be ignored
     assert "IconFood is not a folder" in capsys.readouterr().err
 
 
@@ -296,12 +272,14 @@ def test_joblibs_configuration_decides_and_its_workers_take_templates_and_names(
     assert run_grid(cells, one, epochs=1, progress=False, **options) and one.read_bytes() == two.read_bytes()
 
 
-def test_the_prompt_in_a_console_without_our_letters(shapes, tmp_path):
+def test_a_console_without_our_letters(shapes, tmp_path, monkeypatch):
     """The table has "±"; a console of ASCII shows "?" for it, instead of a traceback."""
     run(shapes, tmp_path / "r.jsonl", ["M2_end"], seeds=[1, 2])
-    command = [sys.executable, "-m", "coop_edu", "report", tmp_path / "r.jsonl"]
-    shown = subprocess.run(command, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, check=True)
-    assert b" ? " in shown.stdout
+    console = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", console)
+    assert main(["report", str(tmp_path / "r.jsonl")]) == 0
+    console.flush()
+    assert b" ? " in console.buffer.getvalue()
 
 
 def test_a_file_is_read_once_until_it_changes(tmp_path, monkeypatch):
@@ -309,9 +287,8 @@ def test_a_file_is_read_once_until_it_changes(tmp_path, monkeypatch):
     images, read = [draw(tmp_path / f"{n}.png", n) for n in range(3)], []
     for image in images:
         os.utime(image, ns=(10**18, 10**18))
-    monkeypatch.setattr(
-        contents_module, "sha256", lambda path: read.append(path) or f"hash of {path.read_bytes()[-20:]}"
-    )
+    note = lambda path: read.append(path) or f"hash of {path.read_bytes()[-20:]}"  # noqa: E731
+    monkeypatch.setattr(contents_module, "sha256", note)
     first = contents(images)
     assert contents(images) == first and len(read) == 3
     images[0].rename(tmp_path / "x.png")

@@ -79,11 +79,7 @@ def test_kgcoop_is_the_formula_of_its_paper(clip):
 
 
 def test_without_its_pull_kgcoop_is_coop_and_with_all_of_it_the_hand_written_prompt(clip):
-    plain, none, much = (
-        PromptLearner(clip, NAMES, n_ctx=2),
-        kgcoop(clip, weight=0.0),
-        kgcoop(clip, weight=1e3),
-    )
+    plain, none, much = PromptLearner(clip, NAMES, n_ctx=2), kgcoop(clip, weight=0.0), kgcoop(clip, weight=1e3)
     for learner in (plain, none):
         fit(learner)
     assert torch.equal(plain.ctx, none.ctx)
@@ -135,11 +131,7 @@ def test_all_that_is_learned_moves(clip, make):
 @METHODS
 @pytest.mark.parametrize("at_once", [1, 3])
 def test_in_groups_of_classes(clip, make, at_once):
-    whole, groups, plain = (
-        make(clip),
-        make(clip, max_classes_at_once=at_once),
-        PromptLearner(clip, NAMES, n_ctx=2),
-    )
+    whole, groups, plain = make(clip), make(clip, max_classes_at_once=at_once), PromptLearner(clip, NAMES, n_ctx=2)
     start = learned(whole)
     expected, history = fit(whole), fit(groups)
     assert history.loss == pytest.approx(expected.loss, rel=1e-4)
@@ -337,12 +329,3 @@ def test_the_file_of_coop_is_what_it_was(clip, tmp_path):
     assert header["format"] == "coop_edu prompt, version 1"
     expected = "format model weights classnames n_ctx width class_specific position facts checksum"
     assert list(header) == expected.split()
-
-
-def test_text_features_by_image_in_eq_1():
-    f, w = torch.randn(3, 8), torch.randn(3, 5, 8)
-    got = class_logits(f, w, 7.0)
-    for row, image, texts in zip(got, f, w):
-        torch.testing.assert_close(row, class_logits(image[None], texts, 7.0)[0])
-    with pytest.raises(ValueError, match="expected image features"):
-        class_logits(f, w[:2], 7.0)

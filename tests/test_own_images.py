@@ -173,11 +173,8 @@ def test_sequences_of_pairs_are_a_dataset():
 
 # ------------------------------------------------------------------------------------------ classes without an image
 def test_a_class_without_a_training_image_is_named(tmp_path):
-    cats, dogs = (
-        make_examples(tmp_path, ["cat", "dog"], each=4)[:4],
-        make_examples(tmp_path, ["cat", "dog"], each=4)[4:],
-    )
-    data = Dataset("mine", ("cat", "dog", "eel"), (*cats, *dogs), tuple(cats), tuple(dogs))
+    examples = tuple(make_examples(tmp_path, ["cat", "dog"], each=4))
+    data = Dataset("mine", ("cat", "dog", "eel"), examples, examples[:4], examples[4:])
     with pytest.warns(UserWarning, match=r"eel \(0\)"):
         sample_train_val(data, 2, 1)
     learner = PromptLearner(tiny_clip(), data.classnames, n_ctx=2, class_specific=True)
@@ -195,8 +192,6 @@ def test_a_generator_of_examples_is_a_list_of_them(tmp_path):
 def test_settings_that_mean_something_else_are_refused(tmp_path):
     with pytest.raises(ValueError, match="True or False"):
         PromptConfig(class_specific="no")
-    with pytest.raises(ValueError, match="momentum below 1"):
-        Recipe(momentum=1.5)
     with pytest.raises(FileNotFoundError, match="no results file"):
         read_results(tmp_path / "none.jsonl")
     learner = PromptLearner(tiny_clip(), NAMES, n_ctx=2)
@@ -211,9 +206,8 @@ def test_settings_that_mean_something_else_are_refused(tmp_path):
 def test_an_eps_file_starts_no_program(tmp_path, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: pytest.fail(f"started {a}"))
     monkeypatch.setattr(subprocess, "check_call", lambda *a, **k: pytest.fail(f"started {a}"))
-    (tmp_path / "x.png").write_bytes(
-        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
-    )
+    text = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
+    (tmp_path / "x.png").write_bytes(text)
     with pytest.raises(ValueError, match=r"cannot read the image .*x\.png"):
         load_image(tmp_path / "x.png")
 
@@ -307,21 +301,9 @@ def test_kgcoops_recipe_and_template_are_its_authors():
     assert (paper.epochs, paper.batch_size) == (100, 128) and mini == SCALES["mini"].recipe(16)
     template = LEARNED[1].options["template"]
     empty = {"classnames": ("a",), "train": (), "val": (), "test": ()}
-    assert (
-        template(Dataset("DescribableTextures", template="{} texture.", **empty))
-        == "a photo of a {}, a type of texture."
-    )
+    textures = Dataset("DescribableTextures", template="{} texture.", **empty)
+    assert template(textures) == "a photo of a {}, a type of texture."
     assert template(Dataset("Food101", template="{}, food.", **empty)) == "{}, food."
-
-
-def test_groups_of_classes_differ_from_all_at_once_by_rounding_alone():
-    """With float32, the golden case in groups is at 3e-6 and whole at 2e-6; with float64 nothing is left of either."""
-    clip = tiny_clip(dtype=torch.float64)
-    images, labels = torch.randn(5, 16, dtype=torch.float64), torch.arange(5) % 3
-    whole, groups = (PromptLearner(clip, NAMES, n_ctx=4, max_classes_at_once=n) for n in (None, 2))
-    whole.loss(images, labels).backward()
-    groups.backward_in_chunks(images, labels)
-    torch.testing.assert_close(groups.ctx.grad, whole.ctx.grad, rtol=1e-12, atol=1e-14)
 
 
 def test_transformers_layout_is_named_in_one_line(tmp_path):

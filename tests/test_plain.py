@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 from coop_edu.coop.plain import PlainPromptLearner
 from coop_edu.coop.prompt_learner import PromptLearner
 
-from tiny_clip import golden_clip, tiny_clip
+from tiny_clip import golden_clip
 
 NAMES = ["cat", "fire truck", "hot_air_balloon", "kite (bird of prey)"]
 
@@ -15,9 +15,9 @@ NAMES = ["cat", "fire truck", "hot_air_balloon", "kite (bird of prey)"]
 @pytest.mark.parametrize("init", [None, "a photo of a"])
 @pytest.mark.parametrize("position", ["end", "middle", "front"])
 @pytest.mark.parametrize("class_specific", [False, True])
-@pytest.mark.parametrize("make", [tiny_clip, golden_clip])
-def test_plain_and_fast_agree_in_logits_and_gradient(make, class_specific, position, init):
-    clip = make()
+@pytest.mark.parametrize("of_golden", [False, True])
+def test_plain_and_fast_agree_in_logits_and_gradient(clip, of_golden, class_specific, position, init):
+    clip = golden_clip() if of_golden else clip
     options = {"n_ctx": 5, "class_specific": class_specific, "position": position, "init": init, "seed": 3}
     plain, fast = PlainPromptLearner(clip, NAMES, **options), PromptLearner(clip, NAMES, **options)
     generator = torch.Generator().manual_seed(0)
@@ -38,7 +38,7 @@ def test_plain_and_fast_agree_in_logits_and_gradient(make, class_specific, posit
 
 @pytest.mark.parametrize("init", [None, "a photo of a"])
 @pytest.mark.parametrize("class_specific", [False, True])
-def test_both_start_alike(class_specific, init):
+def test_both_start_alike(clip, class_specific, init):
     options = {"n_ctx": 5, "class_specific": class_specific, "init": init, "seed": 3}
-    plain, fast = (kind(tiny_clip(), NAMES, **options) for kind in (PlainPromptLearner, PromptLearner))
+    plain, fast = (kind(clip, NAMES, **options) for kind in (PlainPromptLearner, PromptLearner))
     assert torch.equal(plain.ctx, fast.ctx) and [name for name, _ in plain.named_parameters()] == ["ctx"]

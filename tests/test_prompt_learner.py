@@ -1,5 +1,6 @@
 """The prompt learner: layouts, names, what is trained and what is not, exact chunks, errors."""
 
+import dataclasses
 from functools import lru_cache
 
 import open_clip
@@ -8,7 +9,7 @@ import torch
 
 from coop_edu.clip.probability import normalize
 from coop_edu.clip.zero_shot import ZeroShot
-from coop_edu.coop.prompt_layout import POSITIONS, token_layout
+from coop_edu.coop.prompt_layout import token_layout
 from coop_edu.coop.prompt_learner import PromptLearner
 
 from tiny_clip import tiny_clip
@@ -44,9 +45,8 @@ def test_prompts(position, n_ctx, expected):
     learner = PromptLearner(clip(), NAMES, n_ctx=n_ctx, position=position)
     assert learner.prompts()[2] == expected
     x, hot = clip().tokenizer.encode("X hot")
-    tokens = [
-        x if token < 0 else token for token in token_layout(learner.clip, learner.classnames, learner.config)[2][1:-1]
-    ]
+    layout = token_layout(learner.clip, learner.classnames, learner.config)[2]
+    tokens = [x if token < 0 else token for token in layout[1:-1]]
     assert tokens == clip().tokenizer.encode(expected) and hot in tokens
 
 
@@ -66,9 +66,8 @@ def test_words_as_context_equal_the_hand_written_prompt(class_specific, position
 
 def test_a_bracket_and_the_full_stop_are_one_token():
     learner = PromptLearner(clip(), ["kite (bird of prey)"], init="a photo of a")
-    torch.testing.assert_close(
-        learner(), clip().encode_text(["a photo of a kite (bird of prey)."]), rtol=1e-12, atol=1e-12
-    )
+    by_hand = clip().encode_text(["a photo of a kite (bird of prey)."])
+    torch.testing.assert_close(learner(), by_hand, rtol=1e-12, atol=1e-12)
 
 
 def test_words_are_counted_in_tokens_not_in_words():
@@ -129,28 +128,6 @@ def test_loss_is_minus_log_probability():
     torch.testing.assert_close(learner.loss(features, labels).detach(), expected)
 
 
-@pytest.mark.parametrize("position", POSITIONS)
-@pytest.mark.parametrize("class_specific", [False, True])
-@pytest.mark.parametrize("size", [1, 3, 20, 99])
-def test_chunked_backward_is_exact(position, class_specific, size):
-    names = open_clip.IMAGENET_CLASSNAMES[:20]
-    features, labels = batch(K=20)
-    options = {"n_ctx": 5, "class_specific": class_specific, "position": position}
-    whole = PromptLearner(clip(), names, **options)
-    chunked = PromptLearner(clip(), names, max_classes_at_once=size, **options)
-    loss = whole.loss(features, labels)
-    loss.backward()
-    chunked_loss, logits = chunked.backward_in_chunks(features, labels)
-    assert len(chunked.encoders) == -(-20 // size)
-    torch.testing.assert_close(chunked_loss, loss.detach(), rtol=1e-12, atol=0)
-    torch.testing.assert_close(logits, whole.logits(features).detach(), rtol=1e-10, atol=1e-12)
-    error = (chunked.ctx.grad - whole.ctx.grad).abs().max() / whole.ctx.grad.abs().max()
-    assert error < 1e-10
-    chunked.ctx.grad = None
-    chunked.backward_in_chunks(features, labels, scale=lambda loss: 8 * loss)
-    torch.testing.assert_close(chunked.ctx.grad, 8 * whole.ctx.grad, rtol=1e-9, atol=1e-12)
-
-
 @pytest.mark.parametrize("free, expected", [(None, None), (10**12, None), (10**6, 14), (1, 1)])
 def test_groups_are_chosen_from_free_memory(monkeypatch, free, expected):
     monkeypatch.setattr("coop_edu.clip.text_encoding.free_memory", lambda device: free)
@@ -187,10 +164,11 @@ def test_a_class_specific_context_goes_with_its_own_names_only():
     learner = PromptLearner(clip(), NAMES, n_ctx=4, class_specific=True)
     other = learner.with_classnames(["hot_air_balloon", "cat"])
     torch.testing.assert_close(other(), learner()[[2, 0]], rtol=1e-12, atol=1e-12)
-    with pytest.raises(
-        ValueError, match="no context for class 'owl': a class-specific prompt has one context for each"
-    ):
+    with pytest.raises(ValueError, match="no context for class 'owl': a class-specific prompt has one context"):
         learner.with_classnames(["cat", "owl"])
+    for made in (learner, PromptLearner(clip(), ["c", "a", "t"], n_ctx=2)):
+        with pytest.raises(ValueError, match="got 'cat'"):
+            made.with_classnames("cat")
 
 
 def test_imagenets_real_list_of_names():
@@ -199,9 +177,8 @@ def test_imagenets_real_list_of_names():
     missiles = [k for k, name in enumerate(names) if name == "missile"]
     assert len(missiles) == 2
     reordered = learner.with_classnames(names[::-1])
-    assert sorted(reordered.ctx[[999 - k for k in missiles]].flatten().tolist()) == sorted(
-        learner.ctx[missiles].flatten().tolist()
-    )
+    one, other = reordered.ctx[[999 - k for k in missiles]], learner.ctx[missiles]
+    assert sorted(one.flatten().tolist()) == sorted(other.flatten().tolist())
 
 
 def test_nearest_words():
@@ -237,11 +214,7 @@ def test_a_learner_that_is_moved_leaves_clip_alone_and_says_so():
     [
         (NAMES, {"position": "back"}, r"unknown position 'back' .* \('end', 'middle', 'front'\)"),
         (NAMES, {"n_ctx": 0}, "n_ctx of at least 1, got 0"),
-        (
-            NAMES,
-            {"n_ctx": 75},
-            "needs 81 positions and the text encoder of 'tiny' has 77: use n_ctx=71 or less",
-        ),
+        (NAMES, {"n_ctx": 75}, "needs 81 positions and the text encoder of 'tiny' has 77: use n_ctx=71 or less"),
         (NAMES, {"init": "   "}, "init to hold words"),
         (NAMES, {"init": "a photo of a {}."}, r"got 'a photo of a \{\}\.'.* use 'a photo of a'"),
         (NAMES, {"init": "a photo of a {}, a type of pet"}, "use 'a photo of a'"),
@@ -267,16 +240,7 @@ def test_errors_teach(names, options, message):
         PromptLearner(clip(), names, **options)
 
 
-@pytest.mark.parametrize("class_specific", [False, True])
-def test_other_names_given_as_one_text_are_refused(class_specific):
-    learner = PromptLearner(clip(), ["c", "a", "t"], n_ctx=2, class_specific=class_specific)
-    with pytest.raises(ValueError, match="got 'cat'"):
-        learner.with_classnames("cat")
-
-
 def test_a_foreign_tokenizer_is_refused():
-    import dataclasses
-
     foreign = dataclasses.replace(clip(), tokenizer=lambda texts: texts)
     with pytest.raises(ValueError, match="need CLIP's own BPE tokenizer"):
         PromptLearner(foreign, NAMES, n_ctx=2)

@@ -60,6 +60,7 @@ def shared_tokenizer(context_length: int) -> open_clip.SimpleTokenizer:
     return open_clip.SimpleTokenizer(context_length=context_length)
 
 
+@lru_cache
 def golden_clip() -> Clip:
     """The CLIP of the golden values."""
     model = open_clip.CLIP(
