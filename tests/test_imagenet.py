@@ -102,7 +102,7 @@ def test_v2_folders_are_labels(root):
 
 # ---------------------------------------------------------------------------------------- what is wrong
 def test_v2_folders_may_be_codes_as_imagenets_are(root):
-    names = {wnid: name for wnid, name in zip(("n01440764", "n01443537", "n01484850"), ("tench", "goldfish", "shark"))}
+    names = dict(zip(WNIDS, ("tench", "goldfish", "shark")))
     images = root / "imagenetv2" / "imagenetv2-matched-frequency-format-val"
     for wnid in names:
         touch(images / wnid, "b.jpeg", "a.jpeg")
@@ -154,11 +154,11 @@ DEVKIT = "n01440764 1 tench\nn01443537 2 goldfish\nn01484850 3 great_white_shark
 KAGGLE = "n01440764 tench, Tinca tinca\nn01443537 goldfish\nn01484850 great white shark\nn01491361 tiger shark\n"
 
 
-def test_a_column_of_numbers_is_no_part_of_the_names(root):
-    for text in (DEVKIT, DEVKIT.replace(" ", "\t", 2), "n01440764 1\nn01443537 2\n"):
-        (root / "imagenet" / "classnames.txt").write_text(text)
-        with pytest.raises(ValueError, match="a column of numbers before the names"):
-            load_dataset("ImageNet", root)
+@pytest.mark.parametrize("text", [DEVKIT, DEVKIT.replace(" ", "\t", 2), "n01440764 1\nn01443537 2\n"])
+def test_a_column_of_numbers_is_no_part_of_the_names(root, text):
+    (root / "imagenet" / "classnames.txt").write_text(text)
+    with pytest.raises(ValueError, match="a column of numbers before the names"):
+        load_dataset("ImageNet", root)
 
 
 def test_names_that_are_not_clips_are_told(root):
@@ -178,9 +178,8 @@ def test_names_that_are_not_clips_are_told(root):
 
 def test_what_is_not_there(tmp_path, monkeypatch):
     monkeypatch.delenv("COOP_EDU_DATA", raising=False)
-    with pytest.raises(
-        FileNotFoundError, match=r"imagenet/\n +images/ +MISSING\n +images/val/ +MISSING(.|\n)*image-net"
-    ):
+    tree = r"imagenet/\n +images/ +MISSING\n +images/val/ +MISSING(.|\n)*image-net"
+    with pytest.raises(FileNotFoundError, match=tree):
         load_dataset("ImageNet", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"imagenet-r/ +MISSING(.|\n)*No root"):
         load_dataset("ImageNet-R")

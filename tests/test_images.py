@@ -10,13 +10,38 @@ from coop_edu.data.batches import read_batches
 from coop_edu.data.dataset import Example
 from coop_edu.data.images import load_image
 
-from tiny_clip import tiny_clip
+from tiny_images import draw
 
 RAMP = (np.linspace(0, 65535, 64 * 32).reshape(32, 64)).astype(np.uint16)
 
 
 def values(image):
     return np.array(load_image(image))[..., 0].astype(int)
+
+
+# ------------------------------------------------------------------------------------------------------- any source
+def test_the_same_image_in_every_form(tmp_path):
+    path = draw(tmp_path / "a.png", 3)
+    expected, content = np.asarray(Image.open(path).convert("RGB")), path.read_bytes()
+    for form in (path, str(path), content, bytearray(content), memoryview(content), Image.open(path), expected,
+                 expected / 255):  # fmt: skip
+        image = load_image(form)
+        assert image.mode == "RGB" and np.array_equal(np.asarray(image), expected)
+
+
+def test_what_is_no_image(tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(draw(tmp_path / "a.png", 3).read_bytes()[:150])
+    with pytest.raises(ValueError, match=r"broken\.png"):
+        load_image(broken)
+    with pytest.raises(FileNotFoundError, match=r"missing\.png"):
+        load_image(tmp_path / "missing.png")
+    for nonsense, name in ((b"nonsense", "<bytes>"), (memoryview(b"no image"), "<memoryview>")):
+        with pytest.raises(ValueError, match=name):
+            load_image(nonsense)
+    for array in (np.zeros((3, 64, 64), np.uint8), np.full((4, 4), 2.0), np.full((4, 4), -1)):
+        with pytest.raises(ValueError, match=r"<ndarray>: (expected an array|it has values)"):
+            load_image(array)
 
 
 # ------------------------------------------------------------------------------------------ more than 8 bits a grey
@@ -111,7 +136,7 @@ def test_transparent_parts_are_white_and_the_given_image_is_left_alone():
 
 # ----------------------------------------------------------------------------------------------------------- shapes
 @pytest.mark.parametrize("size", [(40_000, 1), (1, 40_000), (1_000_000, 2)])
-def test_a_strip_is_refused_before_it_is_enlarged(tmp_path, size):
+def test_a_strip_is_refused_before_it_is_enlarged(clip, tmp_path, size):
     Image.new("1", size).save(tmp_path / "strip.png")
     with pytest.raises(ValueError, match=r"strip\.png(.|\n)*crop it"):
         load_image(tmp_path / "strip.png")
@@ -119,13 +144,4 @@ def test_a_strip_is_refused_before_it_is_enlarged(tmp_path, size):
         load_image(np.zeros(size[::-1], np.uint8))
     examples = [Example(tmp_path / "strip.png", 0, "strip")]
     with pytest.raises(ValueError, match=r"1 image\(s\) cannot be read(.|\n)*crop it"):
-        list(read_batches(tiny_clip(), examples, [[(0, None)]], seed=0))
-
-
-def test_bytes_in_any_form():
-    file = io.BytesIO()
-    Image.new("RGB", (8, 4)).save(file, "png")
-    for content in (file.getvalue(), bytearray(file.getvalue()), memoryview(file.getvalue())):
-        assert load_image(content).size == (8, 4)
-    with pytest.raises(ValueError, match="<memoryview>"):
-        load_image(memoryview(b"no image"))
+        list(read_batches(clip, examples, [[(0, None)]], seed=0))

