@@ -1,11 +1,11 @@
 """A learned prompt comes back as it was, or an error says why not."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 
 from coop_edu.coop import checkpoints, prompt_file
@@ -55,8 +55,6 @@ def test_a_class_specific_prompt_serves_its_own_classes_only(clip, tmp_path):
 
 
 def test_another_model_or_other_weights(clip, tmp_path):
-    from dataclasses import replace
-
     save_prompt(learner(clip), tmp_path / "p.safetensors")
     with pytest.raises(ValueError, match=r"learned on 'tiny'.*this CLIP is 'RN50'"):
         load_prompt(tmp_path / "p.safetensors", replace(clip, name="RN50"))
@@ -67,10 +65,9 @@ def test_another_model_or_other_weights(clip, tmp_path):
 
 
 def change(path, header=None, tensors=None):
-    with safe_open(path, "pt") as file:
-        old_header = json.loads(file.metadata()["coop_edu"])
-        del old_header["checksum"]  # as in a file from before there was one
-        old = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    """Other contents in a prompt file, as from before there was a checksum."""
+    old_header, old = read_prompt(path)
+    old_header.pop("checksum", None)
     save_file({**old, **(tensors or {})}, path, {"coop_edu": json.dumps({**old_header, **(header or {})})})
 
 
@@ -108,13 +105,8 @@ def test_damaged_and_foreign_files(clip, tmp_path):
     whole = path.read_bytes()
     torch.save({"state_dict": {"ctx": torch.zeros(4, 32)}}, tmp_path / "pickle")
     save_file({"ctx": torch.zeros(4, 32)}, tmp_path / "foreign")
-    for content in (
-        whole[:-5],
-        whole[:20],
-        b"",
-        (tmp_path / "pickle").read_bytes(),
-        (tmp_path / "foreign").read_bytes(),
-    ):
+    others = [(tmp_path / name).read_bytes() for name in ("pickle", "foreign")]
+    for content in (whole[:-5], whole[:20], b"", *others):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"p\.safetensors is not a whole prompt file"):
             load_prompt(path, clip)
@@ -124,10 +116,6 @@ def test_damaged_and_foreign_files(clip, tmp_path):
         load_prompt(path, clip)
 
 
-def flipped(content, bit):
-    return content[: bit // 8] + bytes([content[bit // 8] ^ (1 << bit % 8)]) + content[bit // 8 + 1 :]
-
-
 def test_no_flipped_bit_is_loaded(clip, tmp_path):
     """64 bits of ctx, spread over it, and every eleventh of the whole file."""
     path = tmp_path / "p.safetensors"
@@ -135,7 +123,9 @@ def test_no_flipped_bit_is_loaded(clip, tmp_path):
     whole = path.read_bytes()
     ctx = 8 * (len(whole) - 4 * 32 * 4)
     for bit in [*range(ctx, 8 * len(whole), 63), *range(0, 8 * len(whole), 11)]:
-        path.write_bytes(flipped(whole, bit))
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
         with pytest.raises(ValueError, match="not a whole prompt file"):
             read_prompt(path)
     path.write_bytes(whole)

@@ -21,6 +21,8 @@ from coop_edu.clip.models import load_clip
 
 from tiny_clip import tiny_clip, tiny_config
 
+NORMALIZE = T.Normalize(open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
+
 
 def some_image(width=90, height=70):
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
@@ -87,12 +89,6 @@ def test_tampered_weights(assets, damage):
         load_clip("mini")
 
 
-def test_weights_of_another_size(assets, tmp_path):
-    save_file(dict(tiny_clip(width=64).model.state_dict()), tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match="do not fit this CLIP"):
-        load_clip("mini", pretrained=tmp_path / "other.safetensors")
-
-
 class Hostile:
     """A pickle that would run a command when it is loaded."""
 
@@ -128,17 +124,8 @@ def test_damaged_and_missing_local_files(tmp_path, suffix):
 @pytest.fixture
 def small_open_clip(monkeypatch):
     """open_clip, with its large models replaced by tiny ones of the same names."""
-    configs = {
-        name: tiny_config(quick_gelu=name.endswith("quickgelu"))
-        for name in (
-            "RN50",
-            "RN50-quickgelu",
-            "RN101-quickgelu",
-            "ViT-B-32",
-            "ViT-B-32-quickgelu",
-            "ViT-B-16-quickgelu",
-        )
-    }
+    names = ["RN50", "ViT-B-32", *(f"{name}-quickgelu" for name in ("RN50", "RN101", "ViT-B-32", "ViT-B-16"))]
+    configs = {name: tiny_config(quick_gelu=name.endswith("quickgelu")) for name in names}
     monkeypatch.setattr("open_clip.factory._MODEL_CONFIGS", configs)
 
 
@@ -181,13 +168,8 @@ def test_no_network_says_what_to_download_and_where(small_open_clip, monkeypatch
     monkeypatch.setattr("open_clip.factory.download_pretrained", offline)
     with pytest.raises(FileNotFoundError) as error:
         load_clip(name)
-    for part in (
-        "huggingface.co/timm/",
-        "open_clip_model.safetensors",
-        f"load_clip({name!r}, pretrained=",
-        "no route",
-    ):
-        assert part in str(error.value)
+    parts = "huggingface.co/timm/", "open_clip_model.safetensors", f"load_clip({name!r}, pretrained=", "no route"
+    assert all(part in str(error.value) for part in parts)
 
 
 @pytest.mark.parametrize(
@@ -208,24 +190,19 @@ def test_unknown_names_and_tags(name, pretrained, message):
 
 def test_weights_that_do_not_fit(small_open_clip, tmp_path):
     save_file(dict(tiny_clip(width=64).model.state_dict()), tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match="do not fit 'RN50'"):
-        load_clip("RN50", pretrained=tmp_path / "other.safetensors")
+    for name, said in (("RN50", "'RN50'"), ("mini", "this CLIP")):
+        with pytest.raises(ValueError, match=f"do not fit {said}"):
+            load_clip(name, pretrained=tmp_path / "other.safetensors")
 
 
 # ------------------------------------------------------------------------------------------------ transforms, texts
 
 
 @pytest.mark.parametrize("size", [(90, 70), (64, 64), (40, 300), (300, 20), (2, 900)])
-def test_train_transform_is_torchvisions_with_a_generator_of_its_own(size):
-    transform, image = tiny_clip().train_transform, some_image(*size)
-    reference = T.Compose(
-        [
-            T.RandomResizedCrop(64, interpolation=T.InterpolationMode.BICUBIC),
-            T.RandomHorizontalFlip(),
-            T.ToTensor(),
-            T.Normalize(open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD),
-        ]
-    )
+def test_train_transform_is_torchvisions_with_a_generator_of_its_own(clip, size):
+    transform, image = clip.train_transform, some_image(*size)
+    crop = T.RandomResizedCrop(64, interpolation=T.InterpolationMode.BICUBIC)
+    reference = T.Compose([crop, T.RandomHorizontalFlip(), T.ToTensor(), NORMALIZE])
     generator = torch.Generator().manual_seed(11)
     state = torch.get_rng_state()
     ours = [transform(image, generator) for _ in range(20)]
@@ -236,22 +213,12 @@ def test_train_transform_is_torchvisions_with_a_generator_of_its_own(size):
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs))
 
 
-def test_preprocess_is_the_papers_test_transform():
-    reference = T.Compose(
-        [
-            T.Resize(64, T.InterpolationMode.BICUBIC),
-            T.CenterCrop(64),
-            T.ToTensor(),
-            T.Normalize(open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD),
-        ]
-    )
-    clip, image = tiny_clip(), some_image()
+def test_preprocess_is_the_papers_test_transform(clip):
+    reference = T.Compose([T.Resize(64, T.InterpolationMode.BICUBIC), T.CenterCrop(64), T.ToTensor(), NORMALIZE])
+    image = some_image()
     assert torch.equal(clip.preprocess(image), reference(image))
-    assert (
-        clip.preprocess(image.convert("L")).shape
-        == clip.train_transform(image.convert("RGBA"), torch.Generator()).shape
-        == (3, 64, 64)
-    )
+    views = clip.preprocess(image.convert("L")), clip.train_transform(image.convert("RGBA"), torch.Generator())
+    assert [view.shape for view in views] == [(3, 64, 64)] * 2
 
 
 def test_texts_that_do_not_fit_are_refused_not_cut():
@@ -264,8 +231,7 @@ def test_texts_that_do_not_fit_are_refused_not_cut():
             clip.encode_text(nothing)
 
 
-def test_encoding_in_groups():
-    clip = tiny_clip()
+def test_encoding_in_groups(clip):
     texts = [f"number {i}" for i in range(300)]
     whole = clip.encode_text(texts)
     assert whole.shape == (300, 16) and not whole.requires_grad
@@ -273,9 +239,9 @@ def test_encoding_in_groups():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["coop_edu", "coop_edu.clip.probability", "coop_edu.clip.prompt_encoder"])
-def test_what_needs_no_open_clip_does_not_import_it(module):
-    code = f"import sys, {module}; sys.exit('open_clip' in sys.modules or 'torchvision' in sys.modules)"
+def test_what_needs_no_open_clip_does_not_import_it():
+    modules = "coop_edu, coop_edu.clip.probability, coop_edu.clip.prompt_encoder"
+    code = f"import sys, {modules}; sys.exit('open_clip' in sys.modules or 'torchvision' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -37,14 +37,7 @@ def test_tensors_that_share_numbers_scalars_and_empty_ones(tmp_path):
     assert all(torch.equal(read[name], saved[name]) for name in saved) and list(read) == list(saved)
 
 
-def test_an_expanded_tensor_is_refused_before_it_takes_memory(tmp_path):
-    torch.save({"ctx": torch.zeros(1).expand(10**6, 10**6)}, tmp_path / "x")
-    with pytest.raises(ValueError, match="made of 1 numbers"):
-        read_tensor_file(tmp_path / "x")
-
-
 def test_numbers_in_another_order_of_bytes_or_cut_are_refused(tmp_path):
-    torch.save({"ctx": torch.ones(4)}, tmp_path / "x")
     for entries, why in (({"byteorder": b"big"}, "big-endian"), ({"data/0": b"1234"}, "made of 1 numbers")):
         torch.save({"ctx": torch.ones(4)}, tmp_path / "x")
         rewrite(tmp_path / "x", **entries)
@@ -71,13 +64,11 @@ def test_any_damage_is_a_clear_error(tmp_path):
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_every_protocol_that_torch_writes(tmp_path, protocol):
-    saved = {
-        "state_dict": {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.ones(2, dtype=torch.int64)},
-        "epoch": 3,
-    }
-    torch.save(saved, tmp_path / "x", pickle_protocol=protocol)
+    saved = {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.ones(2, dtype=torch.int64)}
+    torch.save({"state_dict": saved, "epoch": 3}, tmp_path / "x", pickle_protocol=protocol)
     read, beside = read_tensor_file(tmp_path / "x")
-    assert all(torch.equal(read[name], saved["state_dict"][name]) for name in read) and beside["epoch"] == 3
+    assert list(read) == list(saved) and all(torch.equal(read[name], saved[name]) for name in read)
+    assert beside["epoch"] == 3
 
 
 # ------------------------------------------------------------------------------------------------- compiled models
@@ -152,17 +143,12 @@ class Touches:
 
 @pytest.fixture
 def folder(tmp_path):
-    config = {
-        "model_cfg": tiny_config(quick_gelu=True),
-        "preprocess_cfg": {"mean": [0.1] * 3, "std": [0.5] * 3},
-    }
-    (tmp_path / "my model").mkdir()
-    (tmp_path / "my model" / "open_clip_config.json").write_text(json.dumps(config))
-    save_file(
-        dict(tiny_clip(seed=9, quick_gelu=True).model.state_dict()),
-        tmp_path / "my model" / "open_clip_model.safetensors",
-    )
-    return tmp_path / "my model"
+    config = {"model_cfg": tiny_config(quick_gelu=True), "preprocess_cfg": {"mean": [0.1] * 3, "std": [0.5] * 3}}
+    weights, made = tiny_clip(seed=9, quick_gelu=True).model.state_dict(), tmp_path / "my model"
+    made.mkdir()
+    (made / "open_clip_config.json").write_text(json.dumps(config))
+    save_file(dict(weights), made / "open_clip_model.safetensors")
+    return made
 
 
 def test_a_folder_in_the_hubs_layout(folder, monkeypatch):
