@@ -23,16 +23,9 @@ WHOLE = ("00_start_here", "01_clip_probability")  # the others are a title here,
 @pytest.fixture(scope="session")
 def scripts():
     sys.path.insert(0, str(ROOT / "scripts"))
-    names = {
-        "build": "build_site",
-        "check": "check_site",
-        "explorer": "export_explorer",
-        "five": "five_minutes",
-        "tower": "text_tower",
-        "gradient": "gradient_graph",
-        "tasks": "export_tasks",
-        "image_tower": "image_tower",
-    }
+    names = {"build": "build_site", "check": "check_site", "explorer": "export_explorer", "five": "five_minutes",
+             "tower": "text_tower", "gradient": "gradient_graph", "tasks": "export_tasks",
+             "image_tower": "image_tower"}  # fmt: skip
     yield SimpleNamespace(**{short: importlib.import_module(name) for short, name in names.items()})
     sys.path.remove(str(ROOT / "scripts"))
 

@@ -22,10 +22,7 @@ from test_repository import ROOT
 if not browser.missing():
     from playwright.sync_api import expect
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(bool(browser.missing()), reason=browser.missing()),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(browser.missing()), reason=browser.missing())]
 PATIENCE = 120_000  # milliseconds: of a machine that does other things
 SCREENSHOTS = ROOT / "runs" / "screenshots"
 CELLS = {
@@ -160,10 +157,8 @@ def test_a_finished_bar_leaves_no_empty_box(notebook):
     notebook.run("bars")
     notebook.see("bars", "49995000 49995000")
     assert "10000/10000" in notebook.see("bars", "100%")
-    heights = {
-        output.text_content().strip(): output.bounding_box()["height"]
-        for output in notebook.cell("bars").locator(".jp-OutputArea-output").all()
-    }
+    outputs = notebook.cell("bars").locator(".jp-OutputArea-output").all()
+    heights = {output.text_content().strip(): output.bounding_box()["height"] for output in outputs}
     notebook.shoot("bars")
     assert notebook.inside("bars", "[data-mime-type*=stderr]").count() == 0
     assert heights.get("", 0) < 3  # pixels
@@ -239,10 +234,7 @@ def test_what_is_drawn_with_the_mouse_is_guessed(notebook):
     notebook.see("drawing", "CLIP says: envelope")
     draw([(0.1, 0.1), (0.9, 0.9), (0.9, 0.1), (0.1, 0.9), (0.5, 0.1)])
     notebook.see("drawing", "CLIP says: (?!envelope)")
-    notebook.inside(
-        "drawing",
-        "button",
-    ).filter(has_text="clear").click()
+    notebook.inside("drawing", "button").filter(has_text="clear").click()
     notebook.see("drawing", "Draw with the mouse")
     button = notebook.inside("drawing", "button").filter(has_text="house")
     button.focus()

@@ -44,8 +44,7 @@ def a_browser_is_missing():
     return browser.missing()
 
 
-needs_a_browser = pytest.mark.skipif(bool(a_browser_is_missing()), reason=a_browser_is_missing())
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(a_browser_is_missing()), reason=a_browser_is_missing())]
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +96,8 @@ def answer(page):
 def table(page):
     """[(rank, class, per cent)], and the class that is marked."""
     wait(page)
-    rows = [
-        [row.locator("td").nth(i).inner_text() for i in (0, 1, 3)] for row in page.locator("#explorer tbody tr").all()
-    ]
+    rows = [row.locator("td") for row in page.locator("#explorer tbody tr").all()]
+    rows = [[cells.nth(i).inner_text() for i in (0, 1, 3)] for cells in rows]
     marked = [name.removesuffix(" ✓ true class") for _, name, _ in rows if name.endswith("✓ true class")]
     return [(rank, name.removesuffix(" ✓ true class"), p) for rank, name, p in rows], *marked
 
@@ -109,7 +107,6 @@ def type_in(page, wording):
     wait(page)
 
 
-@needs_a_browser
 def test_it_gives_what_the_library_gives(page, scripts, clip):
     source = scripts.explorer.load_dataset("IconNet")
     images = scripts.explorer.gallery(clip, source.val, source.classnames)
@@ -128,7 +125,6 @@ def test_it_gives_what_the_library_gives(page, scripts, clip):
     assert differences.max() < 1e-3, WORDINGS[int(differences.argmax())]
 
 
-@needs_a_browser
 def test_the_tokenizer_is_clips(page, clip):
     letters = random.Random(0)
     texts = ["".join(letters.choices(LETTERS, k=letters.randint(1, 30))) for _ in range(2000)] + WORDINGS
@@ -138,7 +134,6 @@ def test_the_tokenizer_is_clips(page, clip):
     assert different == []
 
 
-@needs_a_browser
 def test_what_a_visitor_loads(page):
     def loaded():
         entries = page.evaluate("performance.getEntries().map(each => [each.name, each.transferSize ?? 0])")
@@ -153,7 +148,6 @@ def test_what_a_visitor_loads(page):
     assert 15e6 < loaded() < 22e6
 
 
-@needs_a_browser
 def test_keys_are_enough(page):
     before, truth = table(page)
     images = page.locator(".explorer-images button")
@@ -201,7 +195,6 @@ def drawn_image(page, canvas="#explorer canvas"):
     return base64.b64decode(address.split(",")[1])
 
 
-@needs_a_browser
 def test_what_is_drawn_gets_the_librarys_answer(page, scripts, clip):
     names = scripts.explorer.load_dataset("IconNet").classnames
     page.get_by_role("button", name="Draw", exact=True).click()
@@ -209,9 +202,8 @@ def test_what_is_drawn_gets_the_librarys_answer(page, scripts, clip):
     assert answer(page).startswith("Draw with")
     for name, strokes in READY.items():
         draw(page, strokes)
-        page.wait_for_function(
-            "import('./explorer/explorer.js').then(({data}) => data.images.at(-1).features !== null)"
-        )
+        drawn = "import('./explorer/explorer.js').then(({data}) => data.images.at(-1).features !== null)"
+        page.wait_for_function(drawn)
         wait(page)
         found = in_page(page, "clip.probabilities('a photo of a {}.', data.images.length - 1, data.temperature)")
         expected = predict(ZeroShot(clip, names, "a photo of a {}."), drawn_image(page))
@@ -237,7 +229,6 @@ MISTAKES = {
 }
 
 
-@needs_a_browser
 def test_a_mistake_is_explained_and_nothing_moves(page):
     place = page.locator("#explorer").bounding_box()
     for wording, sentence in MISTAKES.items():
@@ -251,7 +242,6 @@ def test_a_mistake_is_explained_and_nothing_moves(page):
     assert page.locator("#explorer").bounding_box() == place
 
 
-@needs_a_browser
 def test_it_fits(page):
     for theme, width in itertools.product(("light", "dark"), (1280, 900, 400)):
         page.evaluate(f"document.body.dataset.theme = '{theme}'")
@@ -265,7 +255,6 @@ def test_it_fits(page):
             assert shade < 128 if theme == "light" else shade > 128
 
 
-@needs_a_browser
 def test_wording_and_drawing_stand_in_the_address(page, chromium):
     page.locator(".explorer-images button").nth(3).click()
     type_in(page, "the {} & co")
@@ -276,13 +265,11 @@ def test_wording_and_drawing_stand_in_the_address(page, chromium):
     other.close()
 
 
-@needs_a_browser
 def test_bars_can_be_seen_on_a_phone(page):
     page.set_viewport_size({"width": 390, "height": 900})
     assert page.locator("#explorer td.bar").first.bounding_box()["width"] > 60
 
 
-@needs_a_browser
 def test_a_page_opened_as_a_file_says_so(chromium, site):
     page = chromium.new_page()
     page.goto((site / "index.html").as_uri())
@@ -290,7 +277,6 @@ def test_a_page_opened_as_a_file_says_so(chromium, site):
     page.close()
 
 
-@needs_a_browser
 @pytest.mark.parametrize("name", ["data.json", "text_tower.onnx.gz"])
 def test_a_file_that_is_gone_is_named(chromium, address, name):
     page = chromium.new_page()
@@ -304,7 +290,6 @@ def test_a_file_that_is_gone_is_named(chromium, address, name):
     page.close()
 
 
-@needs_a_browser
 def test_a_server_may_have_unpacked_the_files(chromium, address, site):
     """As the browser does itself, where a server says of a .gz that it is packed."""
 
@@ -321,7 +306,6 @@ def test_a_server_may_have_unpacked_the_files(chromium, address, site):
     page.close()
 
 
-@needs_a_browser
 def test_what_is_done_while_it_loads_counts(chromium, address):
     page = chromium.new_page()
     held, errors = [], []

@@ -5,16 +5,7 @@ import random
 import pytest
 import torch
 
-from coop_edu import (
-    PromptLearner,
-    Recipe,
-    Trainer,
-    ZeroShot,
-    accuracy,
-    extract_features,
-    load_prompt,
-    sample_few_shot,
-)
+from coop_edu import PromptLearner, Recipe, Trainer, ZeroShot, accuracy, extract_features, load_prompt, sample_few_shot
 from coop_edu.coop.context import nearest_words
 from coop_edu.data.dataset import Example
 from coop_edu.teaching.widgets.drawing import READY
@@ -113,10 +104,8 @@ def test_a_task_is_learned_as_well_as_by_the_library(page, clip, tasks, tmp_path
     said = learn(page, task=name, shots="16", sentence="a photo of a {}.")
     test = extract_features(clip, task.test, progress=False)
     in_page = latest(page, "last.accuracy")
-    by_library, found = (
-        accuracy(in_library(clip, task, 16, n_ctx=16), test),
-        load_prompt(downloaded(page, tmp_path), clip),
-    )
+    by_library = accuracy(in_library(clip, task, 16, n_ctx=16), test)
+    found = load_prompt(downloaded(page, tmp_path), clip)
     steps, milliseconds = latest(page, "[run.steps, run.milliseconds]")
     print(f"{name}: {in_page:.1f} % here, {by_library:.1f} % in the library; {milliseconds / steps:.0f} ms a step")
     assert abs(in_page - by_library) < 2
@@ -149,9 +138,8 @@ def test_own_drawings_are_learned_as_by_the_library(page, clip, tmp_path):  # no
     for label, (name, strokes) in enumerate(READY.items()):
         page.locator(".learn-own-class input").nth(label).fill(name)
         for i in range(4):
-            moved = [
-                [[min(0.95, max(0.05, x + shake.uniform(-0.1, 0.1))) for x in point] for point in s] for s in strokes
-            ]
+            move = lambda x: min(0.95, max(0.05, x + shake.uniform(-0.1, 0.1)))  # noqa: E731
+            moved = [[[move(x) for x in point] for point in stroke] for stroke in strokes]
             draw(page, moved, pad)
             kept[i % 2].append(Example(drawn_image(page, pad), label, name))
             page.locator(".learn-own-class > button").nth(label).click()
@@ -327,20 +315,12 @@ def test_it_fits(page):
         page.set_viewport_size({"width": width, "height": 900})
         page.wait_for_function("document.querySelector('#learn svg.map').viewBox.baseVal.width <= innerWidth")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        for place in (
-            "form",
-            "svg.map",
-            "svg.accuracy",
-            "#learn-sentence",
-            ".learn-buttons progress",
-            ".learn-end pre",
-        ):
+        places = "form", "svg.map", "svg.accuracy", "#learn-sentence", ".learn-buttons progress", ".learn-end pre"
+        for place in places:
             box = page.locator(f"#learn {place}").bounding_box()
             assert box["x"] >= 0 and box["x"] + box["width"] <= width, place
-        letters = page.locator("#learn svg text").evaluate_all(
-            "all => all.map(each => each.getBoundingClientRect().height)"
-        )
-        assert min(letters) > 10
+        heights = "all => all.map(each => each.getBoundingClientRect().height)"
+        assert min(page.locator("#learn svg text").evaluate_all(heights)) > 10
         choose(page, task="own")
         for button in page.locator("#learn .learn-own button, #learn .learn-own input").all():
             box = button.bounding_box()

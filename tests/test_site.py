@@ -15,6 +15,11 @@ from test_repository import PROJECT, ROOT, read, rooms
 from test_words import glossary
 
 
+def on_the_site(test):
+    """For a test of the pages, or of what makes them."""
+    return needs_the_extra(pytest.mark.slow(test))
+
+
 def page(site, name):
     return (site / f"{name}.html").read_text(encoding="utf-8")
 
@@ -24,8 +29,7 @@ def test_the_extra_is_what_the_test_looks_for(scripts):
     assert listed == {name.replace("_", "-") for name in MODULES} and set(scripts.build.MODULES) == MODULES
 
 
-@needs_the_extra
-@pytest.mark.slow
+@on_the_site
 def test_readme_is_the_first_page_and_leads_to_the_rest(site):
     first = page(site, "index")
     assert "<title>" in first and read("README.md").splitlines()[0].removeprefix("# ") in first
@@ -35,10 +39,10 @@ def test_readme_is_the_first_page_and_leads_to_the_rest(site):
         assert f'href="{target}.html"' in first and (site / f"{target}.html").is_file()
 
 
-@needs_the_extra
-@pytest.mark.slow
+@on_the_site
 @pytest.mark.parametrize("name", WHOLE)
 def test_a_notebook_has_its_stored_outputs_and_formulas(site, name):
+    assert not (site.parent / "executed").exists()
     nb = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
     text = page(site, f"notebooks/{name}")
     outputs = [output for cell in nb.cells if cell.cell_type == "code" for output in cell.outputs]
@@ -50,25 +54,13 @@ def test_a_notebook_has_its_stored_outputs_and_formulas(site, name):
     assert text.count("<summary>") == (written + shown).count("<summary>")
     formulas = [cell.source.count("$") for cell in nb.cells if cell.cell_type == "markdown"]
     assert ("<math" in text) == any(formulas) and "merror" not in text
-
-
-@needs_the_extra
-@pytest.mark.slow
-@pytest.mark.parametrize("name", WHOLE)
-def test_the_first_cell_of_a_notebook_is_folded(site, name):
-    text = page(site, f"notebooks/{name}")
-    assert text.count("tag_hide-input") == 1
+    assert text.count("tag_hide-input") == 1  # the first cell is folded
     assert text.index("tag_hide-input") < text.index("choose_scale")
+    (copy,) = re.findall(r'href="\.\./(_downloads/[^"]*\.ipynb)"', text)
+    assert (site / copy).read_bytes() == (ROOT / "notebooks" / f"{name}.ipynb").read_bytes()
 
 
-@needs_the_extra
-@pytest.mark.slow
-def test_nothing_was_executed(site):
-    assert not (site.parent / "executed").exists()
-
-
-@needs_the_extra
-@pytest.mark.slow
+@on_the_site
 def test_every_public_name_and_room_has_its_place(site):
     texts = {room: page(site, f"api/{room}") for room in {*rooms(), "scales"}}
     for module, names in coop_edu.PUBLIC.items():
@@ -82,8 +74,7 @@ def test_every_public_name_and_room_has_its_place(site):
     assert not any(part in text for text in texts.values() for part in ("factory&gt;", "~coop_edu", r"\_", r"\*"))
 
 
-@needs_the_extra
-@pytest.mark.slow
+@on_the_site
 @pytest.mark.parametrize("name", ["index", "notebooks/00_start_here"])
 def test_a_page_has_an_icon_a_description_and_an_image(site, name):
     text = page(site, name)
@@ -95,24 +86,14 @@ def test_a_page_has_an_icon_a_description_and_an_image(site, name):
     assert '<meta name="description"' in text and 'og:title" content="' in text
 
 
-@needs_the_extra
-@pytest.mark.slow
-@pytest.mark.parametrize("name", WHOLE)
-def test_a_still_page_offers_the_notebook(site, name):
-    (copy,) = re.findall(r'href="\.\./(_downloads/[^"]*\.ipynb)"', page(site, f"notebooks/{name}"))
-    assert (site / copy).read_bytes() == (ROOT / "notebooks" / f"{name}.ipynb").read_bytes()
-
-
-@needs_the_extra
-@pytest.mark.slow
+@on_the_site
 def test_search_and_glossary(site):
     index = (site / "searchindex.js").read_text(encoding="utf-8")
     assert "docs/glossary" in index and "temperatur" in index and "promptlearner" in index.lower()
     assert page(site, "docs/glossary").count("<strong>") >= len(glossary())
 
 
-@needs_the_extra
-@pytest.mark.slow
+@on_the_site
 def test_no_page_asks_another_host(site):
     """Looked for in the text, too, by other means than those of the check."""
     for path in site.rglob("*.html"):
@@ -122,8 +103,7 @@ def test_no_page_asks_another_host(site):
         assert not re.search(r"(?i)mathjax[.@/]|jsdelivr|cdnjs|unpkg|require\.min\.js|googleapis", text), path.name
 
 
-@needs_the_extra
-@pytest.mark.slow
+@on_the_site
 def test_a_page_that_is_gone_is_a_dead_link(site, scripts, tmp_path):
     shutil.copytree(site, tmp_path / "pages")
     assert scripts.check.problems(tmp_path / "pages") == []
@@ -204,8 +184,7 @@ def test_without_npm_the_rest_is_built(scripts, tmp_path, monkeypatch, capsys):
     assert "get npm, and make site" in capsys.readouterr().err
 
 
-@needs_the_extra
-@pytest.mark.slow
+@on_the_site
 def test_weights_that_would_be_changed_are_refused(scripts):
     clip = load_clip("mini", device="cpu")
     clip.model.ln_final.weight.data += 1e-6

@@ -21,34 +21,20 @@ def cells(path):
     return "\n\n".join(source for source in sources if not re.search(r"(?m)^\s*[%!]", source))
 
 
-def mypy(folder, cache, *options):
-    """The errors of all files in `folder`, without the lines that only explain them."""
-    command = [sys.executable, "-m", "mypy", "--config-file=", "--ignore-missing-imports", f"--cache-dir={cache}"]
-    files = sorted(map(str, folder.iterdir()))
-    done = subprocess.run([*command, *options, *files], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode in (0, 1), done.stdout + done.stderr
-    return [line for line in done.stdout.splitlines() if " error: " in line]
-
-
-@pytest.fixture
-def cache(request):
-    return request.config.cache.mkdir("mypy")
-
-
 @pytest.mark.slow
-def test_every_public_name_has_a_type_and_so_has_readmes_code(tmp_path, cache):
+def test_public_names_readmes_code_and_notebooks_have_types(tmp_path, request):
     names = ", ".join(name for name in coop_edu.__all__ if name != "__version__")
     (tmp_path / "names.py").write_text(f"from coop_edu import {names}\n")
+    (tmp_path / "wrong.py").write_text("from coop_edu import load_clip, nonsense\nload_clip(5).nonsense\n")
     for number, block in enumerate(re.findall(r"(?ms)^```python\n(.*?)^```$", read("README.md"))):
         (tmp_path / f"readme_{number}.py").write_text(block)
-    assert mypy(tmp_path, cache, "--no-implicit-reexport") == []
-    (tmp_path / "wrong.py").write_text("from coop_edu import load_clip, nonsense\nload_clip(5).nonsense\n")
-    assert len(mypy(tmp_path, cache, "--no-implicit-reexport")) == 3
-
-
-@pytest.mark.slow
-def test_the_notebooks_use_what_there_is(tmp_path, cache):
+    habits = f'# mypy: allow-redefinition, disable-error-code="{", ".join(HABITS)}"\n'
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        (tmp_path / f"notebook_{path.stem}.py").write_text(cells(path), encoding="utf-8")
-    disabled = [f"--disable-error-code={code}" for code in HABITS]
-    assert mypy(tmp_path, cache, "--allow-redefinition", *disabled) == []
+        (tmp_path / f"notebook_{path.stem}.py").write_text(habits + cells(path), encoding="utf-8")
+    options = ["--config-file=", "--ignore-missing-imports", "--no-implicit-reexport"]
+    options.append(f"--cache-dir={request.config.cache.mkdir('mypy')}")
+    command = [sys.executable, "-m", "mypy", *options, *sorted(map(str, tmp_path.iterdir()))]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    errors = [line for line in done.stdout.splitlines() if " error: " in line]
+    assert [line for line in errors if "wrong.py" not in line] == [], done.stderr
+    assert len(errors) == 3
