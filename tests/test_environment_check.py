@@ -1,7 +1,6 @@
 """`python -m coop_edu` tells the truth, with a remedy, whatever is missing."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,15 +13,8 @@ from coop_edu.teaching.environment import Check, Report, check_environment
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def run(code_or_module, **variables):
-    return subprocess.run(
-        [sys.executable, *code_or_module],
-        cwd=ROOT,
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+def run(*options):
+    return subprocess.run([sys.executable, *options], cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
 def checks():
@@ -35,16 +27,15 @@ def failures(report):
 
 @pytest.mark.slow
 def test_a_good_machine_passes():
-    result = run(["-m", "coop_edu"])
+    result = run("-m", "coop_edu")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "[FAIL]" not in result.stdout
     assert "Everything is ready." in result.stdout
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["torch", "PIL"])
-def test_a_missing_package_is_named_with_its_remedy(module):
-    package = {"PIL": "pillow"}.get(module, module)
+@pytest.mark.parametrize(("module", "package"), [("torch", "torch"), ("PIL", "pillow")])
+def test_a_missing_package_is_named_with_its_remedy(module, package):
     hide = f"""
 import importlib.metadata, runpy, sys
 class Hidden:
@@ -61,7 +52,7 @@ importlib.metadata.version = version
 sys.argv = ["coop_edu"]
 runpy.run_module("coop_edu", run_name="__main__")
 """
-    result = run(["-c", hide])
+    result = run("-c", hide)
     assert result.returncode == 1, result.stdout + result.stderr
     assert f"[FAIL] {package}: not installed" in result.stdout
     assert f'pip install "{package}>=' in result.stdout
@@ -145,5 +136,5 @@ def test_the_report_counts():
 
 
 def test_unknown_arguments_are_refused():
-    result = run(["-m", "coop_edu", "--frobnicate"])
+    result = run("-m", "coop_edu", "--frobnicate")
     assert result.returncode == 2 and "usage" in result.stderr

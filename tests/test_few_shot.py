@@ -26,14 +26,11 @@ def read(name):
 
 
 DATASETS = {name: read(name) for name in REFERENCE}
+assert len(ENTRIES) == 60
 
 
 def some(counts):
     return [Example(Path(f"{name}{i}.png"), y, name) for y, (name, n) in enumerate(counts.items()) for i in range(n)]
-
-
-def test_there_are_sixty_reference_entries():
-    assert len(ENTRIES) == 60
 
 
 @pytest.mark.parametrize("name, entry", ENTRIES)

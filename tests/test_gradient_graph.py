@@ -66,14 +66,11 @@ def test_the_image_tower_is_the_librarys(scripts, clip):
     pixels = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     graph = ReferenceEvaluator(scripts.image_tower.image_tower(clip.model, to_normal.mean, to_normal.std))
     (features,) = graph.run(None, {"pixels": pixels.numpy()})
-    torch.testing.assert_close(
-        torch.tensor(features), normalize(clip.encode_image(to_normal(pixels))), atol=1e-5, rtol=1e-4
-    )
+    expected = normalize(clip.encode_image(to_normal(pixels)))
+    torch.testing.assert_close(torch.tensor(features), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_no_graph_holds_the_words(scripts, clip):
-    sizes = [
-        len(graph(clip.model).SerializeToString())
-        for graph in (scripts.tower.text_tower, scripts.gradient.gradient_graph)
-    ]
+    graphs = scripts.tower.text_tower, scripts.gradient.gradient_graph
+    sizes = [len(graph(clip.model).SerializeToString()) for graph in graphs]
     assert max(sizes) < 2.5e6 < clip.model.token_embedding.weight.numel()

@@ -116,9 +116,8 @@ def test_the_metadata_describe_the_shipped_images(downstream):
     """Every image in the archive has its row, and the hash in the row is the image's (recomputed here)."""
     with zipfile.ZipFile(ASSETS / "iconnet.zip") as archive:
         shipped = {name for name in archive.namelist() if name.endswith(".png")}
-        described = {
-            f"{r['task']}/images/{r['class'].replace(' ', '_')}/{r['set']}--{r['name']}.png": r for r in downstream
-        }
+        path = "{task}/images/{folder}/{set}--{name}.png"
+        described = {path.format(folder=row["class"].replace(" ", "_"), **row): row for row in downstream}
         assert shipped == set(described)
         for name in sorted(shipped)[::40]:
             image = np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB"), np.float32)

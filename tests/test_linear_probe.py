@@ -49,10 +49,9 @@ def search_of_the_authors_script(train, val):
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("K", [2, 3])
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_finds_the_same_C_as_the_authors_search(seed, K):
-    train, val = blobs(seed, K=K), blobs(seed + 100, n=20, K=K, spread=3.0)
-    assert_same_search(train, val)
+    assert_same_search(blobs(seed, K=K), blobs(seed + 100, n=20, K=K, spread=3.0))
 
 
 def assert_same_search(train, val):
@@ -63,38 +62,24 @@ def assert_same_search(train, val):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings(
-    "ignore::sklearn.exceptions.ConvergenceWarning", "ignore:The number of unique", "ignore:asked for"
-)
-@pytest.mark.parametrize("task", ["IconAnimals", "IconArrows", "IconActivities"])
-def test_finds_the_same_C_on_the_shipped_drawings(task):
-    clip, dataset = load_clip("mini"), load_dataset(task)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning", "ignore:The number of unique")
+def test_finds_the_same_C_on_the_shipped_drawings():
+    clip, dataset = load_clip("mini"), load_dataset("IconArrows")
     bank = FeatureBank(clip, [*dataset.train, *dataset.val], progress=False)
     for shots, seed in ((1, 1), (1, 2), (4, 1)):
         train, val = (bank(part) for part in sample_train_val(dataset, shots, seed))
         assert_same_search(train, val)
-    probe = LinearProbe(clip, dataset.classnames, train, val)
-    K, E = len(dataset.classnames), train.image_features.shape[1]
-    assert probe.weight.shape == (K, E) and probe.bias.shape == (K,)
-    assert probe.weight.dtype == probe.bias.dtype == torch.float32
 
 
 @pytest.mark.parametrize("K", [2, 3])
 def test_logits_are_those_of_the_chosen_model(clip, K):
     train, val = blobs(1, K=K), blobs(2, K=K)
     probe = LinearProbe(clip, NAMES[:K], train, val)
-    model = LogisticRegression(C=10**probe.log10_C, max_iter=1000).fit(
-        train.image_features.double().numpy(), train.labels.numpy()
-    )
+    x, val_x = (some.image_features.double().numpy() for some in (train, val))
+    model = LogisticRegression(C=10**probe.log10_C, max_iter=1000).fit(x, train.labels.numpy())
+    assert probe.weight.shape == (K, 16) and probe.weight.dtype == probe.bias.dtype == torch.float32
     p = probe.logits(val.image_features).softmax(dim=1)
-    assert p.shape == (K * 8, K)
-    np.testing.assert_allclose(p.numpy(), model.predict_proba(val.image_features.double().numpy()), atol=2e-5)
-
-
-def test_learns(clip):
-    probe = LinearProbe(clip, NAMES, blobs(1), blobs(2))
-    test = blobs(3, n=50)
-    assert (probe.logits(test.image_features).argmax(dim=1) == test.labels).float().mean() > 0.9
+    np.testing.assert_allclose(p.numpy(), model.predict_proba(val_x), atol=2e-5)
 
 
 def test_features_are_not_normalised(clip):
@@ -102,9 +87,8 @@ def test_features_are_not_normalised(clip):
     probe = LinearProbe(clip, NAMES, train, val)
     scaled = [Features(f.image_features * 0.01, f.labels, f.classnames) for f in (train, val)]
     assert LinearProbe(clip, NAMES, *scaled).log10_C != probe.log10_C
-    assert not torch.allclose(
-        probe.logits(2 * val.image_features).softmax(1), probe.logits(val.image_features).softmax(1), atol=1e-3
-    )
+    once, twice = (probe.logits(n * val.image_features).softmax(dim=1) for n in (1, 2))
+    assert not torch.allclose(once, twice, atol=1e-3)
 
 
 def test_deterministic_and_its_columns(clip):
@@ -115,6 +99,8 @@ def test_deterministic_and_its_columns(clip):
     assert torch.allclose(part.logits(x), one.logits(x)[:, [2, 0]]) and part.classnames == ("eel", "cat")
     with pytest.raises(ValueError, match=r"'fox'(.|\n)*does not read class names"):
         one.with_classnames(["fox"])
+    with pytest.raises(ValueError, match="got 'cat'"):
+        one.with_classnames("cat")
 
 
 def test_columns_of_two_classes_of_one_name(clip):
@@ -127,13 +113,6 @@ def test_columns_of_two_classes_of_one_name(clip):
         probe.with_classnames(["crane", "crane", "crane"])
 
 
-def test_a_text_is_not_a_list_of_classes(clip):
-    with pytest.raises(ValueError, match="got 'cat'"):
-        LinearProbe(clip, "cat", blobs(1), blobs(2))
-    with pytest.raises(ValueError, match="got 'cat'"):
-        LinearProbe(clip, NAMES, blobs(1), blobs(2)).with_classnames("cat")
-
-
 def test_what_cannot_be_learned_from(clip):
     good = blobs(1)
     views = Features(torch.zeros(2, 3, 16), torch.tensor([0, 1, 2]), NAMES)
@@ -141,6 +120,7 @@ def test_what_cannot_be_learned_from(clip):
     one = Features(good.image_features[:8], good.labels[:8], NAMES[:1])
     two = Features(good.image_features[:16], good.labels[:16], NAMES[:2])
     for names, train, val, message in (
+        ("cat", good, good, "got 'cat'"),
         (NAMES[:1], good, good, "3 classes and the classifier 1"),
         (NAMES[:1], one, one, "2 classes"),
         (NAMES, views, good, "dim 3"),

@@ -41,9 +41,7 @@ def run(tmp_path, monkeypatch, capsys):
     clip = tiny_clip()
     monkeypatch.setattr(workspace, "load_clip", lambda name, pretrained=None: clip)
     make_dataset(tmp_path, "Zoo", CLASSES, train=2, val=2, test=2)
-    PAPER_DATASETS["Zoo"] = Place(
-        "Zoo", "images", "4 classes", "none", "drawn by a test", template="a drawing of a {}."
-    )
+    PAPER_DATASETS["Zoo"] = Place("Zoo", "images", "4 classes", "none", "a test", template="a drawing of a {}.")
     options = ["--datasets", "Zoo", "--root", str(tmp_path), "--shots", "1", "--seeds", "1", "2", "--epochs", "2"]
 
     def run(*more):

@@ -45,25 +45,19 @@ def installed(wheel, tmp_path_factory):
 def run(installed, code, cwd):
     """Run code in a fresh Python that finds coop_edu in `installed` before anywhere else, and no network."""
     offline = (Path(__file__).with_name("no_network.py")).read_text(encoding="utf-8")
-    start = f"import sys; sys.path.insert(0, {str(installed)!r})\n"
+    code = f"import sys; sys.path.insert(0, {str(installed)!r})\n{offline}{code}"
     variables = {**os.environ, "COOP_EDU_CACHE": str(cwd / "cache")}
-    command = [sys.executable, "-c", start + offline + code]
-    result = subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=200)
+    options = {"cwd": cwd, "env": variables, "capture_output": True, "text": True, "timeout": 200}
+    result = subprocess.run([sys.executable, "-c", code], **options)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
 
-def test_every_asset_is_in_the_wheel(wheel):
+def test_every_module_and_asset_is_in_the_wheel_and_nothing_else(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    assets = [path for path in (ROOT / "coop_edu" / "assets").rglob("*") if path.is_file()]
-    assert any(path.name == "checksums.json" for path in assets), "coop_edu/assets is not whole"
-    assert [str(path) for path in assets if path.relative_to(ROOT).as_posix() not in names] == []
-
-
-def test_every_module_is_in_the_wheel_and_nothing_else(wheel):
-    names = set(zipfile.ZipFile(wheel).namelist())
-    modules = {p.relative_to(ROOT).as_posix() for p in (ROOT / "coop_edu").rglob("*.py")}
-    assert modules <= names
+    wanted = [*(ROOT / "coop_edu").rglob("*.py"), *(ROOT / "coop_edu" / "assets").rglob("*.*")]
+    assert {path.relative_to(ROOT).as_posix() for path in wanted} <= names
+    assert "coop_edu/assets/checksums.json" in names
     assert {name.split("/")[0] for name in names} == {"coop_edu", f"coop_edu-{__version__}.dist-info"}
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
