@@ -43,7 +43,9 @@ def downstream(rows):
 
 
 def bit_count(numbers: np.ndarray) -> np.ndarray:
-    """How many bits of each 64-bit number are set: in pairs, fours, bytes. numpy counts them itself from 2.0 on."""
+    """How many bits of each 64-bit number are set: in pairs, fours, bytes, or by numpy from 2.0 on."""
+    if hasattr(np, "bitwise_count"):
+        return np.bitwise_count(numbers)
     x = numbers - ((numbers >> np.uint64(1)) & np.uint64(0x5555555555555555))
     x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
     x = (x + (x >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
