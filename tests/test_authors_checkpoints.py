@@ -11,11 +11,10 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
+from coop_edu import CoCoOp, PromptLearner
 from coop_edu.clip import tensor_file
 from coop_edu.clip.text_encoding import text_tower
 from coop_edu.coop.authors_files import export_authors, import_authors, read_authors_file
-from coop_edu.coop.cocoop import CoCoOp
-from coop_edu.coop.prompt_learner import PromptLearner
 
 from tiny_clip import tiny_clip
 

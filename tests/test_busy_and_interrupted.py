@@ -17,15 +17,8 @@ import torch
 from matplotlib.text import Text
 from PIL import Image
 
-from coop_edu import plots
+from coop_edu import CoCoOp, Features, History, PromptLearner, Recipe, Trainer, plots, train_together
 from coop_edu.clip.text_encoding import classes_that_fit
-from coop_edu.coop.cocoop import CoCoOp
-from coop_edu.coop.history import History
-from coop_edu.coop.prompt_learner import PromptLearner
-from coop_edu.coop.recipe import Recipe
-from coop_edu.coop.together import train_together
-from coop_edu.coop.trainer import Trainer
-from coop_edu.data.features import Features
 from coop_edu.grid import progress, workspace
 from coop_edu.grid.results import Cell
 from coop_edu.plots.style import FORMULA

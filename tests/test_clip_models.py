@@ -15,9 +15,8 @@ import torchvision.transforms as T
 from PIL import Image
 from safetensors.torch import save_file
 
-from coop_edu import ZeroShot, accuracy, extract_features, load_dataset
+from coop_edu import ZeroShot, accuracy, extract_features, load_clip, load_dataset
 from coop_edu.clip import models as clip_models
-from coop_edu.clip.models import load_clip
 
 from tiny_clip import tiny_clip, tiny_config
 

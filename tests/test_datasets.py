@@ -12,17 +12,11 @@ import torch
 from PIL import Image
 from platformdirs import macos, unix
 
-from coop_edu.clip.models import load_clip
+from coop_edu import Dataset, Example, PromptLearner, Recipe, Trainer, load_clip, load_dataset, load_image
 from coop_edu.coop.authors_files import export_authors, import_authors
 from coop_edu.coop.checkpoints import load_prompt, save_prompt
-from coop_edu.coop.prompt_learner import PromptLearner
-from coop_edu.coop.recipe import Recipe
-from coop_edu.coop.trainer import Trainer
 from coop_edu.data import datasets
-from coop_edu.data.dataset import Dataset, Example
-from coop_edu.data.datasets import load_dataset
 from coop_edu.data.features import FeatureBank, extract_features
-from coop_edu.data.images import load_image
 from coop_edu.data.own import from_folder, from_split_file
 from coop_edu.data.paper import data_root
 from coop_edu.data.split_file import SplitFileError, classnames_of, read_split, write_split

@@ -8,13 +8,8 @@ import torch
 from PIL import Image
 from sklearn.metrics import f1_score, top_k_accuracy_score
 
-from coop_edu.clip.zero_shot import ZeroShot
-from coop_edu.coop.prompt_learner import PromptLearner
-from coop_edu.data.dataset import Dataset
-from coop_edu.data.features import Features, extract_features
+from coop_edu import Dataset, Features, PromptLearner, ZeroShot, domain_generalisation, extract_features, mean_and_std
 from coop_edu.evaluate.accuracy import accuracy, macro_f1, per_class_accuracy, predict
-from coop_edu.evaluate.domains import domain_generalisation
-from coop_edu.evaluate.seeds import mean_and_std
 
 from tiny_images import draw, make_examples
 

@@ -13,15 +13,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from coop_edu import __main__
-from coop_edu.clip.zero_shot import ZeroShot
-from coop_edu.coop.prompt_learner import PromptLearner
-from coop_edu.coop.trainer import Trainer
-from coop_edu.data.dataset import Dataset
-from coop_edu.data.datasets import load_dataset
-from coop_edu.data.few_shot import sample_few_shot
+from coop_edu import Dataset, PromptLearner, Trainer, ZeroShot, __main__, accuracy, load_dataset, sample_few_shot
 from coop_edu.data.split_file import classnames_of, read_split
-from coop_edu.evaluate.accuracy import accuracy
 from coop_edu.grid import report, workspace
 from coop_edu.grid import run as experiments
 from coop_edu.grid.cells import run_cells

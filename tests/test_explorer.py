@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from coop_edu import ZeroShot, extract_features, fill, load_clip, predict
-from coop_edu.clip.probability import class_probabilities
+from coop_edu import ZeroShot, class_probabilities, extract_features, fill, load_clip, predict
 from coop_edu.clip.templates import MARKS
 from coop_edu.teaching.widgets.drawing import READY
 

@@ -12,11 +12,9 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from coop_edu import Example, FeatureBank, extract_features, load_image
 from coop_edu.data import batches, feature_cache
 from coop_edu.data import features as module
-from coop_edu.data.dataset import Example
-from coop_edu.data.features import FeatureBank, extract_features
-from coop_edu.data.images import load_image
 from coop_edu.data.labels import label_names
 
 from tiny_clip import tiny_clip

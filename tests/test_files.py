@@ -8,8 +8,7 @@ import sys
 import pytest
 from filelock import FileLock
 
-from coop_edu.coop.checkpoints import save_prompt
-from coop_edu.coop.prompt_learner import PromptLearner
+from coop_edu import PromptLearner, save_prompt
 from coop_edu.files import atomically, locked
 
 from tiny_clip import tiny_clip

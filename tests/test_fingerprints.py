@@ -13,20 +13,13 @@ import joblib
 import pytest
 import torch
 
+from coop_edu import Dataset, PromptLearner, Trainer, ZeroShot, accuracy, from_folder, load_clip, sample_few_shot
 from coop_edu.clip.fingerprint import clip_fingerprint
-from coop_edu.clip.models import load_clip
-from coop_edu.clip.zero_shot import ZeroShot
 from coop_edu.coop import checkpoints
 from coop_edu.coop.authors_files import export_authors, import_authors
 from coop_edu.coop.checkpoints import load_prompt, save_prompt
-from coop_edu.coop.prompt_learner import PromptLearner
-from coop_edu.coop.trainer import Trainer
 from coop_edu.data import contents as contents_module
 from coop_edu.data.contents import contents
-from coop_edu.data.dataset import Dataset
-from coop_edu.data.few_shot import sample_few_shot
-from coop_edu.data.own import from_folder
-from coop_edu.evaluate.accuracy import accuracy
 from coop_edu.grid import workspace
 from coop_edu.grid.commands import main
 from coop_edu.grid.results import add, read_lines

@@ -14,13 +14,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from coop_edu import plots
+from coop_edu import History, PromptLearner, Recipe, Trainer, check_environment, load_prompt, plots, save_prompt
 from coop_edu.coop.authors_files import export_authors, import_authors
-from coop_edu.coop.checkpoints import load_prompt, save_prompt
 from coop_edu.coop.prompt_file import FORMAT, FORMAT_OF_METHODS, read_prompt
-from coop_edu.coop.prompt_learner import PromptLearner
-from coop_edu.coop.recipe import Recipe
-from coop_edu.coop.trainer import History, Trainer
 from coop_edu.data.features import Features, extract_features
 from coop_edu.data.few_shot import sample_few_shot, sample_train_val
 from coop_edu.evaluate.accuracy import accuracy, per_class_accuracy
@@ -30,7 +26,6 @@ from coop_edu.grid.report import average, figure, table
 from coop_edu.grid.results import append, read_lines
 from coop_edu.grid.run import make_grid
 from coop_edu.records import decode, record
-from coop_edu.teaching.environment import check_environment
 
 from tiny_clip import tiny_clip
 from tiny_images import make_dataset, make_examples

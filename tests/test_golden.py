@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from coop_edu.clip.prompt_encoder import PromptEncoder
-from coop_edu.coop.prompt_learner import PromptLearner
+from coop_edu import PromptEncoder, PromptLearner
 
 from tiny_clip import golden_clip
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from coop_edu import PromptLearner, load_clip
-from coop_edu.clip.probability import normalize
+from coop_edu import PromptLearner, load_clip, normalize
 
 from small_site import needs_the_extra
 

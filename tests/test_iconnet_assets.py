@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from coop_edu import __main__
+from coop_edu import __main__, load_dataset
 from coop_edu.data import iconnet
-from coop_edu.data.datasets import load_dataset
 from coop_edu.data.iconnet import unpack
 from coop_edu.files import sha256
 

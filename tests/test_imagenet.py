@@ -4,8 +4,7 @@ import warnings
 
 import pytest
 
-from coop_edu.data.datasets import load_dataset
-from coop_edu.data.few_shot import sample_few_shot
+from coop_edu import load_dataset, sample_few_shot
 from coop_edu.data.imagenet import read_classnames
 
 # sorted: tench, goldfish, great white shark, tiger shark

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from coop_edu import Example, load_image
 from coop_edu.data.batches import read_batches
-from coop_edu.data.dataset import Example
-from coop_edu.data.images import load_image
 
 from tiny_images import draw
 

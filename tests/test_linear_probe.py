@@ -8,10 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from coop_edu.clip.models import load_clip
-from coop_edu.data.datasets import load_dataset
-from coop_edu.data.features import FeatureBank, Features
-from coop_edu.data.few_shot import sample_train_val
+from coop_edu import FeatureBank, Features, load_clip, load_dataset, sample_train_val
 from coop_edu.evaluate.linear_probe import LinearProbe, search_C
 
 NAMES = ("cat", "dog", "eel")

@@ -19,22 +19,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torchvision.datasets import FakeData
 
+from coop_edu import CoCoOp, Dataset, Features, KgCoOp, PromptConfig, Recipe, Trainer, accuracy, load_clip, load_image
 from coop_edu.clip.fingerprint import clip_fingerprint
-from coop_edu.clip.models import load_clip
 from coop_edu.coop.authors_files import export_authors, import_authors
 from coop_edu.coop.checkpoints import load_prompt, save_prompt
-from coop_edu.coop.cocoop import CoCoOp
-from coop_edu.coop.kgcoop import KgCoOp
-from coop_edu.coop.prompt_layout import PromptConfig
 from coop_edu.coop.prompt_learner import PromptLearner
-from coop_edu.coop.recipe import Recipe
-from coop_edu.coop.trainer import Trainer
-from coop_edu.data.dataset import Dataset
-from coop_edu.data.features import Features
 from coop_edu.data.few_shot import sample_few_shot, sample_train_val
-from coop_edu.data.images import load_image
 from coop_edu.data.own import from_folder, from_pairs, from_split_file, suggest_names
-from coop_edu.evaluate.accuracy import accuracy
 from coop_edu.files import asset
 from coop_edu.grid.frame import read_results
 from coop_edu.grid.methods import LEARNED, find_method

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from coop_edu.coop.plain import PlainPromptLearner
-from coop_edu.coop.prompt_learner import PromptLearner
+from coop_edu import PlainPromptLearner, PromptLearner
 
 from tiny_clip import golden_clip
 

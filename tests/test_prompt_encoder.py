@@ -8,11 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coop_edu import PromptEncoder, PromptLearner
 from coop_edu.clip.models import frozen_clip
-from coop_edu.clip.prompt_encoder import PromptEncoder
 from coop_edu.clip.text_encoding import SlowEncoder, encode_by_hook, encode_texts, supported, text_encoder, text_tower
 from coop_edu.coop.prompt_layout import POSITIONS
-from coop_edu.coop.prompt_learner import PromptLearner
 
 from tiny_clip import shared_tokenizer, tiny_clip, tiny_config
 

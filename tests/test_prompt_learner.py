@@ -7,10 +7,8 @@ import open_clip
 import pytest
 import torch
 
-from coop_edu.clip.probability import normalize
-from coop_edu.clip.zero_shot import ZeroShot
+from coop_edu import PromptLearner, ZeroShot, normalize
 from coop_edu.coop.prompt_layout import token_layout
-from coop_edu.coop.prompt_learner import PromptLearner
 
 from tiny_clip import tiny_clip
 

@@ -5,12 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from coop_edu import PromptLearner, __main__, load_dataset, load_prompt, save_prompt
+from coop_edu import PromptLearner, __main__, load_dataset, load_prompt, read_results, save_prompt
 from coop_edu.coop.prompt_layout import POSITIONS
 from coop_edu.data.paper_places import PAPER_DATASETS, Place
 from coop_edu.evaluate.accuracy import METRICS, macro_f1
 from coop_edu.grid import workspace
-from coop_edu.grid.frame import read_results
 from coop_edu.grid.methods import METHODS, Method, find_method, method_from, register_method, standard_methods
 from coop_edu.grid.progress import work_of
 from coop_edu.grid.report import figure

@@ -9,12 +9,9 @@ import open_clip
 import pytest
 import torch
 
+from coop_edu import Example, PromptLearner, ZeroShot, normalize
 from coop_edu.clip import templates
-from coop_edu.clip.probability import normalize
 from coop_edu.clip.templates import class_rows, clean_classnames, fill
-from coop_edu.clip.zero_shot import ZeroShot
-from coop_edu.coop.prompt_learner import PromptLearner
-from coop_edu.data.dataset import Example
 from coop_edu.data.labels import check_same_classes, label_names
 
 from tiny_clip import tiny_clip

@@ -14,17 +14,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from coop_edu import PromptLearner, Recipe, StopTraining, Trainer, load_image, train_together
 from coop_edu.coop.checkpoints import load_prompt, save_prompt
-from coop_edu.coop.history import StopTraining
 from coop_edu.coop.prompt_file import read_prompt, write_prompt_file
-from coop_edu.coop.prompt_learner import PromptLearner
-from coop_edu.coop.recipe import Recipe
-from coop_edu.coop.together import train_together
-from coop_edu.coop.trainer import Trainer
 from coop_edu.coop.training_data import order_of
 from coop_edu.data.batches import seeded
 from coop_edu.data.features import Features, extract_features
-from coop_edu.data.images import load_image
 
 from tiny_clip import tiny_clip
 from tiny_images import make_examples
