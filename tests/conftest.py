@@ -3,6 +3,7 @@
 Autouse fixtures do not reach nbmake's items, so the environment is set in `pytest_configure`.
 """
 
+import gc
 import os
 import runpy
 import shutil
@@ -42,6 +43,10 @@ def pytest_configure(config):
         os.environ.pop(variable, None)
     runpy.run_path(str(NO_NETWORK))
     _guard_notebooks()
+
+
+def pytest_collection_finish():
+    gc.freeze()  # what is loaded by now stays: no collection of garbage needs to look at it
 
 
 @pytest.fixture(scope="session")
