@@ -7,24 +7,11 @@ import torch
 from safetensors import safe_open
 from torch.nn import functional as F
 
-from coop_edu import (
-    CoCoOp,
-    Features,
-    KgCoOp,
-    PromptConfig,
-    PromptLearner,
-    Recipe,
-    Trainer,
-    ZeroShot,
-    accuracy,
-    load_prompt,
-    predict,
-    save_prompt,
-    train_together,
-)
+from coop_edu import CoCoOp, Features, KgCoOp, PromptConfig, PromptLearner, Recipe, Trainer, ZeroShot, train_together
 from coop_edu.clip.probability import class_logits, normalize
-from coop_edu.coop.checkpoints import copy_parameters
+from coop_edu.coop.checkpoints import copy_parameters, load_prompt, save_prompt
 from coop_edu.coop.history import EpochSums, check_finite, check_usable
+from coop_edu.evaluate.accuracy import accuracy, predict
 
 NAMES = ("cat", "dog", "umbrella stand", "hot_air_balloon")
 RECIPE = Recipe(epochs=3, batch_size=4, lr=0.1, views=None)
@@ -64,9 +51,6 @@ def fit(learner, data=None, recipe=RECIPE, **options):
 
 
 METHODS = pytest.mark.parametrize("make", [kgcoop, cocoop, decayed])
-
-
-# --------------------------------------------------------------------------------------- what the methods are
 
 
 def test_kgcoop_is_the_formula_of_its_paper(clip):
@@ -114,9 +98,6 @@ def test_cocoop_refuses_what_makes_no_sense(clip):
         cocoop(clip, class_specific=True)
     with pytest.raises(TypeError, match="differ by image"):
         cocoop(clip).text_features()
-
-
-# ----------------------------------------------------------------------------------------- the ways of training
 
 
 @METHODS
@@ -242,9 +223,6 @@ def test_an_override_that_no_training_calls_is_an_error(clip):
         Trainer(OwnLoss(clip, NAMES, n_ctx=2))
     with pytest.raises(TypeError, match=r"OwnTrainer\.loss would never be called.*PromptLearner\.objective"):
         OwnTrainer(PromptLearner(clip, NAMES, n_ctx=2))
-
-
-# ---------------------------------------------------------------------------------- evaluation, files, new classes
 
 
 @METHODS
