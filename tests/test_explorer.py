@@ -111,17 +111,17 @@ def test_it_gives_what_the_library_gives(page, scripts, clip):
     images = scripts.explorer.gallery(clip, source.val, source.classnames)
     f = extract_features(clip, images, progress=False).image_features
     own = 1 / clip.logit_scale.item()
-    cases = [(w, i % len(images), own if i % 3 else 0.01) for i, w in enumerate(WORDINGS)]
+    wordings = WORDINGS[::4]  # the tokens of all are compared below
+    cases = [(w, i % len(images), own if i % 3 else 0.01) for i, w in enumerate(wordings)]
     code = "arguments.reduce(async (all, a) => [...await all, await clip.probabilities(...a)], [])"
     found = torch.tensor(in_page(page, code, *cases))
     expected = torch.stack([
         class_probabilities(f, clip.encode_text(fill(wording, source.classnames)), 1 / temperature)[image]
         for wording, image, temperature in cases
     ])  # fmt: skip
-    assert len(WORDINGS) == len(set(WORDINGS)) == 50
     differences = (found - expected).abs().amax(dim=1)
     print(f"largest difference {differences.max():.1e}")
-    assert differences.max() < 1e-3, WORDINGS[int(differences.argmax())]
+    assert differences.max() < 1e-3, wordings[int(differences.argmax())]
 
 
 def test_the_tokenizer_is_clips(page, clip):
