@@ -266,10 +266,11 @@ def test_keys_are_enough_and_the_map_tells(page, tasks):
 
 def test_it_fits(page):
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    learn(page, shots="1")
+    learn(page, task="styles", shots="1")
     results = "form", "svg.map", "svg.accuracy", "#learn-sentence", ".learn-buttons progress", ".learn-end pre"
     for task, places in (("styles", results), ("own", [".learn-own button", ".learn-own input"])):
-        choose(page, task=task)  # another task hides the results
+        if task == "own":
+            choose(page, task=task)  # which hides the results
         for theme, width in (("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)):
             page.evaluate(f"document.body.dataset.theme = '{theme}'")
             page.set_viewport_size({"width": width, "height": 900})
