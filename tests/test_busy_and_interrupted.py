@@ -91,26 +91,19 @@ def interrupt(after):
     return callback
 
 
-def test_a_training_interrupted_in_a_notebook_returns_what_there_is(clip, monkeypatch, capsys):
-    learner, recipe = PromptLearner(clip, NAMES, n_ctx=2), Recipe(epochs=5, views=None)
-    trainer = Trainer(learner, recipe, callback=interrupt(2), progress=False)
-    with pytest.raises(KeyboardInterrupt):  # a script must not go on with half a training
-        trainer.fit(features())
-    monkeypatch.setattr(builtins, "__IPYTHON__", True, raising=False)
-    history = trainer.fit(features())
-    assert len(history) == 2 and learner.ctx.isfinite().all()
-    assert capsys.readouterr().out.startswith("interrupted: 2 of 5 epochs are done")
-
-
-def test_what_was_interrupted_in_a_notebook_can_be_resumed(clip, tmp_path, monkeypatch):
-    recipe, path = Recipe(epochs=4, views=None), tmp_path / "c.safetensors"
-    whole = PromptLearner(clip, NAMES, n_ctx=2)
+def test_a_training_interrupted_in_a_notebook_returns_what_there_is_and_can_be_resumed(
+    clip, tmp_path, monkeypatch, capsys
+):
+    recipe, options = Recipe(epochs=5, views=None), {"progress": False, "checkpoint": tmp_path / "c.safetensors"}
+    whole, stopped, learner, again = (PromptLearner(clip, NAMES, n_ctx=2) for _ in range(4))
     Trainer(whole, recipe, progress=False).fit(features())
+    with pytest.raises(KeyboardInterrupt):  # a script must not go on with half a training
+        Trainer(stopped, recipe, callback=interrupt(2), progress=False).fit(features())
     monkeypatch.setattr(builtins, "__IPYTHON__", True, raising=False)
-    first = PromptLearner(clip, NAMES, n_ctx=2)
-    Trainer(first, recipe, callback=interrupt(2), checkpoint=path, progress=False).fit(features())
-    again = PromptLearner(clip, NAMES, n_ctx=2)
-    assert len(Trainer(again, recipe, checkpoint=path, progress=False).fit(features(), resume=True)) == 4
+    history = Trainer(learner, recipe, callback=interrupt(2), **options).fit(features())
+    assert len(history) == 2 and torch.equal(learner.ctx, stopped.ctx)
+    assert capsys.readouterr().out.startswith("interrupted: 2 of 5 epochs are done")
+    assert len(Trainer(again, recipe, **options).fit(features(), resume=True)) == 5
     assert torch.equal(again.ctx, whole.ctx)
 
 

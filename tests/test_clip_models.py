@@ -41,9 +41,6 @@ def assets(tmp_path, monkeypatch):
     return tmp_path
 
 
-# ------------------------------------------------------------------------------------------------ the small one
-
-
 def test_mini(assets):
     torch.manual_seed(0)
     state = torch.get_rng_state()
@@ -115,9 +112,6 @@ def test_damaged_and_missing_local_files(tmp_path, suffix):
     path.write_bytes(b"not weights at all")
     with pytest.raises(ValueError, match=r"damaged|was refused"):
         load_clip("RN50", pretrained=path)
-
-
-# ------------------------------------------------------------------------------------------------ the paper's
 
 
 @pytest.fixture
@@ -192,9 +186,6 @@ def test_weights_that_do_not_fit(small_open_clip, tmp_path):
     for name, said in (("RN50", "'RN50'"), ("mini", "this CLIP")):
         with pytest.raises(ValueError, match=f"do not fit {said}"):
             load_clip(name, pretrained=tmp_path / "other.safetensors")
-
-
-# ------------------------------------------------------------------------------------------------ transforms, texts
 
 
 @pytest.mark.parametrize("size", [(90, 70), (64, 64), (40, 300), (300, 20), (2, 900)])
