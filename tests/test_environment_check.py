@@ -26,14 +26,6 @@ def failures(report):
 
 
 @pytest.mark.slow
-def test_a_good_machine_passes():
-    result = run("-m", "coop_edu")
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "[FAIL]" not in result.stdout
-    assert "Everything is ready." in result.stdout
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(("module", "package"), [("torch", "torch"), ("PIL", "pillow")])
 def test_a_missing_package_is_named_with_its_remedy(module, package):
     hide = f"""

@@ -18,13 +18,12 @@ CHECKER = (
     "    return ok"
 )
 CELLS = {  # notebook: (its code, should it pass, words of the failure)
-    "good": ("assert 1 + 1 == 2", True, ""),
+    "good": ("import os\nassert os.environ['HF_HUB_OFFLINE'] == '1'", True, ""),
     "observed": ("import ipywidgets as w\ns = w.IntSlider()\ns.observe(lambda c: 1 / 0)\ns.value = 3", False, "Zero"),
     "interact": ("from ipywidgets import interact\ninteract(lambda x: 1 / 0, x=3);", False, "ZeroDivisionError"),
     "output": ("import ipywidgets as w\nwith w.Output():\n    1 / 0", False, "ZeroDivisionError"),
     "connects": ("import socket\nsocket.create_connection(('93.184.215.14', 80), timeout=5)", False, "run offline"),
     "resolves": ("import urllib.request\nurllib.request.urlopen('http://example.org')", False, "run offline"),
-    "hub": ("import os\nassert os.environ['HF_HUB_OFFLINE'] == '1'", True, ""),
 }
 
 
