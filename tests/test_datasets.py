@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from platformdirs import macos, unix
 
 from coop_edu import Dataset, Example, PromptLearner, Recipe, Trainer, load_clip, load_dataset, load_image
 from coop_edu.coop.authors_files import export_authors, import_authors
@@ -165,10 +164,7 @@ def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("COOP_EDU_CACHE", str(tmp_path / "here"))
     assert cache_folder() == tmp_path / "here"
     monkeypatch.delenv("COOP_EDU_CACHE")
-    for platform in (macos.MacOS, unix.Unix):
-        monkeypatch.setattr("platformdirs.PlatformDirs", platform)
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
-        assert cache_folder().name == "coop_edu" and cache_folder().parent.name.lower() == "caches"
+    assert cache_folder().name == "coop_edu"  # where this platform keeps caches
 
 
 # ------------------------------------------------------------------------------------------------- as people have them
