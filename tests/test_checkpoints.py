@@ -88,15 +88,6 @@ def test_shape_or_class_count_that_contradicts_the_header(clip, tmp_path, class_
         load_prompt(tmp_path / "p.safetensors", clip)
 
 
-@pytest.mark.parametrize(
-    "options, shape",
-    [({}, (16, 32)), ({}, (3, 4, 32)), ({}, (4, 512)), ({"class_specific": True}, (7, 4, 32))],
-)
-def test_a_context_of_another_shape_is_refused(clip, options, shape):
-    with pytest.raises(ValueError, match="expected ctx of shape"):
-        copy_parameters(learner(clip, **options), {"ctx": torch.zeros(shape)})
-
-
 def test_damaged_and_foreign_files(clip, tmp_path):
     path = tmp_path / "p.safetensors"
     with pytest.raises(FileNotFoundError, match=r"p\.safetensors"):
