@@ -28,7 +28,7 @@ from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit  # Student's t; scipy.stats takes a second to import
 
 from coop_edu.files import read_asset
 from coop_edu.grid.results import HALVES
@@ -51,7 +51,7 @@ class Size:
 
     @property
     def half(self) -> float:
-        return float(stats.t.ppf(0.975, self.freedom) * self.error)
+        return float(stdtrit(self.freedom, 0.975) * self.error)
 
 
 def on_average(numbers: Paper | Measured, method: str) -> BySeed:

@@ -97,8 +97,10 @@ def check_same_origin(cell: Cell, old: dict, new: dict, path: Path | str) -> Non
     (cells.made_of)."""
     was, now = ({key: line[key] for key in line if key == "recipe"} | line.get("made of", {}) for line in (old, new))
     if changed := [what for what in sorted(was.keys() & now.keys()) if was[what] != now[what]]:
-        differ = "; ".join(f"another {what} ({was[what]}, now {now[what]})" for what in changed)
-        raise ValueError(f"{path} has {cell} with {differ}. Take another results file, or remove those lines.")
+        differ = "; ".join(f"{what}: {was[what]} there, {now[what]} here" for what in changed)
+        raise ValueError(
+            f"{path} has {cell}, made of something else ({differ}). Take another results file, or remove those lines."
+        )
 
 
 def _check_one_origin(lines: Mapping[Cell, dict]) -> None:
