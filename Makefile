@@ -40,7 +40,7 @@ check: setup  ## the environment check: versions, device, cache folder, assets
 	$(BIN)/python -m coop_edu
 
 # Whole files go to one of two processes, in the order of the files, so that the notebooks come last.
-SIDE_BY_SIDE := -p tests.quick_start -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+SIDE_BY_SIDE := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 quick: setup  ## the tests of the library that take seconds: no notebooks, site, browser or other processes
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow" tests coop_edu $(PYTEST_FLAGS)
