@@ -3,7 +3,7 @@
     python scripts/measure.py       # on two cores with AVX2 about half an hour; resumed where it was stopped
 
 Three things, in this order: coop_edu/assets/mini_results.jsonl, the grid of notebook 07 and what it has no time for
-(class-specific contexts, four context vectors, a start from words, the name in the middle, the shift);
+(class-specific contexts, four context vectors, a start from words, the name in the middle, the shift, new classes);
 measured.json, zero-shot accuracy by wording, and accuracy behind random vectors; and the tables of the model card.
 Leaves out: how anything is computed; this only calls the library.
 """
@@ -25,6 +25,7 @@ METHODS = ("zero_shot", "linear_probe", "M16_end", "M16_end_CSC")
 SEEDS = (1, 2, 3, 4, 5)  # with three, a difference has to be very large before it can be told from chance
 LENGTHS = (2, 4, 8, 16)  # M of random contexts
 SHORT = ("M4_end", "init_end")  # at the numbers of shots where they are spoken of
+SUCCESSORS = ("zero_shot", "init_end", "KgCoOp_init_end")  # of notebook 11
 WORDINGS = (
     "{}", "{} icon", "an icon of a {}.", "a glyph of a {}.", "a drawing of a {}.", "a line drawing of a {}.",
     "an emoji of a {}.", "a photo of a {}.", "a bad photo of the {}.", "itap of a {}.", "{}, interface by somebody",
@@ -37,6 +38,7 @@ def main() -> None:
         *make_grid("mini", methods=SHORT, seeds=SEEDS, shots=[1, 2, 16]),
         *make_grid("mini", methods=["M16_mid"], seeds=SEEDS, shots=[16]),
         *make_grid("mini", methods=[*METHODS, "M4_end"], seeds=SEEDS, shots=[16], protocol="domains"),
+        *make_grid("mini", methods=SUCCESSORS, seeds=SEEDS, shots=[16], protocol="base-to-new"),
     ]
     run_grid(cells, RESULTS)
     for beside in ("mini_results.seconds.jsonl", ".mini_results.jsonl.lock"):

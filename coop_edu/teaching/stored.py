@@ -1,0 +1,27 @@
+"""Results that a notebook needs and need not compute anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from coop_edu.files import ASSETS
+from coop_edu.grid.frame import as_frame
+from coop_edu.grid.results import Cell, read_lines
+from coop_edu.grid.run import run_grid
+from coop_edu.grid.workspace import results_file
+from coop_edu.scales import SCALES
+
+
+def results_of(cells: Sequence[Cell]) -> pd.DataFrame:
+    """The results of some cells of a grid: those that come with the package, and the others computed here, and kept.
+
+    At scale mini the package has most of them (scripts/measure.py measured them), at scale paper none.
+    """
+    known = read_lines(ASSETS / "mini_results.jsonl")
+    if missing := [cell for cell in cells if cell not in known]:
+        file = results_file("notebooks", SCALES[missing[0].scale])
+        run_grid(missing, file, progress=False)
+        known |= read_lines(file)
+    return as_frame({cell: known[cell] for cell in cells})
