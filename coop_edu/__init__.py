@@ -53,13 +53,9 @@ PUBLIC = {
     "teaching.environment": ("check_environment",),
     "teaching.source": ("show_source",),
     "teaching.widgets": (
-        "DomainExplorer",
         "DrawingExplorer",
-        "KgCoOpExplorer",
         "LiveTraining",
         "PromptExplorer",
-        "SeedExplorer",
-        "TemperatureExplorer",
     ),
 }
 MODULES = {"plots": "plots", "checks": "teaching.checks", "widgets": "teaching.widgets"}  # to be had whole

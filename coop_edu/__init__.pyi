@@ -53,13 +53,9 @@ from coop_edu.teaching import checks as checks, widgets as widgets
 from coop_edu.teaching.environment import check_environment as check_environment
 from coop_edu.teaching.source import show_source as show_source
 from coop_edu.teaching.widgets import (
-    DomainExplorer as DomainExplorer,
     DrawingExplorer as DrawingExplorer,
-    KgCoOpExplorer as KgCoOpExplorer,
     LiveTraining as LiveTraining,
     PromptExplorer as PromptExplorer,
-    SeedExplorer as SeedExplorer,
-    TemperatureExplorer as TemperatureExplorer,
 )
 
 __version__: str

@@ -45,13 +45,6 @@ page""",
     "bars": """
 from coop_edu.bars import progress_bar
 print(sum(progress_bar(range(10_000), leave=False)), sum(progress_bar(range(10_000))))""",
-    "seeds": "SeedExplorer(source.train)",
-    "weights": 'KgCoOpExplorer({0: {"new": 50.0}, 8: {"new": 60.0}}, {"new": 70.0})',
-    "domains": """
-sets = {name: load_dataset(name) for name in ("IconNet-A", "IconNetV2")}
-tests = {name: extract_features(clip, each.test, progress=False) for name, each in sets.items()}
-two = {wording: ZeroShot(clip, source.classnames, wording) for wording in ("{}", "a photo of a {}.")}
-DomainExplorer(two, sets, tests)""",
     "training": """
 learner = PromptLearner(clip, source.classnames, n_ctx=4)
 history = Trainer(learner, Recipe(epochs=100_000, views=None), callback=live, progress=False).fit(data)
@@ -189,29 +182,6 @@ def test_slider_and_images_obey_the_keyboard(notebook):
     second.focus()
     second.press("Enter")
     notebook.see("explorer", f"▸ {name} \\(true\\)")
-
-
-def test_shots_seeds_and_weights_are_sliders(notebook):
-    notebook.run("seeds")
-    notebook.see("seeds", "seed 1")
-    image = notebook.inside("seeds", "img")
-    before = image.get_attribute("src")
-    seed = notebook.inside("seeds", ".noUi-handle").nth(1)
-    for _ in range(4):
-        seed.press("ArrowRight")
-    notebook.see("seeds", "seed 5")
-    expect(image).not_to_have_attribute("src", before, timeout=PATIENCE)
-    notebook.run("weights")
-    notebook.see("weights", "weight 0")
-    notebook.inside("weights", ".noUi-handle").press("ArrowRight")
-    notebook.see("weights", "weight 8.*60.0 %")
-
-
-def test_a_data_set_is_chosen_by_keyboard(notebook):
-    notebook.run("domains")
-    notebook.see("domains", "of 190 wrong")
-    notebook.inside("domains", "button").nth(1).press("Enter")
-    notebook.see("domains", "of 467 wrong")
 
 
 def test_what_is_drawn_with_the_mouse_is_guessed(notebook):

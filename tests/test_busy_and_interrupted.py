@@ -23,7 +23,7 @@ from coop_edu.grid import progress, workspace
 from coop_edu.grid.results import Cell
 from coop_edu.plots.style import FORMULA
 from coop_edu.scales import SCALES
-from coop_edu.teaching.widgets import PromptExplorer, TemperatureExplorer
+from coop_edu.teaching.widgets import DrawingExplorer, PromptExplorer
 
 from tiny_clip import tiny_clip
 
@@ -179,10 +179,10 @@ def test_lab_opens_the_first_notebook_with_the_clone_as_its_root():
     assert (ROOT / opened).is_file() and recipe.rstrip().endswith("$(LAB_FLAGS)")
 
 
-def test_a_widget_without_a_kernel_says_what_it_was(monkeypatch):
+def test_a_widget_without_a_kernel_says_what_it_was(clip, monkeypatch):
     shown = []
     monkeypatch.setattr("IPython.display.display", lambda data, **options: shown.append(data))
-    explorer = TemperatureExplorer({"cat": 0.3, "dog": 0.25})
+    explorer = DrawingExplorer(clip, ["cat", "dog"])
     explorer._ipython_display_()
     assert "VBox" not in shown[0]["text/plain"] and "run this cell" in shown[0]["text/plain"]
     assert shown[0]["application/vnd.jupyter.widget-view+json"]["model_id"] == explorer.view.model_id
@@ -202,14 +202,15 @@ IMAGE = Image.new("RGB", (8, 8))
         lambda a, b, c: plots.show_images([IMAGE, IMAGE, IMAGE], [a, b, c], rows=[b]),
         lambda a, b, c: plots.similarity_matrix(np.eye(3), captions=[a, b, c]),
         lambda a, b, c: plots.template_bars({a: 1.0, b: 2.0, c: 3.0}, highlight=b, label=b),
-        lambda a, b, c: plots.gain_bars({a: 1.0, b: -2.0, c: 3.0}, label=a),
+        lambda a, b, c: plots.intervals({a: (1.0, 2.0), b: (-2.0, 1.0)}, label=c),
+        lambda a, b, c: plots.paired_dots({a: {b: 1.0, c: 3.0}}, label=a),
+        lambda a, b, c: plots.slopes({a: [1.0, 2.0], b: [2.0, 3.0]}, label=c),
         lambda a, b, c: plots.accuracy_curves({a: {0: 1.0}, b: {1: 2.0, 2: 3.0}}, title=c),
         lambda a, b, c: plots.accuracy_panels({a: {b: {1: [2.0]}}, b: {c: {1: [2.0]}}}),
         lambda a, b, c: plots.domain_table({a: {b: 1.0, c: 2.0}}, source=b),
         lambda a, b, c: plots.training_curve([1.0, 0.5], title=b),
         lambda a, b, c: plots.training_progress(History(), {}, epochs=2, beat=50.0, chance=1.0, title=b),
         lambda a, b, c: plots.context_path(np.random.default_rng(0).normal(size=(3, 2, 4)), {b: np.ones((2, 4))}),
-        lambda a, b, c: plots.prompt_layout([a, b, c], n_ctx=2, class_specific=True),
     ],
 )
 def test_a_dollar_is_a_dollar(draw):

@@ -50,6 +50,27 @@ def right_rate(epoch, epochs):
     return 1e-5 if epoch == 0 else 0.001 * (1 + math.cos(math.pi * (epoch - 1) / epochs))
 
 
+def gap(p, q, tau):
+    return tau * math.log(p / q)
+
+
+def others(t, i):
+    return torch.cat([t[:i], t[i + 1 :]])
+
+
+def batch(prompts):
+    return torch.nn.utils.rnn.pad_sequence(prompts, batch_first=True), [len(prompt) - 1 for prompt in prompts]
+
+
+def in_front(prompts):
+    L = max(map(len, prompts))
+    return torch.stack([torch.cat([torch.zeros(L - len(p), p.shape[1]), p]) for p in prompts])
+
+
+def kept(there, source, few, many):
+    return 100 * (there - 100 / few) / (source - 100 / many)
+
+
 def loop_probabilities(f, w, tau):
     rows = []
     for x in f:
@@ -63,28 +84,33 @@ RIGHT = [
     (checks.check_prompts, lambda t, names: tuple(t.replace("{}", " ".join(n.split("_"))) for n in names)),
     (checks.check_class_probabilities, lambda f, w, tau: torch.softmax(unit(f) @ unit(w).T / tau, dim=1)),
     (checks.check_class_probabilities, loop_probabilities),
-    (checks.check_ensemble, lambda t: unit(unit(t).mean(0))),
-    (checks.check_ensemble, lambda t: unit(unit(t).sum(0))),
+    (checks.check_cosine_gap, gap),
+    (checks.check_cosine_gap, lambda p, q, t: t * (math.log(p) - math.log(q))),
+    (checks.check_leave_one_out, lambda t: torch.stack([unit(unit(others(t, i)).mean(0)) for i in range(len(t))])),
+    (checks.check_leave_one_out, lambda t: unit(unit(t).sum(0) - unit(t))),
+    (checks.check_padded_batch, batch),
+    (checks.check_padded_batch, lambda prompts: (batch(prompts)[0] + 0, torch.tensor(batch(prompts)[1]))),
     (checks.check_prompt_assembly, lambda sos, ctx, name, eot: torch.vstack([sos, ctx, name, eot])),
     (checks.check_sampler, lambda y, k, s: sample(y, k, random.Random(s).sample)),
     (checks.check_sampler, lambda y, k, s: torch.tensor(sample(y, k, random.Random(s).sample))),
     (checks.check_learning_rate, right_rate),
-    (checks.check_parameter_count, lambda n_classes, n_ctx, width: n_classes * n_ctx * width),
-    (checks.check_training_steps, lambda K, k, T, B: T * max(1, K * k // B)),
-    (checks.check_training_steps, lambda K, k, T, B: sum(max(1, (K * k - K * k % B) // B) for _ in range(T))),
-    (checks.check_subset_accuracy, lambda z, y, c: 100 * (z[:, c].argmax(1) == y).float().mean()),
-    (checks.check_subset_accuracy, lambda z, y, c: 100 * (z[:, c].argmax(1) == y).float().mean().item()),
+    (checks.check_kept_above_chance, kept),
     (checks.check_average, lambda a: mean_and_std(table(a).mean(0).tolist())),
     (checks.check_average, lambda a: [table(a).mean(), table(a).mean(0).std(correction=0)]),
 ]
 
 P, E, A, S = (
     checks.check_class_probabilities,
-    checks.check_ensemble,
+    checks.check_leave_one_out,
     checks.check_prompt_assembly,
     checks.check_sampler,
 )
-L, C, D = checks.check_learning_rate, checks.check_parameter_count, checks.check_subset_accuracy
+L, D, G, B = (
+    checks.check_learning_rate,
+    checks.check_kept_above_chance,
+    checks.check_cosine_gap,
+    checks.check_padded_batch,
+)
 V = checks.check_average
 
 
@@ -123,7 +149,7 @@ ZOO = {  # name: (checker, wrong solution, words of the diagnosis)
     "sorted names": (F, lambda t, names: [t.format(n.replace("_", " ")) for n in sorted(names)], "another order"),
     "a set": (F, lambda t, names: {t.format(n.replace("_", " ")) for n in names}, "a list with one sentence"),
     "forgotten return": (P, lambda f, w, t: None, "return missing"),
-    "templates along the classes": (E, lambda t: unit(normalize(t).mean(0)), "dim=1"),
+    "templates along the classes": (E, lambda t: unit(normalize(t).sum(0) - normalize(t)), "dim=1"),
     "no pi": (L, lambda e, n: 1e-5 if e == 0 else 0.001 * (1 + math.cos((e - 1) / n)), "pi is missing"),
     "no 0.002": (L, lambda e, n: 1e-5 if e == 0 else right_rate(e, n) / 0.002, "0.002 is missing"),
     "shouting": (F, lambda t, names: [t.format(n.replace("_", " ")).upper() for n in names], "it should be"),
@@ -140,7 +166,6 @@ ZOO = {  # name: (checker, wrong solution, words of the diagnosis)
         lambda s, c, n, e: torch.tensor([*s.tolist(), *c.tolist(), *n.tolist(), *e.tolist()]),
         "no gradient",
     ),
-    "assembly, repair as given": (A, lambda s, c, n, e: torch.cat([s, n, e, c.flip(0)]), "two mistakes"),
     "sizes typed in": (A, lambda s, c, n, e: torch.cat([s, c[:3], n[:2], e]), "typed in"),
     "a generator for each class": (
         S,
@@ -159,13 +184,32 @@ ZOO = {  # name: (checker, wrong solution, words of the diagnosis)
     "transposed": (P, lambda f, w, t: (unit(f) @ unit(w).T / t).softmax(1).T, "swapped"),
     "bad shapes": (P, lambda f, w, t: f @ w, "RuntimeError"),
     "a word": (P, lambda f, w, t: "cat", "a tensor was expected"),
-    "mean first": (E, lambda t: unit(t.mean(0)), "before normalising"),
-    "no last normalise": (E, lambda t: unit(t).mean(0), "not normalised again"),
-    "nothing normalised": (E, lambda t: t.mean(0), "nothing is normalised"),
-    "mean over classes": (E, lambda t: unit(unit(t).mean(1)), "over the classes"),
-    "sum": (E, lambda t: unit(t).sum(0), "added up"),
-    "wrong axis": (E, lambda t: normalize(normalize(t, dim=0).mean(0), dim=0), "wrong axis"),
-    "first template": (E, lambda t: unit(t[0]), "first template"),
+    "all of them": (E, lambda t: torch.stack([unit(unit(t).mean(0))] * len(t)), "every template takes part"),
+    "mean first": (E, lambda t: unit(t.sum(0) - t), "before normalising"),
+    "no last normalise": (E, lambda t: (unit(t).sum(0) - unit(t)) / (len(t) - 1), "not normalised again"),
+    "nothing normalised": (E, lambda t: (t.sum(0) - t) / (len(t) - 1), "nothing is normalised"),
+    "without a class": (E, lambda t: unit(unit(t).sum(1, keepdim=True) - unit(t)), "a class is left out"),
+    "sum": (E, lambda t: unit(t).sum(0) - unit(t), "added up"),
+    "the one alone": (E, unit, "the one to leave out"),
+    "from the mean": (E, lambda t: unit(unit(t).mean(0) - unit(t)), "from the sum"),
+    "gap without temperature": (G, lambda p, q, t: math.log(p / q), "temperature is missing"),
+    "gap over temperature": (G, lambda p, q, t: math.log(p / q) / t, "undone"),
+    "gap, other sign": (G, lambda p, q, t: gap(q, p, t), "sign"),
+    "gap in bits": (G, lambda p, q, t: t * math.log2(p / q), "base 2"),
+    "gap to base 10": (G, lambda p, q, t: t * math.log10(p / q), "base 10"),
+    "gap, a ratio": (G, lambda p, q, t: t * p / q, "logarithm is missing"),
+    "gap, subtracted": (G, lambda p, q, t: t * (p - q), "are subtracted"),
+    "batch, a list": (B, lambda prompts: (prompts, batch(prompts)[1]), "one tensor"),
+    "batch alone": (B, lambda prompts: batch(prompts)[0], "two things"),
+    "positions first": (B, lambda prompts: (batch(prompts)[0].transpose(0, 1), batch(prompts)[1]), "batch_first"),
+    "cut off": (B, lambda prompts: (torch.stack([p[:4] for p in prompts]), [3, 3, 3]), "cut off"),
+    "padded in front": (B, lambda prompts: (in_front(prompts), [5, 5, 5]), "in front"),
+    "turned around": (B, lambda prompts: (batch(prompts)[0].flip(0), batch(prompts)[1]), "do not begin"),
+    "copied": (B, lambda prompts: (batch(prompts)[0].detach(), batch(prompts)[1]), "no gradient"),
+    "lengths": (B, lambda prompts: (batch(prompts)[0], [len(p) for p in prompts]), "these are the lengths"),
+    "last position": (B, lambda prompts: (batch(prompts)[0], [5, 5, 5]), "padding for the shorter"),
+    "before EOT": (B, lambda prompts: (batch(prompts)[0], [len(p) - 2 for p in prompts]), "EOT stands at"),
+    "width to 9": (B, lambda prompts: (torch.cat([batch(prompts)[0]] * 2, dim=1), batch(prompts)[1]), "the shape"),
     "name first": (A, lambda s, c, n, e: torch.cat([s, n, c, e]), "name stands before"),
     "context last": (A, lambda s, c, n, e: torch.cat([s, n, e, c]), "after EOT"),
     "context before SOS": (A, lambda s, c, n, e: torch.cat([c, s, n, e]), "before SOS"),
@@ -202,36 +246,18 @@ ZOO = {  # name: (checker, wrong solution, words of the diagnosis)
     "constant": (L, lambda e, n: 1e-5 if e == 0 else 0.002, "cosine is missing"),
     "not halved": (L, lambda e, n: 1e-5 if e == 0 else 0.002 * math.cos(math.pi * (e - 1) / n), "negative"),
     "in degrees": (L, lambda e, n: 1e-5 if e == 0 else 0.001 * (1 + math.cos(180 * (e - 1) / n)), "should be"),
-    "unified": (C, lambda K, M, D: M * D, "unified"),
-    "one vector per class": (C, lambda K, M, D: K * D, "one vector"),
-    "vectors": (C, lambda K, M, D: K * M, "counts the vectors"),
-    "added": (C, lambda K, M, D: (K + M) * D, "added"),
-    "with name": (C, lambda K, M, D: K * (M + 1) * D, "frozen"),
-    "typed in": (C, lambda K, M, D: 819_200, "1 classes"),
-    "to the nearest": (checks.check_training_steps, lambda K, k, T, B: T * max(1, round(K * k / B)), "rounded up"),
-    "classes alike": (
+    "no chance": (D, lambda t, s, few, many: 100 * t / s, "chance is not subtracted"),
+    "chance of the source": (D, lambda t, s, few, many: kept(t, s, many, many), "the source's on both"),
+    "chance of the variant": (D, lambda t, s, few, many: kept(t, s, few, few), "the variant's on both"),
+    "chances swapped": (D, lambda t, s, few, many: kept(t, s, many, few), "swapped"),
+    "chance, a fraction": (
         D,
-        lambda z, y, c: 100 * torch.stack([(z[:, c].argmax(1) == y)[y == k].float().mean() for k in y.unique()]).mean(),
-        "every image counts alike",
+        lambda t, s, few, many: 100 * (t - 1 / few) / (s - 1 / many),
+        "it is 100 / K",
     ),
-    "rounds up": (checks.check_training_steps, lambda K, k, T, B: T * math.ceil(K * k / B), "round down"),
-    "parts of steps": (checks.check_training_steps, lambda K, k, T, B: T * K * k / B, "full batches only"),
-    "counts images": (checks.check_training_steps, lambda K, k, T, B: T * K * k, "counts images"),
-    "one epoch": (checks.check_training_steps, lambda K, k, T, B: K * k // B, "one epoch"),
-    "no shots": (checks.check_training_steps, lambda K, k, T, B: T * (K // B), "not one"),
-    "remainder once": (checks.check_training_steps, lambda K, k, T, B: T * K * k // B, "in every epoch"),
-    "no step at all": (checks.check_training_steps, lambda K, k, T, B: T * (K * k // B), "do not fill a batch"),
-    "batch typed in": (checks.check_training_steps, lambda K, k, T, B: T * max(1, K * k // 32), "typed in"),
-    "all classes compete": (
-        D,
-        lambda z, y, c: 100 * (z.argmax(1) == torch.tensor(c)[y]).float().mean(),
-        "all K logits",
-    ),
-    "labels of all": (D, lambda z, y, c: 100 * (z.argmax(1) == y).float().mean(), "count within"),
-    "fraction": (D, lambda z, y, c: (z[:, c].argmax(1) == y).float().mean(), "fraction"),
-    "sorted": (D, lambda z, y, c: 100 * (z[:, sorted(c)].argmax(1) == y).float().mean(), "sorted order"),
-    "error rate": (D, lambda z, y, c: 100 * (z[:, c].argmax(1) != y).float().mean(), "wrong answers"),
-    "count": (D, lambda z, y, c: (z[:, c].argmax(1) == y).sum(), "number of right"),
+    "fraction": (D, lambda *a: kept(*a) / 100, "give percent"),
+    "upside down": (D, lambda *a: 1e4 / kept(*a), "upside down"),
+    "not divided": (D, lambda t, s, few, many: t - 100 / few, "divide it"),
 }
 
 CHECKERS = [getattr(checks, name) for name in dir(checks) if name.startswith("check_")]
@@ -265,8 +291,11 @@ def test_an_answer_that_is_not_returned_is_named(check):
 
 
 def test_an_error_of_torch_is_shown_with_its_line():
-    verdict = checks.check_paired_difference(lambda first, second: first - second)  # torch raises NotImplementedError
-    assert verdict.status == "wrong" and "lambda first, second: first - second" in verdict.message, verdict
+    def report(on_val, right, given):
+        return given, right[given] - right[given], 1.0  # torch raises NotImplementedError for truth values
+
+    verdict = checks.check_honest_report(report)
+    assert verdict.status == "wrong" and "right[given] - right[given]" in verdict.message, verdict
 
 
 @pytest.mark.parametrize("check", CHECKERS)

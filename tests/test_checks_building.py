@@ -1,5 +1,7 @@
 """The checkers of the exercises that build CoOp, and of notebooks 06 and 09 to 12: right and wrong solutions."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -242,11 +244,12 @@ def spread(x, n_less=1):
     return (sum((v - mean) ** 2 for v in x) / (len(x) - n_less)) ** 0.5
 
 
-def paired(first, second, divide=True, n_less=1, sign=1, errors=None):
-    d = [sign * (a - b) for a, b in zip(first, second)]
-    mean, error = sum(d) / len(d), spread(d, n_less) / (len(d) ** 0.5 if divide else 1)
-    half = error * (student.ppf(0.975, len(d) - 1) if errors is None else errors)
-    return mean, error, "first" if mean > half else "second" if mean < -half else "too close to call"
+def seeds(d, errors=2, n_less=1, power=2, less=0, whole=True):
+    mean, s = sum(d) / len(d), spread(d, n_less)
+    if not mean:
+        return math.inf
+    exact = (errors * s / abs(mean)) ** power
+    return math.floor(exact) + 1 - less if whole else exact
 
 
 def ece(confidence, right, bins, last=True, weighted=True, signed=False):
@@ -259,8 +262,11 @@ def ece(confidence, right, bins, last=True, weighted=True, signed=False):
     return abs(total)
 
 
-def pull(learned, written):
-    return (1 - (normalize(learned, dim=-1) * normalize(written, dim=-1)).sum(-1)).mean()
+def prograd(g, k, always=False, sign=-1, divide=None):
+    dot = (g * k).sum()
+    if dot >= 0 and not always:
+        return g
+    return g + sign * dot / (k.square().sum() if divide is None else divide(k)) * k
 
 
 def weights(w, tau):
@@ -348,26 +354,20 @@ RIGHT = {
     "upside down": (checks.check_domain, lambda image: image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)),
     "confused": (checks.check_most_confused, confused),
     "entropy": (checks.check_entropy_method, Sure),
-    "image by image": (checks.check_paired_difference, image_by_image),
-    "image by image, tensors": (
-        checks.check_paired_difference,
-        lambda a, b: [100 * (a.float() - b.float()).mean(), 100 * (a.float() - b.float()).std() / len(a) ** 0.5],
-    ),
     "honest": (checks.check_honest_report, honest),
     "rule": (checks.check_verdict, by_rule),
     "cost": (checks.check_run_cost, cost),
-    "paired": (checks.check_paired_verdict, paired),
-    "paired, a list": (checks.check_paired_verdict, lambda a, b: list(paired(a, b))),
+    "seeds": (checks.check_seeds_needed, seeds),
     "ece": (checks.check_calibration_error, ece),
     "ece, a number": (checks.check_calibration_error, lambda c, r, b: float(ece(c, r, b))),
-    "pull": (checks.check_pull, pull),
-    "pull, by cosine_similarity": (checks.check_pull, lambda a, b: 1 - torch.cosine_similarity(a, b).mean()),
+    "prograd": (checks.check_prograd, prograd),
+    "prograd, where": (checks.check_prograd, lambda g, k: g - (g * k).sum().clamp(max=0) / k.square().sum() * k),
     "weights": (checks.check_weight_matrix, weights),
     "error": (checks.check_accuracy_with_error, lambda k, n: (100 * k / n, 100 * (k / n * (1 - k / n) / n) ** 0.5)),
 }
-P, C, K, W = checks.check_paired_verdict, checks.check_calibration_error, checks.check_pull, checks.check_weight_matrix
+P, C, K, W = checks.check_seeds_needed, checks.check_calibration_error, checks.check_prograd, checks.check_weight_matrix
 A = checks.check_accuracy_with_error
-D, H, V, R = checks.check_paired_difference, checks.check_honest_report, checks.check_verdict, checks.check_run_cost
+H, V, R = checks.check_honest_report, checks.check_verdict, checks.check_run_cost
 M = checks.check_entropy_method
 Q, T = checks.check_domain, checks.check_most_confused
 ZOO = {
@@ -407,15 +407,7 @@ ZOO = {
         unsure(objective=lambda self, f, w, y: Sure.objective(self, f, w, y)[0]),
         "the loss and the logits",
     ),
-    "images unpaired": (D, unpaired, "unpaired"),
-    "images, second first": (D, lambda a, b: image_by_image(b, a), "second minus first"),
-    "images, fractions": (D, lambda a, b: image_by_image(a, b, scale=1), "fractions"),
-    "images, no root": (D, lambda a, b: image_by_image(a, b, divide=0), "single images"),
-    "images, by N": (D, lambda a, b: image_by_image(a, b, divide=1), "divided by N"),
-    "images, no sign": (D, lambda a, b: (abs(image_by_image(a, b)[0]), image_by_image(a, b)[1]), "lost its sign"),
-    "images, swapped": (D, lambda a, b: image_by_image(a, b)[::-1], "swapped"),
     "last in the alphabet": (H, lambda v, r, g: (max(v), *image_by_image(r[max(v)], r[g])), "alphabet"),
-    "images, one number": (D, lambda a, b: image_by_image(a, b)[0], "two numbers"),
     "chosen on test": (H, chosen_on_test, "only report on test"),
     "chosen at random": (H, lambda v, r, g: honest(v, r, g, choose_by=len), "best on validation is"),
     "validation lead": (
@@ -427,7 +419,6 @@ ZOO = {
     "report, sign": (H, lambda v, r, g: honest(v, r, g, compare=lambda a, b: image_by_image(b, a)), "second minus"),
     "report, two things": (H, lambda v, r, g: honest(v, r, g)[:2], "three things"),
     "two standard errors": (V, lambda d, p: by_rule(d, p, errors=2), "t is 4.3"),
-    "two errors, paired": (P, lambda a, b: paired(a, b, errors=2), "t = 4.3"),
     "one standard error": (V, lambda d, p: by_rule(d, p, errors=1), "too close to call"),
     "standard deviations": (V, lambda d, p: by_rule(d, p, divide=False), "'agrees'"),
     "rule with n": (V, lambda d, p: by_rule(d, p, n_less=0), "n - 1"),
@@ -435,7 +426,7 @@ ZOO = {
     "no verdict is close": (V, lambda d, p: "agrees" if sum(d) * p > 0 else "disagrees", "differ by more"),
     "near the paper": (V, lambda d, p: "agrees" if abs(sum(d) / len(d) - p) < 2 else "disagrees", "and it says"),
     "steps rounded up": (R, lambda *a: cost(*a, steps=a[2] * -(-a[0] // a[3])), "round down"),
-    "no way back": (R, lambda *a: cost(*a, back=1), "way back is missing"),
+    "no way back": (R, lambda *a: cost(*a, back=1), "backward pass is missing"),
     "weights learn": (R, lambda *a: cost(*a, back=3), "weights are frozen"),
     "always once": (R, lambda *a: cost(*a[:7], True), "each step encodes its batch"),
     "never once": (R, lambda *a: cost(*a[:7], False), "with encode_once each"),
@@ -448,30 +439,31 @@ ZOO = {
     "variance": (A, lambda k, n: (100 * k / n, 100 * k / n * (1 - k / n) / n), "square root"),
     "a coin": (A, lambda k, n: (100 * k / n, 50 / n**0.5), "a coin"),
     "one number": (A, lambda k, n: 100 * k / n, "two numbers"),
-    "other way round": (P, lambda a, b: paired(a, b, sign=-1), "second minus first"),
-    "no root": (P, lambda a, b: paired(a, b, divide=False), "standard deviation"),
-    "divided by n": (P, lambda a, b: paired(a, b, n_less=0), "n - 1"),
-    "two things": (P, lambda a, b: paired(a, b)[:2], "three things"),
-    "always first": (P, lambda a, b: (*paired(a, b)[:2], "first"), "the verdict should be"),
-    "unpaired": (
-        P,
-        lambda a, b: (paired(a, b)[0], ((spread(a) ** 2 + spread(b) ** 2) / len(a)) ** 0.5, "first"),
-        "not paired",
-    ),
+    "rounded down": (P, lambda d: seeds(d, less=1), "rounded down"),
+    "parts of seeds": (P, lambda d: seeds(d, whole=False), "round up"),
+    "one error": (P, lambda d: seeds(d, errors=1), "two are asked for"),
+    "not squared": (P, lambda d: seeds(d, power=1), "square is missing"),
+    "divided by n": (P, lambda d: seeds(d, n_less=0), "take n - 1"),
+    "error for spread": (P, lambda d: seeds(d, errors=2 / len(d) ** 0.5), "already divided"),
+    "zero": (P, lambda d: seeds(d) if sum(d) else 0, "math.inf"),
     "last bin": (C, lambda c, r, b: ece(c, r, b, last=False), "exactly 1"),
     "bins alike": (C, lambda c, r, b: ece(c, r, b, weighted=False), "counts alike"),
     "signs": (C, lambda c, r, b: ece(c, r, b, signed=True), "absolute"),
     "per cent": (C, lambda c, r, b: 100 * ece(c, r, b), "percent"),
     "no bins": (C, lambda c, r, b: abs(r.double().mean() - c.mean()), "absolute"),
     "ten bins typed in": (C, lambda c, r, b: ece(c, r, 10), "should be"),
-    "raw features": (K, lambda a, b: (1 - (a * b).sum(-1)).mean(), "not normalised"),
-    "raw learned": (K, lambda a, b: (1 - (a * normalize(b, dim=-1)).sum(-1)).mean(), "learned features are not"),
-    "cosine": (K, lambda a, b: torch.cosine_similarity(a, b).mean(), "one minus"),
-    "sum": (K, lambda a, b: (1 - torch.cosine_similarity(a, b)).sum(), "take their mean"),
-    "per class": (K, lambda a, b: 1 - torch.cosine_similarity(a, b), "a number for each class"),
-    "no gradient": (K, lambda a, b: pull(a.detach(), b), "no gradient"),
-    "item": (K, lambda a, b: pull(a, b).item(), "no gradient"),
-    "all pairs": (K, lambda a, b: 1 - (normalize(a, dim=-1) @ normalize(b, dim=-1).T).mean(), "every other"),
+    "as it was": (K, lambda g, k: g, "as it was"),
+    "always removed": (K, lambda g, k: prograd(g, k, always=True), "keep the whole gradient"),
+    "added": (K, lambda g, k: prograd(g, k, sign=1), "subtract it"),
+    "length": (K, lambda g, k: prograd(g, k, divide=torch.norm), "its square"),
+    "the part": (K, lambda g, k: (g * k).sum() / k.square().sum() * k if (g * k).sum() < 0 else g, "has to go"),
+    "roles": (K, lambda g, k: g if (g * k).sum() >= 0 else prograd(k, g), "roles are swapped"),
+    "dropped": (K, lambda g, k: g if (g * k).sum() >= 0 else 0 * g, "is dropped"),
+    "row by row": (
+        K,
+        lambda g, k: g - (g * k).sum(1, keepdim=True) / k.square().sum(1, keepdim=True) * k if (g * k).sum() < 0 else g,
+        "one long vector",
+    ),
     "no temperature": (W, lambda w, t: normalize(w, dim=-1), "temperature is missing"),
     "times": (W, lambda w, t: normalize(w, dim=-1) * t, "multiplied"),
     "raw rows": (W, lambda w, t: w / t, "not normalised"),

@@ -44,11 +44,11 @@ FIGURES = {
     ),
     "domain_table": lambda m: plots.domain_table(ROWS, source="IconNet", message=m),
     "template_bars": lambda m: plots.template_bars({"a {}": 50.0, "{}": 80.0}, message=m),
-    "gain_bars": lambda m: plots.gain_bars({"IconFood": 3.0, "IconArrows": -1.5}, message=m),
+    "slopes": lambda m: plots.slopes({"M = 1": [50.0, 55.0], "M = 4": [53.0, 54.0]}, message=m),
+    "paired_dots": lambda m: plots.paired_dots({"IconFood": {"zero-shot": 57.0, "CoOp": [60.0, 62.0]}}, message=m),
+    "intervals": lambda m: plots.intervals({"IconFood": (3.0, 1.0), "IconArrows": (-1.5, 2.0)}, message=m),
     "gradient_path": lambda m: plots.gradient_path("cat", message=m),
     "two_towers": lambda m: plots.two_towers(IMAGES[:3], list("abc"), message=m),
-    "prompt_layout": lambda m: plots.prompt_layout(message=m),
-    "positions_to_scale": lambda m: plots.positions_to_scale([8, 9, 8], shared=5, total=20, message=m),
     "context_path": lambda m: plots.context_path(PATH, {"a photo of a": PATH[0] + 1}, message=m),
 }
 
@@ -180,7 +180,19 @@ def test_bars_over_seeds_have_a_mean_and_an_error_bar():
         (length,) = error_bars(figure)  # zero-shot has one number, and so none
         assert length == pytest.approx((2 * np.std([84, 86, 85]),), abs=1e-5)
         assert any(text in ("85", "85.0") for text in texts(figure))
-    assert error_bars(plots.gain_bars({"IconFood": (3.0, 0.5), "IconArrows": -1.5}, message="m")) == [(1.0,)]
+    dots = plots.paired_dots({"IconFood": {"CoOp": [84.0, 86.0, 85.0], "zero-shot": 80.0}}, message="m")
+    assert error_bars(dots) == [pytest.approx((2 * np.std([84, 86, 85]),), abs=1e-5)]
+    assert error_bars(plots.intervals({"IconFood": (3.0, 0.5), "IconArrows": (1.0, 2.0)})) == [(1.0,), (4.0,)]
+
+
+def test_a_line_for_each_seed_and_one_for_the_mean():
+    *seeds, mean = plots.slopes({"end": [50.0, 60.0], "front": [54.0, 58.0]}).axes[0].lines
+    assert [list(line.get_ydata()) for line in seeds] == [[50, 54], [60, 58]] and list(mean.get_ydata()) == [55, 56]
+
+
+def test_what_cannot_be_told_from_zero_is_grey():
+    clear, close = plots.intervals({"IconFood": (3.0, 1.0), "IconArrows": (-1.5, 2.0)}).axes[0].containers
+    assert clear.lines[0].get_color() != close.lines[0].get_color() == plots.style.GREY
 
 
 def test_one_colour_means_one_thing_in_every_figure():
@@ -188,7 +200,7 @@ def test_one_colour_means_one_thing_in_every_figure():
     of_methods = {matplotlib.colors.to_rgba(colour) for colour, _, _ in plots.STYLES.values()}
     bars = {
         patch.get_facecolor()
-        for name in ("show_probabilities", "compare_wordings", "template_bars", "gain_bars")
+        for name in ("show_probabilities", "compare_wordings", "template_bars")
         for axis in FIGURES[name]("m").axes
         for patch in axis.patches
     }
@@ -203,29 +215,9 @@ def test_methods_differ_by_more_than_colour():
         assert len({style[part] for style in styles}) == len(styles)
 
 
-@pytest.mark.parametrize(
-    ("position", "class_specific", "shared"),
-    [("end", False, 5), ("middle", False, 3), ("front", False, 1), ("end", True, 1)],
-)
-def test_layout_shares_exactly_what_precedes_the_first_difference(position, class_specific, shared):
-    figure = plots.prompt_layout(("cat", "dog"), n_ctx=4, position=position, class_specific=class_specific)
-    sky = matplotlib.colors.to_rgba(plots.OKABE_ITO[2])
-    boxes = [box for box in figure.axes[0].patches if box.get_facecolor() == sky]
-    assert len(boxes) == shared  # one box for all classes: it is one computation
-    assert all(box.get_height() > 1.5 for box in boxes)
-
-
 def test_one_similarity_is_written_in_each_cell():
     shown = texts(plots.similarity_matrix([[0.25, -0.5]], captions=["a", "b"]))
     assert "0.25" in shown and "-0.50" in shown
-
-
-def test_positions_to_scale_counts_what_is_computed():
-    figure = plots.positions_to_scale([8, 9, 8], shared=5, total=20)
-    assert [axis.get_title() for axis in figure.axes] == ["every position: 60", "what is needed: 15"]
-    drawn = figure.axes[1].images[0].get_array()
-    grey = np.array(matplotlib.colors.to_rgb("#eeeeee"))
-    assert (np.abs(drawn - grey).max(axis=2) > 1e-6).sum() == 5 + 3 + 4 + 3
 
 
 def test_map_links_the_notebooks_and_marks_the_place():
@@ -252,7 +244,6 @@ def test_matrices_side_by_side_share_one_colour_scale():
         (lambda: plots.show_images(IMAGES, ["one"]), "is shorter than"),
         (lambda: plots.similarity_matrix([[1.0]], captions=["a", "b"]), "labels"),
         (lambda: plots.context_path(PATH, {"a photo": torch.zeros(2, 8)}), "same shape"),
-        (lambda: plots.prompt_layout(position="back"), "position"),
     ],
 )
 def test_errors_teach(call, words):
@@ -302,9 +293,9 @@ def test_two_towers_has_a_cell_for_each_pair_and_marks_those_that_belong_togethe
 
 
 def test_gradient_path_marks_the_context_alone():
-    figure = plots.gradient_path("hot air balloon", n_ctx=4)
+    figure = plots.gradient_path("hot air balloon")
     words = [text.get_text() for text in figure.axes[0].texts]
-    assert sum(word.startswith(r"$\mathbf{v}") for word in words) == 4
+    assert sum(word.startswith(r"$\mathbf{v}") for word in words) == 3  # v_1, v_2 ... v_M, and dots between
     framed = [patch for patch in figure.axes[0].patches if patch.get_linewidth() == 2]
     assert len(framed) == 4
 

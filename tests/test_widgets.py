@@ -18,21 +18,17 @@ from coop_edu.coop.recipe import Recipe
 from coop_edu.coop.trainer import Trainer
 from coop_edu.data.batches import seeded
 from coop_edu.data.features import Features, extract_features
-from coop_edu.data.few_shot import sample_few_shot
 from coop_edu.data.images import load_image
 from coop_edu.evaluate.accuracy import accuracy, predict
 from coop_edu.teaching.widgets import (
-    DomainExplorer,
     DrawingExplorer,
-    KgCoOpExplorer,
     LiveTraining,
     PromptExplorer,
-    SeedExplorer,
-    TemperatureExplorer,
     bars_html,
     drawing,
 )
 from coop_edu.teaching.widgets.drawing import READY, DrawingPad
+from coop_edu.teaching.widgets.parts import temperature_slider
 from coop_edu.teaching.widgets.prompt_explorer import FIXED_WORDINGS
 
 from tiny_clip import tiny_clip
@@ -89,7 +85,7 @@ def test_explorer_starts_at_clips_own_temperature(clip, explorer):
 
 @pytest.mark.parametrize("start", [0.0389, 0.01, 1.0, 7.7])
 def test_a_browser_need_not_round_the_first_temperature(start):
-    slider = TemperatureExplorer({"cat": 0.3}, temperature=start).temperature
+    slider = temperature_slider(start)
     steps = (math.log10(start) - slider.min) / slider.step
     assert abs(steps - round(steps)) < 1e-6
     assert 10**slider.min <= 0.001 and 10**slider.max >= 10.0
@@ -163,7 +159,7 @@ def test_the_winner_of_the_first_wording_stands_first_and_the_true_class_always_
     assert rows()[:7] == list(explorer.result)[:7] and "(true)" not in explorer.bars.value
 
 
-def test_code_can_drive_a_copy_and_leave_the_readers_widget_alone(clip, watched, explorer, page):
+def test_code_can_drive_a_copy_and_leave_the_readers_widget_alone(explorer, page):
     explorer.template.value, page.strokes = "so {} it is", [[(0.1, 0.5), (0.9, 0.5)]]  # a reader's
     before, drawn = explorer.bars.value, page.bars.value
     second, sheet = explorer.copy(), page.copy()
@@ -173,9 +169,6 @@ def test_code_can_drive_a_copy_and_leave_the_readers_widget_alone(clip, watched,
     assert second.result == explorer.compute("a {}.", second.temperature.value, "second")
     assert (explorer.template.value, explorer.bars.value) == ("so {} it is", before)
     assert len(page.strokes) == 1 and page.bars.value == drawn and sheet.result
-    seeds = SeedExplorer(watched).copy()
-    seeds.shots.value = 1
-    assert len(seeds.result) == 1
 
 
 def test_two_wordings_stand_side_by_side(explorer):
@@ -241,16 +234,6 @@ def test_explorer_without_images_is_refused(clip):
 def test_names_are_escaped():
     shown = bars_html({"<script>": 1.0})
     assert "<script>" not in shown and "&lt;script&gt;" in shown
-
-
-def test_temperature_keeps_the_order():
-    explorer = TemperatureExplorer({"cat": 0.3, "dog": 0.28, "rocket": 0.1})
-    orders = []
-    for tau in (0.001, 0.01, 1.0, 10.0):
-        explorer.temperature.value = tau
-        orders.append(list(explorer.result))
-        assert sum(explorer.result.values()) == pytest.approx(1)
-    assert all(order == ["cat", "dog", "rocket"] for order in orders)
 
 
 # ------------------------------------------------------------------------------------------------ LiveTraining
@@ -428,55 +411,6 @@ def test_page_and_kernel_draw_alike():
     assert f"SIDE = {drawing.SIDE}, PEN = {drawing.PEN}," in script
 
 
-# ------------------------------------------------------------------------------ SeedExplorer and KgCoOpExplorer
-def test_seed_explorer_frames_what_the_sampler_draws(watched):
-    explorer = SeedExplorer(watched)
-    shown = bytes(explorer.image.value)
-    explorer.shots.value, explorer.seed.value, explorer.classname.value = 2, 5, "rocket"
-    own = [e for e in watched if e.classname == "rocket"]
-    drawn = [e for e in sample_few_shot(watched, 2, 5) if e.classname == "rocket"]
-    assert [own[n - 1] for n in explorer.result] == sorted(drawn, key=own.index) and len(drawn) == 2
-    assert bytes(explorer.image.value) != shown and explorer.figure("two").message == "two"
-    assert re.findall(r"seed (\d+)", explorer.table.value) == ["1", "2", "3", "5"]
-    assert f"<td>seed 5</td><td>images {', '.join(map(str, explorer.result))}</td>" in explorer.table.value
-
-
-def test_kgcoop_explorer_goes_from_coop_towards_the_hand_written_prompt():
-    scores = {8.0: {"base": 80.0, "new": 60.0}, 0.0: {"base": 90.0, "new": 50.0}}
-    explorer = KgCoOpExplorer(scores, written={"base": 70.0, "new": 65.0})
-    assert explorer.result == scores[0.0] and list(explorer.rows()) == ["CoOp", "zero-shot"] and explorer.figure()
-    explorer.weight.value = 8.0
-    assert explorer.result == scores[8.0] and len(explorer.rows()) == 3 and explorer.figure("m").message == "m"
-    assert re.findall(r"([\d.]+) %", explorer.bars.value) == ["90.0", "50.0", "80.0", "60.0", "70.0", "65.0"]
-    with pytest.raises(ValueError, match="weight 0"):
-        KgCoOpExplorer({8.0: {"base": 1.0}}, written={"base": 1.0})
-
-
-def test_domain_explorer_counts_what_accuracy_counts(clip, watched):
-    some = [e for e in watched if e.classname != "rocket"]
-    sets = {
-        name: SimpleNamespace(classnames=names, test=test)
-        for name, names, test in (("all", NAMES, watched), ("two", NAMES[:2], some))
-    }
-    features = {name: extract_features(clip, each.test) for name, each in sets.items()}
-    methods = {"bare": ZeroShot(clip, NAMES, "{}"), "photo": ZeroShot(clip, NAMES, "a photo of a {}.")}
-    explorer = DomainExplorer(methods, sets, features)
-    for name in ("two", "all"):
-        explorer.domain.value = name
-        for method, classifier in methods.items():
-            right = accuracy(classifier.with_classnames(sets[name].classnames), features[name])
-            places = explorer.wrong()[method]
-            assert len(places) == round(len(sets[name].test) * (1 - right / 100))
-            assert f"<td>{method}</td><td>{len(places)} of {len(sets[name].test)} wrong</td>" in explorer.counts.value
-        assert set(explorer.result["bare"]) <= set(sets[name].classnames)
-    figure = explorer.figure("m")
-    assert explorer.table.value.count("<img") == len(figure.axes) > 0
-    titles = " ".join(axis.get_title() for axis in figure.axes)
-    for mark in "✓✗":
-        assert titles.count(mark) == explorer.table.value.count(mark)
-    assert figure.message == "m Right or wrong, in this order: bare, photo."
-
-
 # ------------------------------------------------------------------------------------------------- all of them
 def test_every_widget_shows_itself(clip, watched, page, explorer, monkeypatch):
     shown = []
@@ -485,9 +419,6 @@ def test_every_widget_shows_itself(clip, watched, page, explorer, monkeypatch):
         page,
         explorer,
         live_training(clip, watched),
-        TemperatureExplorer({"cat": 0.3}),
-        SeedExplorer(watched),
-        KgCoOpExplorer({0: {"a": 1.0}}, {"a": 1.0}),
     ):
         widget._ipython_display_()
         assert shown[-1]["application/vnd.jupyter.widget-view+json"]["model_id"] == widget.view.model_id

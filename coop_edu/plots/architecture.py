@@ -38,6 +38,7 @@ def two_towers(images: Sequence[Any], texts: Sequence[str], *, message: str = ""
             _formula(axis, 4.6 + 1.15 * column, height + 0.5, product, 10)
     _box(axis, 1.3, 0.1, 1.7, n - 0.2, ORANGE)
     _write(axis, 2.15, n / 2, "image\nencoder", 11)
+    _write(axis, 1.7, n + 1.2, "Each product says how well\nan image and a sentence fit.", 10, GREY)
     _box(axis, 4.1, n + 0.8, 1.15 * n - 0.15, 0.84, ORANGE)
     _write(axis, 4.1 + (1.15 * n - 0.15) / 2, n + 1.22, "text encoder", 11)
     axis.set(xlim=(0, 4.3 + 1.15 * n), ylim=(0, n + 3.3))
@@ -45,23 +46,23 @@ def two_towers(images: Sequence[Any], texts: Sequence[str], *, message: str = ""
     return caption(figure, message)
 
 
-def gradient_path(classname: str = "cat", *, n_ctx: int = 3, message: str = "") -> Figure:
+def gradient_path(classname: str = "cat", *, message: str = "") -> Figure:
     """A training step of CoOp: forward along the grey arrows, and the gradient back along the purple ones."""
     figure, axis = new_figure(8.6, 2.9)
-    context = [rf"$\mathbf{{v}}_{m + 1}$" for m in range(n_ctx)]
+    context = [r"$\mathbf{v}_1$", r"$\mathbf{v}_2$", r"$\cdots$", r"$\mathbf{v}_M$"]
     tokens = ["SOS", *context, classname, ".", "EOT"]
     for place, token in enumerate(tokens):
-        learned = 0 < place <= n_ctx
-        _box(axis, 0.62 * place, 1.5, 0.56, 0.6, "white", bold=learned, edge=MARKED if learned else GREY)
+        x, learned = 0.62 * place, token in context
+        _box(axis, x, 1.5, 0.56, 0.6, "white", bold=learned, edge=MARKED if learned else GREY)
         if learned:
-            _formula(axis, 0.62 * place + 0.28, 1.8, token, 11)
+            _formula(axis, x + 0.28, 1.8, token, 11)
+            _arrow(axis, (x + 0.28, 1.02), (x + 0.28, 1.48), MARKED)
         else:
-            _write(axis, 0.62 * place + 0.28, 1.8, token, max(6, min(9, round(34 / len(token)))))
+            _write(axis, x + 0.28, 1.8, token, max(6, min(9, round(34 / len(token)))))
     end = 0.62 * len(tokens)
-    _box(axis, end + 0.35, 1.3, 1.45, 1.0, ORANGE)
-    _write(axis, end + 1.07, 1.8, "text encoder\n(frozen)", 9.5)
-    _box(axis, end + 0.35, 0.0, 1.45, 0.7, ORANGE)
-    _write(axis, end + 1.07, 0.35, "image encoder\n(frozen)", 9)
+    for y, height, what in ((1.3, 1.0, "text"), (0.0, 0.7, "image")):
+        _box(axis, end + 0.35, y, 1.45, height, ORANGE)
+        _write(axis, end + 1.07, y + height / 2, f"{what} encoder\n(frozen)", 9)
     _write(axis, end - 0.42, 0.35, "image", 9.5)
     _formula(axis, end + 2.35, 1.8, r"$\mathbf{w}_i$", 13)
     _formula(axis, end + 2.35, 0.35, r"$\mathbf{f}$", 13)
@@ -73,16 +74,12 @@ def gradient_path(classname: str = "cat", *, n_ctx: int = 3, message: str = "") 
         (0, 1.9, 0.33, 1.9), (1.82, 1.9, 2.13, 1.9), (-0.1, 0.35, 0.33, 0.35), (1.82, 0.35, 2.15, 0.35),
         (2.5, 0.45, 2.88, 0.85), (2.57, 1.75, 2.88, 1.4), (3.92, 1.17, 4.23, 1.17),
     )  # fmt: skip
-    backward = (4.23, 0.98, 3.92, 0.98), (2.82, 1.23, 2.5, 1.58), (2.13, 1.65, 1.82, 1.65), (0.33, 1.65, 0, 1.65)
+    backward = (4.23, 0.98, 3.92, 0.98), (2.82, 1.23, 2.5, 1.58), (2.13, 1.65, 1.82, 1.65)
     for arrows, colour in ((forward, GREY), (backward, MARKED)):
         for x, y, to_x, to_y in arrows:
             _arrow(axis, (end + x, y), (end + to_x, to_y), colour)
-    middle = 0.62 * (1 + n_ctx / 2)
-    axis.annotate(
-        "", (middle, 1.45), (end + 0.02, 1.52), arrowprops={"arrowstyle": "->", "color": MARKED, "linewidth": 2,
-                                                     "connectionstyle": "arc3,rad=-0.3"},
-    )  # fmt: skip
-    _write(axis, middle, 0.72, "the gradient arrives here:\nonly these move", 9, MARKED)
+    axis.plot([end + 1.07, end + 1.07, 0.9], [1.28, 1.02, 1.02], color=MARKED, linewidth=2)
+    _write(axis, 0.62 * 3, 0.72, "the gradient arrives here: only these change", 9, MARKED)
     axis.set(xlim=(-0.1, end + 5.1), ylim=(-0.1, 2.5))
     axis.axis("off")
     return caption(figure, message)

@@ -148,31 +148,71 @@ def template_bars(
     return caption(figure, message)
 
 
-def gain_bars(
-    gains: Mapping[str, float | tuple[float, float]], *, label: str = "points gained", message: str = ""
-) -> Figure:
-    """Differences in points, in the given order: bars to the right are gains, bars to the left are losses.
+def slopes(columns: Mapping[str, Sequence[float]], *, label: str = "accuracy, %", message: str = "") -> Figure:
+    """The same seeds under several choices: a thin line for each seed, a thick one for their mean.
 
-    `gains`: name -> points, or (points, standard error), which is drawn as an error bar.
+    `columns`: choice -> accuracies, one per seed, in the same order.
     """
-    check_not_empty(gains, "difference")
-    figure, axis = new_figure(7.0, max(1.5, 0.29 * len(gains) + 0.7))
-    pairs = [value if isinstance(value, tuple) else (value, 0.0) for value in gains.values()]
-    axis.barh(range(len(gains)), [points for points, _ in pairs], color=BAR)
-    for row, (points, error) in enumerate(pairs):
-        if error:
-            axis.errorbar(points, row, xerr=error, color=BLACK, linewidth=1, capsize=2.5)
-        side = 1 if points >= 0 else -1
-        axis.annotate(
-            f"{points:+.1f}", (points + side * error, row), xytext=(4 * side, 0), textcoords="offset points",
-            ha="left" if points >= 0 else "right", va="center", fontsize=9.5,
-        )  # fmt: skip
-    axis.set_yticks(range(len(gains)), gains)
-    axis.set(xlabel=label, ylim=(len(gains) - 0.4, -0.6))
-    axis.margins(x=0.16)
-    axis.axvline(0, color=GREY, linewidth=1)
-    tidy(axis, grid="x")
+    check_not_empty(columns, "choice")
+    values = np.array(list(columns.values()), dtype=float)  # (choices, seeds)
+    figure, axis = new_figure(2.0 + 1.4 * len(columns), 3.0)
+    axis.plot(values, color=GREY, linewidth=1, marker="o", markersize=3)
+    axis.plot(values.mean(axis=1), color=MARKED, linewidth=2.5, marker="D")
+    for place, mean in enumerate(values.mean(axis=1)):
+        axis.annotate(f"{mean:.1f}", (place, mean), xytext=(9, 6), textcoords="offset points", color=MARKED,
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8})  # fmt: skip
+    axis.set_xticks(range(len(columns)), columns)
+    axis.set(ylabel=label, xlim=(-0.4, len(columns) - 0.4))
+    tidy(axis, grid="y")
     return caption(figure, message)
+
+
+def paired_dots(
+    rows: Mapping[str, Mapping[str, float | Sequence[float]]], *, label: str = "accuracy, %", message: str = ""
+) -> Figure:
+    """A line per task with a dot for each method on it: how far the methods are apart, task by task.
+
+    `rows`: task -> {method: percent, or percents over seeds, drawn as mean and one std}.
+    """
+    figure, axis = _rows(rows, label)
+    for row, points in enumerate(rows.values()):
+        found = {method: mean_and_std(value) for method, value in points.items()}
+        means = [mean for mean, _ in found.values()]
+        axis.plot([min(means), max(means)], [row, row], color="#bbbbbb", linewidth=2, zorder=1)
+        for method, (mean, std) in found.items():
+            colour, marker, _ = style_of(method)
+            axis.errorbar(mean, row, xerr=std or None, color=colour, linewidth=1, capsize=2, zorder=2)
+            axis.plot(mean, row, marker, color=colour, markersize=11 if marker == "*" else 7,
+                      label="" if row else method)  # fmt: skip
+    figure.legend(loc="outside upper center", ncols=4, frameon=False)
+    return caption(figure, message)
+
+
+def intervals(
+    differences: Mapping[str, tuple[float, float]], *, label: str = "difference, points", message: str = ""
+) -> Figure:
+    """Differences with their intervals: one that reaches over the line at zero cannot be told from none.
+
+    `differences`: name -> (mean, half the width of its interval).
+    """
+    figure, axis = _rows(differences, label)
+    for row, (mean, half) in enumerate(differences.values()):
+        colour = MARKED if abs(mean) > half else GREY  # not by its colour alone: it does not touch the line
+        axis.errorbar(mean, row, xerr=half, fmt="o", color=colour, linewidth=2, capsize=4)
+        axis.annotate(f"{mean:+.1f}", (mean, row), xytext=(0, 5), textcoords="offset points", ha="center", fontsize=9)
+    axis.axvline(0, color=BLACK, linewidth=1)
+    return caption(figure, message)
+
+
+def _rows(rows: Mapping[str, Any], label: str) -> tuple[Figure, Axes]:
+    """Axes with a named line for each row, the first on top."""
+    check_not_empty(rows, "row")
+    figure, axis = new_figure(7.0, 0.3 * len(rows) + 1.2)
+    axis.set_yticks(range(len(rows)), rows)
+    axis.set(xlabel=label, ylim=(len(rows) - 0.4, -0.7))
+    axis.margins(x=0.05)
+    tidy(axis)
+    return figure, axis
 
 
 def _draw_curves(axis: Axes, curves: Mapping[str, Mapping[int, Any]], *, label_lines: bool) -> None:

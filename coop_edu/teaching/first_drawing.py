@@ -1,4 +1,4 @@
-"""Finds the drawing that notebook 00 opens with: wordings disagree on it most, and the last of them is right."""
+"""The drawings that the notebooks show: the one that 00 opens with, and six that go through the course."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from coop_edu.clip.zero_shot import ZeroShot
+from coop_edu.data.dataset import Dataset, Example
 from coop_edu.data.features import Features
 
 
@@ -23,3 +24,10 @@ def disagreement(classifiers: Iterable[ZeroShot], features: Features) -> tuple[T
     different = torch.tensor([len(set(column)) for column in answers.T.tolist()])  # (N,)
     last_is_right = answers[-1] == features.labels
     return different, int((different + last_is_right + p.amax(dim=2).mean(dim=0)).argmax())
+
+
+def six_drawings(dataset: Dataset) -> dict[str, Example]:
+    """The course's small example: a validation image of each of six classes, spread over the alphabet."""
+    step = max(1, len(dataset.classnames) // 6)
+    names = dataset.classnames[3 * step // 4 :: step][:6]  # at mini: things that one can count
+    return {name: next(example for example in dataset.val if example.classname == name) for name in names}

@@ -8,20 +8,22 @@ later cells build.
 """
 
 from coop_edu.teaching.checks.building import check_class_specific, check_prompt_learner
-from coop_edu.teaching.checks.costs import check_parameter_count, check_run_cost, check_training_steps
+from coop_edu.teaching.checks.costs import check_run_cost
 from coop_edu.teaching.checks.later import (
     check_accuracy_with_error,
     check_calibration_error,
     check_domain,
     check_entropy_method,
     check_most_confused,
-    check_paired_verdict,
-    check_pull,
+    check_prograd,
+    check_seeds_needed,
 )
 from coop_edu.teaching.checks.loop import check_training_loop
 from coop_edu.teaching.checks.prompts import (
     check_class_probabilities,
-    check_ensemble,
+    check_cosine_gap,
+    check_leave_one_out,
+    check_padded_batch,
     check_prompt_assembly,
     check_prompts,
     check_weight_matrix,
@@ -29,8 +31,7 @@ from coop_edu.teaching.checks.prompts import (
 from coop_edu.teaching.checks.results import (
     check_average,
     check_honest_report,
-    check_paired_difference,
-    check_subset_accuracy,
+    check_kept_above_chance,
     check_verdict,
 )
 from coop_edu.teaching.checks.solutions import finished
@@ -38,9 +39,9 @@ from coop_edu.teaching.checks.training import check_learning_rate, check_sampler
 
 __all__ = [
     "check_accuracy_with_error", "check_average", "check_calibration_error", "check_class_probabilities",
-    "check_class_specific", "check_domain", "check_ensemble", "check_entropy_method", "check_honest_report",
-    "check_learning_rate", "check_most_confused", "check_paired_difference", "check_paired_verdict",
-    "check_parameter_count", "check_prompt_assembly", "check_prompt_learner", "check_prompts", "check_pull",
-    "check_run_cost", "check_sampler", "check_subset_accuracy", "check_training_loop", "check_training_steps",
+    "check_class_specific", "check_cosine_gap", "check_domain", "check_entropy_method", "check_honest_report",
+    "check_kept_above_chance", "check_learning_rate", "check_leave_one_out", "check_most_confused",
+    "check_padded_batch", "check_prograd", "check_prompt_assembly", "check_prompt_learner", "check_prompts",
+    "check_run_cost", "check_sampler", "check_seeds_needed", "check_training_loop",
     "check_verdict", "check_weight_matrix", "finished",
 ]  # fmt: skip

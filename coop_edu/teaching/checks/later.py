@@ -1,18 +1,16 @@
-"""Checkers of notebooks 06 and 09 to 12: a domain, a verdict, an error, confusion, calibration, methods after CoOp."""
+"""Checkers of notebooks 06 and 09 to 12: a domain, seeds, an error, confusion, calibration, methods after CoOp."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from statistics import stdev
+from statistics import fmean, pstdev, stdev
 
 import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from scipy.stats import t as student
 
-from coop_edu.clip.probability import normalize
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.teaching.checks.building import NAMES, clip_of_checks
 from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare, parts_of, random_numbers
@@ -70,39 +68,28 @@ def check_most_confused(solution: Callable) -> str:
 
 
 @checker
-def check_paired_verdict(solution: Callable) -> str:
-    """A paired difference: `solution(first, second) -> (mean, standard error, verdict)`, from accuracies by seed."""
-    cases = (
-        ([61.0, 58.0, 63.0, 60.0], [57.0, 53.5, 59.5, 56.0], "first"),
-        ([40.0, 47.0, 52.0], [46.5, 52.5, 59.0], "second"),
-        ([70.0, 75.0, 80.0], [71.0, 73.5, 80.5], "too close to call"),
-        ([62.9, 58.2, 60.7], [60.0, 57.0, 60.0], "too close to call"),  # two standard errors would call it
-    )
-    for first, second, word in cases:
-        given = parts_of(
-            answer_of(solution, list(first), list(second)), 3, "three things, mean, standard error and verdict"
-        )
-        differences = [a - b for a, b in zip(first, second, strict=True)]
-        n, mean = len(differences), sum(differences) / len(differences)
-        error = stdev(differences) / math.sqrt(n)
-        unpaired = math.sqrt(stdev(first) ** 2 / n + stdev(second) ** 2 / n)
-        wrong = {
-            "the mean is second minus first; subtract the second": (-mean, error),
-            "the accuracies are not paired: take the difference seed by seed, then its spread": (mean, unpaired),
-            "that is the standard deviation; the error of a mean is smaller by the square root of n":
-                (mean, error * math.sqrt(n)),
-            "the squares are divided by n; take n - 1": (mean, error * math.sqrt((n - 1) / n)),
-            "that is the variance of the mean; take its square root": (mean, error**2),
-            "the standard deviation is divided by n; divide by its square root": (mean, error / math.sqrt(n)),
+def check_seeds_needed(solution: Callable) -> str:
+    """How many seeds make a mean clear: `solution(differences) -> n`, the smallest n with 2 s / sqrt(n) < |mean|.
+
+    s is the standard deviation of the differences, with n - 1 below the sum of squares. math.inf if the mean is zero.
+    """
+    for differences in ([5.0, -3.0, 2.0, -1.0, 1.5, -0.5], [-4.0, 1.0, -2.0]):
+        mean, s = fmean(differences), stdev(differences)
+        exact = (2 * s / mean) ** 2
+        right = math.floor(exact) + 1
+        mistakes = {
+            "it is rounded down; with so few seeds the mean is still inside": right - 1,
+            "seeds come whole; round up": exact,
+            "that is one standard error; two are asked for": math.floor((s / mean) ** 2) + 1,
+            "the square is missing: the error falls with the root of n": math.floor(2 * s / abs(mean)) + 1,
+            "the squares are divided by n; take n - 1": math.floor((2 * pstdev(differences) / mean) ** 2) + 1,
+            "s is already divided by the root of n; it is the spread of single seeds":
+                math.floor(exact / len(differences)) + 1,
         }  # fmt: skip
-        compare(given[:2], (mean, error), wrong)
-        if given[2] != word:
-            t = student.ppf(0.975, n - 1)
-            raise Wrong(
-                f"the mean is {mean:+.2f}, and t = {t:.1f} standard errors are {t * error:.2f}: the verdict should be "
-                f"{word!r}, and it is {given[2]!r}"
-            )
-    return "paired, with its error, and no verdict where the error is too large for one."
+        compare(float(answer_of(solution, list(differences))), float(right), mistakes, relative=1e-6)
+    if answer_of(solution, [1.0, -1.0]) != math.inf:
+        raise Wrong("no number of seeds makes a mean of zero clear: return infinity there, math.inf")
+    return "four times as many seeds halve the error."
 
 
 @checker
@@ -149,31 +136,30 @@ def check_calibration_error(solution: Callable) -> str:
 
 
 @checker
-def check_pull(solution: Callable) -> str:
-    """KgCoOp's term: `solution(learned (K, E), written (K, E)) -> ()`, the mean of 1 - cos, with a gradient."""
-    generator = torch.Generator().manual_seed(0)
-    for K, E in ((4, 6), (3, 5)):
-        learned = (3 * torch.randn(K, E, generator=generator)).requires_grad_()
-        written = 0.5 * torch.randn(K, E, generator=generator)
-        given = answer_of(solution, learned, written)
-        f, w = normalize(learned.detach()), normalize(written)
-        cosine = (f * w).sum(dim=-1)
-        if isinstance(given, torch.Tensor) and given.shape == (K,):
-            raise Wrong("there is a number for each class; take their mean")
-        raw, columns = learned.detach(), normalize(learned.detach().T) * normalize(written.T)
+def check_prograd(solution: Callable) -> str:
+    """ProGrad's step: `solution(gradient (M, D), known (M, D)) -> (M, D)`, each read as one long vector.
+
+    Where the two do not point against each other, the gradient; else the gradient without its part along `known`.
+    """
+    g, other = random_numbers(1, 3, 4), random_numbers(2, 3, 4)
+    for k in (other - 2 * g, other + 2 * g):
+        dot = (g * k).sum()
+        part = dot / k.square().sum() * k
+        against = bool(dot < 0)
         mistakes = {
-            "the features are not normalised": 1 - (raw * written).sum(dim=-1).mean(),
-            "the learned features are not normalised": 1 - (raw * w).sum(dim=-1).mean(),
-            "the hand-written features are not normalised": 1 - (f * written).sum(dim=-1).mean(),
-            "that is the cosine; the pull is one minus it": cosine.mean(),
-            "the classes are summed; take their mean": (1 - cosine).sum(),
-            "every class is compared with every other, not with its own": 1 - (f @ w.T).mean(),
-            "the axis is wrong: a feature is a row": 1 - columns.sum(dim=-1).mean(),
-        }
-        compare(torch.as_tensor(given).reshape(()), 1 - cosine.mean(), mistakes)
-        if not isinstance(given, torch.Tensor) or not given.requires_grad:
-            raise Wrong("the number is right, but no gradient can flow back to the learned features")
-    return "zero where learned and hand-written features agree, and it pulls the learned ones."
+            "the two point against each other here, and the gradient is as it was": g if against else part,
+            "the part is added; subtract it": g + part,
+            "it is divided by the length of `known`; divide by its square": g - dot / k.norm() * k,
+            "that is the part along `known`; it is what has to go": part,
+            "each vector is taken for itself; the gradient is one long vector":
+                g - (g * k).sum(1, keepdim=True) / k.square().sum(1, keepdim=True) * k,
+            "the roles are swapped: `known` stays, and the gradient gives way": k - dot / g.square().sum() * g,
+            "a step that goes against `known` is dropped; only its part along `known` should be": torch.zeros_like(g),
+        }  # fmt: skip
+        if not against:
+            mistakes = {"the two do not point against each other here; keep the whole gradient": g - part}
+        compare(answer_of(solution, g.clone(), k.clone()), g - part if against else g, mistakes)
+    return "what is learned never undoes what the hand-written prompt knows."
 
 
 @checker

@@ -1,13 +1,14 @@
-"""Checkers of notebooks 00 to 03: sentences, Eq. 1, ensembles, and the assembly of a prompt."""
+"""Checkers of notebooks 00 to 03: sentences, Eq. 1, ensembles, the assembly of a prompt, and a batch of prompts."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch.nn.functional import normalize
 
-from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare, random_numbers
+from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare, parts_of, random_numbers
 
 
 @checker
@@ -105,27 +106,45 @@ def check_weight_matrix(solution: Callable) -> str:
 
 
 @checker
-def check_ensemble(solution: Callable) -> str:
-    """Prompt ensembling: `solution(text_features (T, K, E)) -> (K, E)`, T templates, features not normalised."""
-    features = random_numbers(3, 3, 4, 6) * torch.tensor([0.3, 1.0, 4.0])[:, None, None]
-    unit = normalize(features, dim=-1)
+def check_cosine_gap(solution: Callable) -> str:
+    """Eq. 1 read backwards: `solution(p, q, temperature)`, the first class's cosine minus the second's."""
+    for p, q, tau in ((0.6, 0.2, 0.05), (0.1, 0.4, 0.2)):
+        gap = tau * math.log(p / q)
+        mistakes = {
+            "the temperature is missing: Eq. 1 divides the cosines by it": gap / tau,
+            "it is divided by the temperature; Eq. 1 does that, and here it is undone": gap / tau**2,
+            "the sign is wrong: the class with p minus the class with q": -gap,
+            "the logarithm is to base 2; exp needs the natural one": gap / math.log(2),
+            "the logarithm is to base 10; exp needs the natural one": gap / math.log(10),
+            "the logarithm is missing: p / q is exp of the difference of two logits": tau * p / q,
+            "the probabilities are subtracted; take the difference of their logarithms": tau * (p - q),
+        }
+        compare(float(answer_of(solution, p, q, tau)), gap, mistakes)
+    return "the sum below the fraction cancels: a ratio of probabilities is a difference of cosines."
+
+
+@checker
+def check_leave_one_out(solution: Callable) -> str:
+    """Ensembles that each lack one template: `solution(text_features (T, K, E)) -> (T, K, E)`, not normalised."""
+    features = random_numbers(3, 4, 3, 6) * torch.tensor([0.3, 1.0, 4.0, 2.0])[:, None, None]
+    unit, columns = normalize(features, dim=-1), normalize(features, dim=1)
+    rest, total = unit.sum(dim=0) - unit, unit.sum(dim=0)
     mistakes = {
+        "every template takes part in every ensemble; leave one out of each":
+            normalize(total, dim=-1).expand(4, -1, -1),
         "the average is taken before normalising, so long features outvote short ones; normalise each first":
-            normalize(features.mean(dim=0), dim=-1),
-        "the average is not normalised again: its length is below one wherever the templates disagree":
-            unit.mean(dim=0),
-        "nothing is normalised: normalise, average, normalise": features.mean(dim=0),
-        "the average runs over the classes; it must run over the templates (dim=0)":
-            normalize(unit.mean(dim=1), dim=-1),
-        "the templates are added up and not normalised again": unit.sum(dim=0),
-        "normalising runs along the wrong axis; each feature is a row, so use dim=-1":
-            normalize(normalize(features, dim=0).mean(dim=0), dim=0),
-        "only the first template is used": unit[0],
+            normalize(features.sum(dim=0) - features, dim=-1),
+        "the average is not normalised again: its length is below one wherever the templates disagree": rest / 3,
+        "the templates are added up and not normalised again": rest,
+        "nothing is normalised: normalise, average, normalise": (features.sum(dim=0) - features) / 3,
+        "each template stands alone; it is the one to leave out": unit,
+        "a class is left out; it must be a template (dim=0)": normalize(unit.sum(dim=1, keepdim=True) - unit, dim=-1),
+        "the template is taken from the mean; take it from the sum": normalize(unit.mean(dim=0) - unit, dim=-1),
         "F.normalize without dim works along dim=1, here the classes; each feature is a row, so use dim=-1":
-            normalize(normalize(features, dim=1).mean(dim=0), dim=-1),
+            normalize(columns.sum(dim=0) - columns, dim=-1),
     }  # fmt: skip
-    compare(answer_of(solution, features), normalize(unit.mean(dim=0), dim=-1), mistakes)
-    return "each template has one vote, and the result has length one."
+    compare(answer_of(solution, features), normalize(rest, dim=-1), mistakes)
+    return "the template without which the ensemble is better is the one that pulls it down."
 
 
 @checker
@@ -145,8 +164,6 @@ def check_prompt_assembly(solution: Callable) -> str:
         "EOT is missing, and the text feature is read there": torch.cat([sos, ctx, name]),
         "the context is missing": torch.cat([sos, name, eot]),
         "the name is missing: all classes would have the same prompt": torch.cat([sos, ctx, eot]),
-        "two mistakes: the context stands after EOT, where nothing can see it, and in reverse order":
-            torch.cat([sos, name, eot, ctx.flip(0)]),
         "the context is in reverse order": torch.cat([sos, ctx.flip(0), name, eot]),
         "the context vectors are averaged into one": torch.cat([sos, ctx.mean(0, keepdim=True), name, eot]),
         "the pieces are joined along the width; positions are rows, so use dim=0":
@@ -158,3 +175,35 @@ def check_prompt_assembly(solution: Callable) -> str:
     if not isinstance(other, torch.Tensor) or other.shape != (10, 6) or not torch.equal(other, torch.cat(longer)):
         raise Wrong("it is right for 3 context vectors and a name of 2 tokens, but not for 5 and 3: is it typed in?")
     return "SOS, context, name, EOT: Eq. 2."
+
+
+@checker
+def check_padded_batch(solution: Callable) -> str:
+    """One batch: `solution(prompts) -> (x (K, L, D), ends (K,))`, from K prompts (L_i, D), each ending with EOT.
+
+    L is the length of the longest. What stands behind a prompt's EOT is free; `ends` are the positions of the EOTs.
+    """
+    prompts = [random_numbers(n, n, 3).requires_grad_() for n in (4, 6, 5)]
+    x, ends = parts_of(answer_of(solution, list(prompts)), 2, "two things, the batch and the positions of EOT")
+    if not isinstance(x, torch.Tensor) or x.ndim != 3:
+        raise Wrong("the batch should be one tensor (K, L, D): pad the prompts to one length")
+    if x.shape == (6, 3, 3):
+        raise Wrong("the first axis are positions; it should be the prompts: pad_sequence has batch_first=True")
+    if x.shape[1] < 6:
+        raise Wrong("the long prompts are cut off; fill up the short ones")
+    if x.shape != (3, 6, 3):
+        raise Wrong(f"the shape of the batch should be (3, 6, 3) and is {tuple(x.shape)}")
+    if all(torch.equal(row[-len(prompt) :], prompt) for row, prompt in zip(x, prompts, strict=True)):
+        raise Wrong("the padding stands in front, and every position of the prompt is moved; put it behind EOT")
+    if not all(torch.equal(row[: len(prompt)], prompt) for row, prompt in zip(x, prompts, strict=True)):
+        raise Wrong("the rows do not begin with the prompts as they were given")
+    if not x.requires_grad:
+        raise Wrong("the batch is right, but no gradient can flow back to the prompts: do not copy or detach them")
+    found, lengths = [int(end) for end in ends], [len(prompt) for prompt in prompts]
+    if found == lengths:
+        raise Wrong("these are the lengths; positions count from 0, so EOT stands one before")
+    if found in ([5, 5, 5], [-1, -1, -1]):
+        raise Wrong("that is the last position of the batch, which is padding for the shorter prompts")
+    if found != [length - 1 for length in lengths]:
+        raise Wrong(f"EOT stands at {[length - 1 for length in lengths]}, and it says {found}")
+    return "all prompts go through the encoder at once, and each is read at its own EOT."

@@ -1,4 +1,4 @@
-"""Checkers of notebooks 02, 06 and 07: paired differences, accuracy over some classes, an average, a verdict."""
+"""Checkers of notebooks 02, 06 and 07: an honest report, what a shift leaves, an average, a verdict."""
 
 from __future__ import annotations
 
@@ -6,21 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare, parts_of, random_numbers
-
-
-@checker
-def check_paired_difference(solution: Callable) -> str:
-    """Two classifiers on the same images: `solution(first (N,), second (N,)) -> (points, standard error in points)`.
-
-    `first` and `second` are True where that classifier is right.  The difference is taken image by image.
-    """
-    for N, seed in ((300, 1), (80, 2)):
-        first, second = _correlated_answers(N, seed)[:: 1 if seed == 1 else -1]  # once the second is ahead
-        given = answer_of(solution, first.clone(), second.clone())
-        given = parts_of(given, 2, "two numbers, the difference and its standard error")
-        compare(given, _paired(first, second), _mistakes_of_pairs(first, second), relative=1e-2)
-    return "what is hard about an image is hard for both, and cancels."
+from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare, parts_of
 
 
 @checker
@@ -80,38 +66,28 @@ def check_verdict(solution: Callable) -> str:
 
 
 @checker
-def check_subset_accuracy(solution: Callable) -> str:
-    """Scoring a variant that has only some classes: `solution(logits (B, K), labels (B,), classes) -> percent`.
+def check_kept_above_chance(solution: Callable) -> str:
+    """What is kept above chance, in percent: `solution(there, source, classes_there, classes_source)`.
 
-    `classes` lists the variant's classes as columns of `logits`; `labels` count within that list (label 0 is
-    classes[0]). An image is right if the largest logit *among those classes* is its own, as the paper scores
-    ImageNet-A and -R.
+    `there` and `source` are accuracies in percent, on a variant and on the source, among so many classes each.
     """
-    logits, classes = random_numbers(4, 40, 9), [7, 2, 5, 3]
-    labels = torch.tensor([0] * 19 + [1] * 11 + [2] * 7 + [3] * 3)[torch.arange(40) * 7 % 40]  # not equally many
-    for row in range(24):  # most images are right within the subset, some of them only there
-        logits[row, classes[int(labels[row])]] = 5.0
-        if row % 3 == 0:
-            logits[row, 0] = 6.0
-    columns = torch.tensor(classes)
-    over_all, in_order = logits.argmax(-1), logits[:, sorted(classes)].argmax(-1)
-    chosen = logits[:, columns].argmax(-1)
-    right = _percent(chosen == labels)
-    mistakes = {
-        "the largest of all K logits is taken; keep only the variant's columns, logits[:, classes]":
-            _percent(over_all == columns[labels]),
-        "the labels count within `classes`, and are compared with columns of all K": _percent(over_all == labels),
-        "a column of all K is compared with a label of the subset": _percent(columns[chosen] == labels),
-        "the columns are taken in sorted order; keep the order of `classes`": _percent(in_order == labels),
-        "that is the mean over the classes; every image counts alike":
-            100 * torch.stack([(chosen == labels)[labels == y].float().mean() for y in range(4)]).mean(),
-        "that is a fraction; give percent": right / 100,
-        "that is the share of wrong answers": 100 - right,
-        "that is the number of right answers; give percent": right * len(labels) / 100,
-        "the smallest logit is taken for the answer": _percent(logits[:, columns].argmin(-1) == labels),
-    }  # fmt: skip
-    compare(float(answer_of(solution, logits, labels, classes)), right, mistakes)
-    return "only the variant's own classes compete."
+    for there, source, few, many in ((24.0, 78.0, 29, 77), (50.0, 80.0, 4, 10)):
+        chance, of_source = 100 / few, 100 / many
+        right = 100 * (there - chance) / (source - of_source)
+        mistakes = {
+            "chance is not subtracted: 1 / K of all answers are right by guessing": 100 * there / source,
+            "chance is the source's on both; with fewer classes it is higher":
+                100 * (there - of_source) / (source - of_source),
+            "chance is the variant's on both; the source has more classes": 100 * (there - chance) / (source - chance),
+            "the two numbers of classes are swapped": 100 * (there - of_source) / (source - chance),
+            "the accuracies are percent and chance is a fraction; it is 100 / K":
+                100 * (there - 1 / few) / (source - 1 / many),
+            "that is a fraction; give percent": right / 100,
+            "the fraction is upside down: what is left, divided by what was there": 1e4 / right,
+            "that is the accuracy without chance; divide it by the same of the source": there - chance,
+        }  # fmt: skip
+        compare(float(answer_of(solution, there, source, few, many)), right, mistakes)
+    return "nothing kept is guessing, everything kept is 100."
 
 
 @checker
@@ -139,12 +115,6 @@ def _generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _correlated_answers(N: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where two classifiers are right, (N,) each: on most images both or neither."""
-    draw = torch.rand(3, N, generator=_generator(seed))
-    return draw[0] < 0.75, torch.where(draw[1] < 0.8, draw[0] < 0.75, draw[2] < 0.5)
-
-
 def _paired(first: torch.Tensor, second: torch.Tensor) -> tuple[float, float]:
     d = first.double() - second.double()
     return 100 * float(d.mean()), 100 * float(d.std()) / len(d) ** 0.5
@@ -166,7 +136,3 @@ def _mistakes_of_pairs(first: torch.Tensor, second: torch.Tensor) -> dict[str, t
         "the spread is divided by N; divide it by the root of N": (points, error / N**0.5),
         "that is the variance of the mean; take its square root": (points, error**2 / 100),
     }
-
-
-def _percent(hits: torch.Tensor) -> float:
-    return 100 * float(hits.float().mean())

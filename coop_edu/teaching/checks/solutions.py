@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from coop_edu.teaching.checks.building import check_prompt_learner
-from coop_edu.teaching.checks.later import check_domain, check_most_confused, check_paired_verdict
+from coop_edu.teaching.checks.later import check_domain, check_most_confused, check_seeds_needed
 from coop_edu.teaching.checks.loop import check_training_loop
 from coop_edu.teaching.checks.prompts import check_prompt_assembly
 from coop_edu.teaching.checks.training import check_learning_rate, check_sampler
@@ -78,19 +78,11 @@ def my_domain(image):
     return ImageOps.invert(image)
 
 
-def paired_verdict(first, second):
-    from scipy.stats import t
+def seeds_needed(differences):
+    from statistics import fmean, stdev
 
-    differences = [a - b for a, b in zip(first, second)]
-    n = len(differences)
-    mean = sum(differences) / n
-    error = (sum((d - mean) ** 2 for d in differences) / (n - 1) / n) ** 0.5
-    half = t.ppf(0.975, n - 1) * error
-    if mean > half:
-        return mean, error, "first"
-    if mean < -half:
-        return mean, error, "second"
-    return mean, error, "too close to call"
+    mean, s = fmean(differences), stdev(differences)
+    return int((2 * s / mean) ** 2) + 1 if mean else float("inf")
 
 
 def most_confused(table):
@@ -107,7 +99,7 @@ SOLVED: dict[str, tuple[Callable, Any]] = {
     "train": (check_training_loop, train),
     "MyPromptLearner": (check_prompt_learner, MyPromptLearner),
     "my_domain": (check_domain, my_domain),
-    "paired_verdict": (check_paired_verdict, paired_verdict),
+    "seeds_needed": (check_seeds_needed, seeds_needed),
     "most_confused": (check_most_confused, most_confused),
 }
 

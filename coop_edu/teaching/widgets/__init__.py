@@ -1,4 +1,4 @@
-"""Interactive widgets: type a prompt, move the temperature, draw, watch a training, with live numbers.
+"""Interactive widgets: type a prompt, draw, watch a training, with live numbers.
 
 A widget here is a small class: `compute` is a pure function of its arguments, `refresh` writes the result into an HTML
 or Image widget, and `.observe` connects the two. `interact` and `Output` are not used, because they swallow exceptions:
@@ -9,16 +9,9 @@ widget alone. The keyboard can do what the mouse can do, and text beside an imag
 A stored notebook shows no widget, so each has a still figure from plots/ beside it: `.figure()`.
 """
 
-from coop_edu.teaching.widgets.domains import DomainExplorer
 from coop_edu.teaching.widgets.drawing import DrawingExplorer
 from coop_edu.teaching.widgets.live_training import LiveTraining
 from coop_edu.teaching.widgets.parts import bars_html
 from coop_edu.teaching.widgets.prompt_explorer import PromptExplorer
-from coop_edu.teaching.widgets.seeds import SeedExplorer
-from coop_edu.teaching.widgets.temperature import TemperatureExplorer
-from coop_edu.teaching.widgets.weights import KgCoOpExplorer
 
-__all__ = [
-    "DomainExplorer", "DrawingExplorer", "KgCoOpExplorer", "LiveTraining", "PromptExplorer", "SeedExplorer",
-    "TemperatureExplorer", "bars_html",
-]  # fmt: skip
+__all__ = ["DrawingExplorer", "LiveTraining", "PromptExplorer", "bars_html"]

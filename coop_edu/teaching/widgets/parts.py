@@ -110,8 +110,8 @@ def png_of(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def wall(images: Sequence[Image.Image], marked: Sequence[bool] | None, struck: bool = True) -> Image.Image:
-    """Images of SIDE - 12 pixels in a grid: marked ones have a frame; others are pale, and crossed out if `struck`."""
+def wall(images: Sequence[Image.Image], marked: Sequence[bool] | None) -> Image.Image:
+    """Images of SIDE - 12 pixels in a grid: marked ones have a frame; others are pale and crossed out."""
     page = Image.new("RGB", (COLUMNS * SIDE, SIDE * -(-len(images) // COLUMNS)), "white")
     draw = ImageDraw.Draw(page)
     for number, image in enumerate(images):
@@ -121,6 +121,5 @@ def wall(images: Sequence[Image.Image], marked: Sequence[bool] | None, struck: b
             draw.rectangle((x + 2, y + 2, x + SIDE - 3, y + SIDE - 3), outline=MARKED if marked else "#cccccc", width=3)
             continue
         page.paste(Image.blend(image, Image.new("RGB", image.size, "white"), 0.7), (x + 6, y + 6))
-        if struck:
-            draw.line((x + 6, y + SIDE - 7, x + SIDE - 7, y + 6), fill=GREY, width=2)
+        draw.line((x + 6, y + SIDE - 7, x + SIDE - 7, y + 6), fill=GREY, width=2)
     return page
