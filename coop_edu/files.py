@@ -31,11 +31,13 @@ def asset(name: str, *, check: bool = False) -> Path:
             f"{name} is missing from {ASSETS}: the installation is incomplete. Reinstall coop_edu, or in a clone "
             f"run `git checkout -- coop_edu/assets/{name}`."
         )
-    if check and (got := sha256(path)) != (expected := json.loads(asset("checksums.json").read_text())[name]):
-        raise ValueError(
-            f"{path} is damaged or was changed: expected SHA-256 {expected}, got {got}. Reinstall coop_edu, or in a "
-            f"clone run `git checkout -- coop_edu/assets/{name}`, if the change is not yours."
-        )
+    if check:
+        got, expected = sha256(path), read_asset("checksums.json")[name]
+        if got != expected:
+            raise ValueError(
+                f"{path} is damaged or was changed: expected SHA-256 {expected}, got {got}. Reinstall coop_edu, or in "
+                f"a clone run `git checkout -- coop_edu/assets/{name}`, if the change is not yours."
+            )
     return path
 
 

@@ -43,8 +43,10 @@ def record(kind: type[Record], value: Any, where: str) -> Record:
         raise ValueError(f"{where}: {error}") from error
 
 
-def whole_number(value: Any, name: str, *, at_least: int | None = None) -> int:
+def whole_number(value: Any, name: str, *, at_least: int | None = None, otherwise: str = "") -> int:
     """The value as an int; ValueError, with its name, for anything that is not a whole number, and for one too small.
+
+    otherwise: what else the caller takes, for the message.
 
     >>> whole_number(True, "k")
     Traceback (most recent call last):
@@ -57,7 +59,8 @@ def whole_number(value: Any, name: str, *, at_least: int | None = None) -> int:
         number = None
     if number is None or (at_least is not None and number < at_least):
         bound = "" if at_least is None else f" of at least {at_least}"
-        raise ValueError(f"expected {name} as a whole number{bound}, got {value!r:.80}")
+        others = f", or {otherwise}" if otherwise else ""
+        raise ValueError(f"expected {name} as a whole number{bound}{others}, got {value!r:.80}")
     return number
 
 

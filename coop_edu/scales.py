@@ -77,13 +77,13 @@ def choose_scale(name: str | None = None) -> Scale:
     >>> scale = choose_scale("mini")
     scale: mini (CLIP: mini; prompts are learned on IconNet)
     """
-    typed, ordered = name, os.environ.get(VARIABLE)
-    chosen = ordered or typed or "mini"
+    argument, from_environment = name, os.environ.get(VARIABLE)
+    chosen = from_environment or argument or "mini"
     if chosen not in SCALES:
-        origin = f"from the environment variable {VARIABLE}" if ordered else "as the argument"
+        origin = f"from the environment variable {VARIABLE}" if from_environment else "as the argument"
         raise ValueError(f"expected a scale, one of {' or '.join(map(repr, SCALES))}; got {chosen!r} {origin}")
     scale = SCALES[chosen]
-    because = f", because {VARIABLE} says so" if ordered and ordered != (typed or "mini") else ""
+    because = f", because {VARIABLE} says so" if from_environment and from_environment != (argument or "mini") else ""
     print(f"scale: {scale.name} (CLIP: {scale.clip}; prompts are learned on {scale.source}){because}")
     return scale
 

@@ -14,13 +14,12 @@ from PIL import Image
 from coop_edu import Dataset, Example, PromptLearner, Recipe, Trainer, load_clip, load_dataset, load_image
 from coop_edu.coop.authors_files import export_authors, import_authors
 from coop_edu.coop.checkpoints import load_prompt, save_prompt
-from coop_edu.data import datasets
 from coop_edu.data.features import FeatureBank, extract_features
 from coop_edu.data.own import from_folder, from_split_file
 from coop_edu.data.paper import data_root
 from coop_edu.data.split_file import SplitFileError, classnames_of, read_split, write_split
 from coop_edu.files import cache_folder
-from coop_edu.grid.results import read_lines
+from coop_edu.grid.results import read_results_file
 
 from tiny_images import draw, make_dataset
 
@@ -154,9 +153,8 @@ def test_describe_prints_the_card(tmp_path, capsys):
     assert all(part in printed for part in expected)
 
 
-def test_unknown_data_set_lists_the_known_ones(monkeypatch):
-    monkeypatch.setattr(datasets, "iconnet_cards", lambda: {"IconNet": {}, "IconNet-Sketch": {}})
-    with pytest.raises(ValueError, match=r"Did you mean 'IconNet-Sketch'\? Known: IconNet, IconNet-Sketch"):
+def test_unknown_data_set_lists_the_known_ones():
+    with pytest.raises(ValueError, match=r"Did you mean 'IconNet-Sketch'\? Known: IconNet, IconNetV2, IconNet-Sketch"):
         load_dataset("IconNet_Sketch")
 
 
@@ -327,7 +325,7 @@ def test_a_tilde_is_the_home_folder_everywhere(clip, tmp_path, monkeypatch):
     features = extract_features(clip, made.train, progress=False)
     Trainer(learner, Recipe(epochs=1, views=None), checkpoint="~/c.safetensors", progress=False).fit(features)
     (tmp_path / "results.jsonl").write_text("")
-    assert read_lines("~/results.jsonl") == {} and data_root("~/data") == tmp_path / "data"
+    assert read_results_file("~/results.jsonl") == {} and data_root("~/data") == tmp_path / "data"
     with pytest.raises(FileNotFoundError, match=str(tmp_path / "weights.pt")):
         load_clip("mini", pretrained="~/weights.pt")
     made_here = {path.name for path in tmp_path.iterdir()}

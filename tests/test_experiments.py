@@ -21,7 +21,7 @@ from coop_edu.grid.cells import run_cells
 from coop_edu.grid.frame import as_frame
 from coop_edu.grid.group import relabel
 from coop_edu.grid.methods import find_method, recipe_of
-from coop_edu.grid.results import Cell, read_lines
+from coop_edu.grid.results import Cell, read_results_file
 from coop_edu.grid.run import make_grid, run_grid
 from coop_edu.grid.workspace import Workspace
 from coop_edu.scales import SCALES
@@ -209,7 +209,7 @@ def test_finished_cells_are_skipped_and_the_file_is_sorted(tiny, tmp_path, monke
     lines = run(grid(), file)
     assert len(lines) == 6 and {cell.dataset for cell in ran} == {"Farm"} and lines[3:] == first
     assert run(grid()[::-1], file) == lines[::-1] and len(ran) == 3
-    assert list(read_lines(file)) == sorted(read_lines(file)) == grid()
+    assert list(read_results_file(file)) == sorted(read_results_file(file)) == grid()
     times = [json.loads(line) for line in (tmp_path / "results.seconds.jsonl").read_text().splitlines()]
     assert len(times) == 6 and all(time["seconds"] > 0 for time in times)
     assert "seconds" not in file.read_text()
@@ -242,7 +242,7 @@ def test_a_cell_that_fails_is_named_and_the_finished_ones_stay(tiny, data, tmp_p
     with pytest.raises(RuntimeError, match=r"Cell\(.*'Damaged'.*failed \(ValueError\)") as caught:
         run(grid(datasets=["Farm", "Damaged"]), file)
     assert str(caught.value).count("failed") == 3 and "Farm" not in str(caught.value)
-    assert {cell.dataset for cell in read_lines(file)} == {"Farm"} and len(read_lines(file)) == 3
+    assert {cell.dataset for cell in read_results_file(file)} == {"Farm"} and len(read_results_file(file)) == 3
 
 
 def test_a_wrong_name_is_found_before_anything_is_computed(tiny, tmp_path, monkeypatch, capsys):
@@ -289,7 +289,7 @@ def test_a_file_cut_in_half_by_a_crash_is_mended_and_a_damaged_or_foreign_one_le
     whole = zoo.read_bytes()
     for cut in (1, 2, 40, 200):
         zoo.write_bytes(whole[:-cut])
-        assert len(read_lines(zoo)) == (3 if cut == 1 else 2)
+        assert len(read_results_file(zoo)) == (3 if cut == 1 else 2)
         run(grid(datasets=["Zoo"]), zoo)
         assert zoo.read_bytes() == whole
     lines = whole.splitlines(keepends=True)
@@ -311,7 +311,7 @@ def test_results_that_something_has_joined_are_refused_and_stay(tmp_path, joined
         run(grid(), file)
     assert file.read_bytes() == content
     file.write_bytes(b"\r\n".join(texts) + end)  # as an editor of Windows saves it
-    assert list(read_lines(file).values()) == ten_lines()
+    assert list(read_results_file(file).values()) == ten_lines()
 
 
 def test_a_last_line_is_left_out_only_where_it_is_the_beginning_of_one_record(tmp_path):
@@ -319,19 +319,19 @@ def test_a_last_line_is_left_out_only_where_it_is_the_beginning_of_one_record(tm
     *first, last = [json.dumps(line, sort_keys=True).encode() for line in ten_lines()]
     for cut in range(len(last) + 1):
         file.write_bytes(b"\n".join([*first, last[:cut]]))
-        assert len(read_lines(file)) == 9 + (cut == len(last))
+        assert len(read_results_file(file)) == 9 + (cut == len(last))
     older = json.dumps({"cell": ten_lines()[0]["cell"], "figures": {}}).encode()  # whole, with parts missing
     for wrong in (last[:40] + last, last[:40] + b"\n", older):
         file.write_bytes(b"\n".join([*first, wrong]))
         with pytest.raises(ValueError, match=r"line 10 of .*results\.jsonl is not a result"):
-            read_lines(file)
+            read_results_file(file)
 
 
 def test_unknown_keys_are_kept(zoo):
     mine = [{**json.loads(line), "machine": "lab 2"} for line in zoo.read_text().splitlines()]
     zoo.write_text("".join(json.dumps(line) + "\n" for line in mine))
     run(grid(), zoo)
-    assert [line.get("machine") for line in read_lines(zoo).values()] == [None] * 3 + ["lab 2"] * 3
+    assert [line.get("machine") for line in read_results_file(zoo).values()] == [None] * 3 + ["lab 2"] * 3
 
 
 def test_lines_that_contradict_each_other_are_named(tmp_path, capsys):
@@ -339,29 +339,29 @@ def test_lines_that_contradict_each_other_are_named(tmp_path, capsys):
     lines = ten_lines()
     changed = {**lines[2], "figures": {"accuracy": 1.5}}
     file.write_text("".join(json.dumps(line) + "\n" for line in [*lines, lines[1]]))  # the same twice: no harm
-    assert list(read_lines(file).values()) == lines
+    assert list(read_results_file(file).values()) == lines
     other.write_text(json.dumps({**lines[2], "versions": {"torch": "9"}}) + "\n")
-    assert list(read_lines(file, other).values()) == lines  # another machine, the same figures
+    assert list(read_results_file(file, other).values()) == lines  # another machine, the same figures
     other.write_text(json.dumps(changed) + "\n")
     with pytest.raises(ValueError, match=r"line 3 of .*results\.jsonl and line 1 of .*other\.jsonl(.|\n)*figures"):
-        read_lines(file, other)
+        read_results_file(file, other)
     assert __main__.main(["report", str(file), str(other)]) == 1
     assert "line 3 of" in capsys.readouterr().err
     file.write_text("".join(json.dumps(line) + "\n" for line in [*lines, changed]))
     with pytest.raises(ValueError, match=r"line 3 of .* and line 11 of .*M16_end.*differ in figures"):
-        read_lines(file)
+        read_results_file(file)
 
 
 # ------------------------------------------------------------------------------------- several grids into one file
 ADDER = """
 import json, sys
-from coop_edu.grid.results import Cell, add, settle
+from coop_edu.grid.results import Cell, add, rewrite_sorted
 file, task, line = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
-settle(file)
+rewrite_sorted(file)
 for seed in range(1, 11):
     cell = Cell("mini", "mini", "few-shot", task, "M16_end", 16, seed)
     add(file, {cell: {**line, "cell": cell.as_json()}})
-settle(file)
+rewrite_sorted(file)
 """
 
 
@@ -371,7 +371,7 @@ def test_six_processes_lose_no_line_of_one_file(tmp_path):
     commands = [[sys.executable, "-c", ADDER, str(file), f"Task{n}", line] for n in range(6)]
     some = [subprocess.Popen(command, cwd=TESTS.parent) for command in commands]
     assert [process.wait(timeout=300) for process in some] == [0] * 6
-    found = read_lines(file)
+    found = read_results_file(file)
     assert len(found) == 60 and list(found) == sorted(found)
 
 
@@ -403,7 +403,7 @@ def test_a_second_grid_with_another_recipe_is_noticed_though_it_came_later(tiny,
     meanwhile(monkeypatch, lambda: run(grid(datasets=["Zoo"]), file, epochs=2))
     with pytest.raises(ValueError, match="recipe: "):
         run(grid(datasets=["Zoo"]), file)
-    assert {line["recipe"]["epochs"] for line in read_lines(file).values() if line["recipe"]} == {2}
+    assert {line["recipe"]["epochs"] for line in read_results_file(file).values() if line["recipe"]} == {2}
 
 
 def test_a_line_that_another_process_left_cut_is_not_joined_to_the_next(zoo, monkeypatch):
@@ -417,7 +417,7 @@ def test_a_line_that_another_process_left_cut_is_not_joined_to_the_next(zoo, mon
 
 def test_a_file_that_was_removed_meanwhile_is_written_again(zoo, monkeypatch):
     meanwhile(monkeypatch, zoo.unlink)
-    assert len(run(grid(), zoo)) == 6 == len(read_lines(zoo))
+    assert len(run(grid(), zoo)) == 6 == len(read_results_file(zoo))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX files")
@@ -478,7 +478,7 @@ def test_ctrl_c_ends_at_once_with_one_line_and_keeps_what_is_finished(data, tmp_
     assert process.returncode == 130
     stopped = f"stopped: 2 of 3 cells are in {file}; the same command goes on from there"
     assert said.splitlines()[-1] == stopped and "Traceback" not in said
-    assert {cell.shots for cell in read_lines(file)} == {1, 2}
+    assert {cell.shots for cell in read_results_file(file)} == {1, 2}
 
 
 PARENT = """

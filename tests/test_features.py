@@ -5,6 +5,7 @@ import os
 import pickle
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from coop_edu import Example, FeatureBank, extract_features, load_image
+from coop_edu import Example, FeatureBank, PromptLearner, Trainer, ZeroShot, accuracy, extract_features, load_image
 from coop_edu.data import batches, feature_cache
 from coop_edu.data import features as module
 from coop_edu.data.labels import label_names
@@ -103,7 +104,7 @@ def test_processes_read_where_a_gpu_would_wait(monkeypatch):
 
 def test_what_cannot_be_encoded(clip, examples):
     for views in (0, -1, "fresh", 1.5):
-        with pytest.raises(ValueError, match="views=None"):
+        with pytest.raises(ValueError, match="the plain image"):
             extract(clip, examples, views=views)
     with pytest.raises(ValueError, match="no examples"):
         extract(clip, [])
@@ -240,3 +241,25 @@ def test_a_bank_gives_the_features_of_the_images_asked_for(clip, examples, monke
     assert len(calls) == 2  # the second is the plain extraction above
     with pytest.raises(KeyError):
         bank([replace(examples[0], image=examples[0].image.with_name("new.png"))])
+
+
+def test_a_path_with_a_tilde_is_its_file(clip, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for n, name in enumerate(("a", "b")):
+        draw(tmp_path / f"{name}.png", n)
+    here, there = ([Example(folder / "b.png", 0, "x")] for folder in (Path("~"), tmp_path))
+    extract(clip, [Example(Path("~/a.png"), 0, "x")], cache=tmp_path / "cache")
+    found = extract(clip, here, cache=tmp_path / "cache").image_features
+    assert torch.equal(found, extract(clip, there).image_features)
+    assert torch.equal(FeatureBank(clip, here, progress=False)(there).image_features, found)
+
+
+def test_features_of_another_clip_are_refused(clip, examples):
+    other = tiny_clip(seed=1)
+    features, names = extract(other, examples), label_names(examples)
+    assert features.clip and FeatureBank(other, examples, progress=False)(examples).clip == features.clip
+    for use in (lambda: accuracy(ZeroShot(clip, names, "{}"), features),
+                lambda: Trainer(PromptLearner(clip, names, n_ctx=2), progress=False).check(features)):  # fmt: skip
+        with pytest.raises(ValueError, match="another CLIP"):
+            use()
+    accuracy(ZeroShot(clip, names, "{}"), replace(features, clip=""))  # made by hand: nothing is known of them

@@ -23,7 +23,7 @@ from coop_edu.evaluate.accuracy import accuracy, per_class_accuracy
 from coop_edu.files import atomically, cache_folder
 from coop_edu.grid.frame import as_frame
 from coop_edu.grid.report import average, figure, table
-from coop_edu.grid.results import append, read_lines
+from coop_edu.grid.results import append, read_results_file
 from coop_edu.grid.run import make_grid
 from coop_edu.records import decode
 
@@ -155,7 +155,7 @@ def test_a_line_that_is_no_result_names_file_and_line(tmp_path, text):
     path = tmp_path / "results.jsonl"
     path.write_text(json.dumps(LINE) + "\n" + text + "\n")
     with pytest.raises(ValueError, match=r"line 2 of .*results\.jsonl is not a result") as caught:
-        read_lines(path)
+        read_results_file(path)
     assert len(str(caught.value)) < 1000
 
 

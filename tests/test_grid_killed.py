@@ -9,7 +9,7 @@ import time
 import pytest
 
 from coop_edu import __main__
-from coop_edu.grid.results import read_lines
+from coop_edu.grid.results import read_results_file
 from coop_edu.scales import SCALES
 
 TASKS = SCALES["mini"].tasks[1:4]
@@ -32,9 +32,9 @@ def test_killed_in_the_middle_and_resumed_gives_the_same_bytes(tmp_path, capsys)
     finally:
         victim.kill()  # SIGKILL: nothing can be tidied up
         victim.wait()
-    found = len(read_lines(killed))
+    found = len(read_results_file(killed))
     assert victim.returncode == -signal.SIGKILL and 2 <= found < CELLS
     assert __main__.main([*command, str(killed)]) == 0
     assert f"{CELLS} cells, {found} of them" in capsys.readouterr().out
     assert killed.read_bytes() == undisturbed.read_bytes()
-    assert len(read_lines(killed)) == CELLS
+    assert len(read_results_file(killed)) == CELLS

@@ -156,6 +156,8 @@ def test_sequences_of_pairs_are_a_dataset(clip):
     assert 0 <= accuracy(learner, data.test, progress=False) <= 100
     with pytest.raises(IndexError):
         from_pairs("Fake", NAMES[:2], rows, test=rows)
+    with pytest.raises(ValueError, match="one image each of eel: too few"):
+        from_pairs("Fake", ("cat", "eel"), [(rows[0][0], label) for label in (0, 0, 1)], test=rows)
     with pytest.raises(IndexError, match="hidden labels"):
         from_pairs("Fake", NAMES, rows, test=[(rows[0][0], -1)])
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from coop_edu import PromptLearner, __main__, load_dataset, load_prompt, read_results, save_prompt
+from coop_edu import PromptConfig, PromptLearner, __main__, load_dataset, load_prompt, read_results, save_prompt
 from coop_edu.coop.prompt_layout import POSITIONS
 from coop_edu.data.paper_places import PAPER_DATASETS, Place
 from coop_edu.evaluate.accuracy import METRICS, macro_f1
@@ -13,7 +13,7 @@ from coop_edu.grid import workspace
 from coop_edu.grid.methods import METHODS, Method, find_method, method_from, register_method, standard_methods
 from coop_edu.grid.progress import work_of
 from coop_edu.grid.report import figure
-from coop_edu.grid.results import Cell, read_lines
+from coop_edu.grid.results import Cell, read_results_file
 from coop_edu.grid.run import make_grid, run_grid
 from coop_edu.plots import STYLES
 
@@ -84,7 +84,7 @@ def test_a_metric_is_a_function_and_its_line(run, capsys):
     run.results.unlink()
     METRICS["macro_f1"] = macro_f1
     assert run("--methods", "zero_shot") == printed
-    (line,) = read_lines(run.results).values()
+    (line,) = read_results_file(run.results).values()
     assert set(line["figures"]) == {"accuracy", "macro_f1", "even", "odd"}
     assert f" {line['figures']['macro_f1']:.1f}\n" in show(run, capsys, "--metric", "macro_f1")
 
@@ -145,6 +145,22 @@ def my_file(tmp_path):
     return tmp_path / "my_file.py"
 
 
+def test_two_methods_of_one_name_are_refused_and_a_recipe_keeps_the_seed(my_file):
+    code = """
+from coop_edu import PromptConfig, Recipe
+from coop_edu.grid.methods import Method
+
+slow, fast = (Method(PromptConfig(4), recipe=lambda r, lr=lr: Recipe(lr=lr), kind="Mine") for lr in (1e-4, 0.1))
+"""
+    my_file.write_text(code)
+    with pytest.raises(ValueError, match="two different methods have the name 'Mine_M4_end'"):
+        make_grid(datasets=["IconFood"], methods=[f"{my_file}:slow", f"{my_file}:fast"])
+    cells = make_grid(datasets=["IconFood"], methods=[f"{my_file}:slow"] * 2, shots=[1], seeds=[1, 2])
+    assert [find_method(cell.method).recipe_of(cell).seed for cell in cells] == [1, 2]
+    with pytest.raises(ValueError, match="from_words=True"):
+        Method(PromptConfig(init="a photo of a"))
+
+
 LABELS = {
     "prograd": "ProGrad, M=4",
     "light": "KgCoOp, M=4, weight=4",
@@ -158,7 +174,7 @@ def test_a_method_enters_from_its_users_file_with_label_and_colour(run, my_file,
     assert all(label in printed for label in LABELS.values())
     results = read_results(run.results)
     names = ["ProGrad_M4_end", "KgCoOp_M4_end_weight=4", "Short_M2_mid_pull=0.5"]
-    assert set(results["method"]) == {"M4_end", *names} and len(read_lines(run.results)) == 8
+    assert set(results["method"]) == {"M4_end", *names} and len(read_results_file(run.results)) == 8
     lines = {line.get_label(): line for line in figure(results).axes[0].lines}
     assert lines["ProGrad, M=4"].get_color() == STYLES["ProGrad, M=4"][0] == "#123456"
     for name in names:  # somebody else's machine does not have the file
@@ -207,4 +223,4 @@ def test_processes_give_the_same_bytes_and_find_a_method_of_ones_own(my_file, tm
     run_grid(cells, tmp_path / "one.jsonl", epochs=20, progress=False)
     run_grid(cells, tmp_path / "two.jsonl", epochs=20, jobs=2, progress=False)
     assert (tmp_path / "one.jsonl").read_bytes() == (tmp_path / "two.jsonl").read_bytes()
-    assert len({json.dumps(line["figures"]) for line in read_lines(tmp_path / "two.jsonl").values()}) == 3
+    assert len({json.dumps(line["figures"]) for line in read_results_file(tmp_path / "two.jsonl").values()}) == 3

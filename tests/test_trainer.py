@@ -377,8 +377,9 @@ def test_a_callback_can_end_the_training_and_what_was_learned_is_the_same_bit_fo
         if state.epoch == 2:
             raise StopTraining
 
-    trainer = Trainer(ended, recipe, progress=False, checkpoint=path, callback=end)
+    trainer = Trainer(ended, recipe, progress=False, checkpoint=path, checkpoint_every=3, callback=end)
     found = trainer.fit(examples)
+    assert torch.equal(load_prompt(path, clip).ctx, ended.ctx)  # stopped between two checkpoints
     assert len(found) == len(found.seconds) == 2
     assert (found.loss, found.accuracy, found.lr) == (expected.loss[:2], expected.accuracy[:2], expected.lr[:2])
     assert torch.equal(ended.ctx, walk[1]) and not torch.equal(ended.ctx, whole.ctx)
@@ -483,6 +484,22 @@ def test_resume_refuses_another_training(clip, tmp_path):
     path.write_bytes(whole[:-7])
     with pytest.raises(ValueError, match="not a whole prompt file"):
         fit(make_learner(clip), checkpoint=path, resume=True)
+
+
+def test_resume_refuses_another_way_of_training(clip, tmp_path):
+    class Own(Trainer):
+        pass
+
+    class WithAdam(Recipe):
+        def optimizer(self, parameters):
+            return torch.optim.Adam(parameters)
+
+    path = tmp_path / "c.safetensors"
+    Own(make_learner(clip), make_recipe(), progress=False, checkpoint=path).fit(make_features())
+    with pytest.raises(ValueError, match="trainer: 'Own' there, 'Trainer' here"):
+        fit(make_learner(clip), resume=True, checkpoint=path)
+    with pytest.raises(ValueError, match="keeps SGD's momentum, and this optimizer has exp_avg"):
+        fit(make_learner(clip), recipe=WithAdam(epochs=2, views=None), checkpoint=tmp_path / "adam.safetensors")
 
 
 def test_resume_knows_the_images_wherever_they_lie(clip, tmp_path):

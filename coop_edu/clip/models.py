@@ -29,7 +29,7 @@ from coop_edu.clip.transforms import TrainTransform
 from coop_edu.clip.weights import SCHEMES, model_from_file, model_from_open_clip
 from coop_edu.files import asset, read_asset
 
-# The paper's four; OpenAI trained them with QuickGELU, and open_clip gives them that only by this name.
+# The paper's four; OpenAI trained them with QuickGELU, which in open_clip only the -quickgelu names have.
 PAPER_MODELS = {
     "RN50": "RN50-quickgelu",
     "RN101": "RN101-quickgelu",

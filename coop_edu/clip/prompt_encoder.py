@@ -1,9 +1,9 @@
-"""CLIP's text encoder, exact but faster: it computes each token once, and only tokens that the result depends on.
+"""CLIP's text encoder, exact but faster: the common beginning of all prompts is computed once, and no token after EOT.
 
 The paper's g(.) of Eq. 3 turns K prompts into K features.  The causal mask lets a token see only itself and earlier
 tokens, and the feature is read at the last token of the prompt, the EOT.  So tokens after the EOT cannot matter, and
-tokens before the class name are equal for all classes.  Here are four prompts with M = 2.  S is the start, v a context
-vector, E the EOT and 0 padding; a dash is a position that is not computed:
+with a unified context the tokens before the class name are equal for all classes.  Here are four prompts with M = 2.  S
+is the start, v a context vector, E the EOT and 0 padding; a dash is a position that is not computed:
 
     the authors' code: 4 x 77 = 308 tokens        here: 3 shared + 3 + 4 + 5 + 3 = 18 tokens
 
@@ -59,7 +59,7 @@ class PromptEncoder(nn.Module):
         super().__init__()
         self._tower = (tower,)  # in a tuple, so that CLIP's weights are not trained, moved or saved with this module
         self.n_classes = len(slots)
-        self.tokens_reference = slots.numel()  # what the authors' code computes: K x 77
+        self.tokens_reference = slots.numel()  # what the authors' code computes: K x L
         stop = int(lengths.min()) - 1  # the EOT is never shared
         is_shared = (slots[:, :stop] == slots[0, :stop]).all(dim=0)  # is this position the same in every prompt?
         # cumprod turns to 0 at the first difference and stays 0: its sum is the length of the common start.
@@ -91,7 +91,7 @@ class PromptEncoder(nn.Module):
 
     @property
     def tokens_computed(self) -> int:
-        """Number of tokens computed here; the authors' code computes `tokens_reference` = K x 77."""
+        """Number of tokens computed here; the authors' code computes `tokens_reference` = K x L."""
         return len(self.rows)
 
     def forward(self, table: Float[Tensor, "... rows D"]) -> Float[Tensor, "... K E"]:

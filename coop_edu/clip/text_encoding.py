@@ -44,7 +44,7 @@ def supported(tower: Any) -> bool:
     return causal and plain and isinstance(tower.text_projection, nn.Parameter)
 
 
-_hooking = threading.Lock()
+_hook_lock = threading.Lock()
 
 
 def encode_by_hook(model: Any, ids: Int[Tensor, "K L"], embeddings: Float[Tensor, "K L D"]) -> Float[Tensor, "K E"]:
@@ -53,7 +53,7 @@ def encode_by_hook(model: Any, ids: Int[Tensor, "K L"], embeddings: Float[Tensor
     The reference that PromptEncoder is tested against.  One thread at a time: the hook is on the shared model.
     """
     words = text_tower(model).token_embedding
-    with _hooking:
+    with _hook_lock:
         handle = words.register_forward_hook(lambda module, args, output: embeddings.to(output.dtype))
         try:
             return model.encode_text(ids)

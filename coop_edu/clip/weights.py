@@ -88,7 +88,7 @@ def model_from_open_clip(name: str, model_name: str, pretrained: str | Path | No
         known = open_clip.get_pretrained_cfg(model_name, str(pretrained))
         source = f"https://huggingface.co/{known['hf_hub'].strip('/')}" if known.get("hf_hub") else known.get("url")
         raise FileNotFoundError(
-            f"no weights for {name!r}, neither in this machine's cache nor by download ({error}). Elsewhere, get "
+            f"the weights of {name!r} could not be loaded ({type(error).__name__}: {error}). Without network, get "
             f'open_clip_model.safetensors from {source}, and call load_clip({name!r}, pretrained="path/to/the/file").'
         ) from error
 

@@ -85,11 +85,13 @@ def save_training(
 
     training: what must be the same when it is resumed (recipe, labels, images, start); history: what happened so far.
     """
-    momenta = {
-        _momentum_of(name): optimizer.state[parameter]["momentum_buffer"]
-        for name, parameter in learner.named_parameters()
-        if "momentum_buffer" in optimizer.state[parameter]  # none before the first step
-    }
+    momenta = {}
+    for name, parameter in learner.named_parameters():
+        state = optimizer.state[parameter]  # empty before the first step
+        if more := state.keys() - {"momentum_buffer"}:
+            raise ValueError(f"a checkpoint keeps SGD's momentum, and this optimizer has {', '.join(sorted(more))}")
+        if "momentum_buffer" in state:
+            momenta[_momentum_of(name)] = state["momentum_buffer"]
     facts = {**training, "scaler": scaler.state_dict(), "history": history}
     save_prompt(learner, path, tensors=momenta, training=facts)
 
@@ -114,16 +116,13 @@ def resume_training(
     if "pictures" in saved:  # the word of version 0.2
         saved["images"] = saved.pop("pictures")
     # If any of these differs, going on would mix two trainings.
-    current = {**layout(learner), **training}
+    current = {"method": PromptLearner.__name__, "options": {}, **layout(learner), **training}
+    current, stored = json.loads(json.dumps(current)), {**header, **saved}  # through JSON, where tuples become lists
     if same_clip(header["model"], header["weights"], learner.clip):
-        current["weights"] = header["weights"]  # an older file has an older hash of it
+        current["weights"] = stored["weights"]  # an older file has an older hash of it
     learned = dict(learner.named_parameters())
-    unknown = torch.empty(0)
-    if all(torch.equal(own.detach().cpu(), tensors.get(name, unknown).to(own.dtype)) for name, own in learned.items()):
+    if _has_values(learned, tensors):  # load_prompt has made the learner: its start is not that of the training
         current.pop("start", None)
-    plain = {"method": PromptLearner.__name__, "options": {}}  # what a file of CoOp does not say
-    # Through JSON, because tuples come back as lists.
-    current, stored = {**plain, **json.loads(json.dumps(current))}, {**plain, **header, **saved}
     differing = [key for key in current if key in stored and stored[key] != current[key]]
     if differing:
         pairs = "; ".join(f"{key}: {stored[key]!r:.200} there, {current[key]!r:.200} here" for key in differing)
@@ -139,6 +138,13 @@ def resume_training(
         if _momentum_of(name) in tensors:
             optimizer.state[parameter]["momentum_buffer"] = tensors[_momentum_of(name)].to(parameter.device)
     return saved["history"]
+
+
+def _has_values(learned: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor]) -> bool:
+    for name, values in learned.items():
+        if name not in tensors or not torch.equal(values.detach().cpu(), tensors[name].to(values.dtype)):
+            return False
+    return True
 
 
 def _momentum_of(name: str) -> str:

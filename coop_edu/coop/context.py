@@ -33,9 +33,7 @@ def initial_context(clip: Clip, contexts: int, config: PromptConfig) -> Float[Te
         if not tokens:
             raise ValueError(f'expected init to hold words, such as "a photo of a", got {init!r}')
         return embedding[tokens].repeat(contexts, 1, 1)
-    if isinstance(config.n_ctx, int) and config.n_ctx < 1:
-        raise ValueError(f"expected n_ctx of at least 1, got {config.n_ctx}: for prompts without context see ZeroShot")
-    n_ctx = whole_number(config.n_ctx, "n_ctx", at_least=1)
+    n_ctx = whole_number(config.n_ctx, "n_ctx", at_least=1)  # a prompt without context is ZeroShot's
     positions = getattr(clip.tokenizer, "context_length", n_ctx)
     if n_ctx > positions:  # fail before allocating; token_layout checks the exact length
         raise ValueError(

@@ -37,7 +37,7 @@ class History:
 
 
 class EpochSums:
-    """Loss and right answers, summed over the steps of an epoch, on the device: so that a GPU need not wait."""
+    """Loss and right answers, summed over the steps of an epoch; kept on the device: no step waits for a GPU."""
 
     def __init__(self, device: torch.device) -> None:
         self.start, self.steps, self.n_images = time.perf_counter(), 0, 0
@@ -54,8 +54,7 @@ class EpochSums:
 
 @dataclass(frozen=True)
 class TrainerState:
-    """What a callback is given after each epoch: epochs done, epochs in all, history so far, the learner, and of how
-    many steps an epoch is made."""
+    """What a callback gets after each epoch: epochs done and in all, history so far, the learner, steps per epoch."""
 
     epoch: int
     epochs: int

@@ -18,6 +18,7 @@ from coop_edu.clip.models import Clip
 from coop_edu.clip.probability import class_logits
 from coop_edu.clip.templates import clean_classnames
 from coop_edu.clip.text_encoding import encode_by_hook, text_tower
+from coop_edu.coop.prompt_layout import POSITIONS
 
 
 class PlainPromptLearner(nn.Module):
@@ -40,14 +41,14 @@ class PlainPromptLearner(nn.Module):
     ) -> None:
         super().__init__()
         self.clip, self.classnames, self.tokenizer = clip, tuple(classnames), clip.tokenizer
-        if init is None:
+        if not init:
             D = text_tower(clip.model).token_embedding.weight.shape[1]
             start = 0.02 * torch.randn(len(classnames), n_ctx, D, generator=torch.Generator().manual_seed(seed))
         else:
-            start = self.embed(self.tokenizer.encode(init)).repeat(len(classnames), 1, 1)
+            start = self.embed(self.tokenizer.encode(init.replace("_", " "))).repeat(len(classnames), 1, 1)
         self.ctx = nn.Parameter((start if class_specific else start[0]).to(self.embed([0])))  # v: all that is learned
         M = self.ctx.shape[-2]
-        self.before = {"end": M, "middle": M // 2, "front": 0}[position]  # context vectors before the name
+        self.before = POSITIONS[position](M)  # context vectors before the name: M, M // 2 or 0
 
     def embed(self, tokens: Sequence[int]) -> Float[Tensor, "n D"]:
         embedding = text_tower(self.clip.model).token_embedding
@@ -57,10 +58,9 @@ class PlainPromptLearner(nn.Module):
         """t_i, one vector for each token: Eq. 2, or Eq. 4 if the name stands in the middle."""
         # Name and full stop are encoded together, because BPE may merge ")" and ".".
         tokens, n = self.tokenizer.encode(name + "."), len(self.tokenizer.encode(name))
-        start, name_, stop, end = map(
-            self.embed, ([self.tokenizer.sot_token_id], tokens[:n], tokens[n:], [self.tokenizer.eot_token_id])
-        )
-        return torch.cat([start, v[: self.before], name_, v[self.before :], stop, end])
+        sot, eot = self.tokenizer.sot_token_id, self.tokenizer.eot_token_id
+        start, words, stop, end = (self.embed(part) for part in ([sot], tokens[:n], tokens[n:], [eot]))
+        return torch.cat([start, v[: self.before], words, v[self.before :], stop, end])
 
     def forward(self) -> Float[Tensor, "K E"]:
         """w_i = g(t_i), by CLIP's own text encoder; not normalised."""
@@ -69,7 +69,8 @@ class PlainPromptLearner(nn.Module):
         vectors = self.embed([0]).repeat(K, L, 1)  # any padding will do: the causal mask hides what follows the EOT
         for k, (name, v) in enumerate(zip(clean_classnames(self.classnames), self.ctx.expand(K, -1, -1))):
             t = self.prompt(name, v)
-            ids[k, len(t) - 1], vectors[k, : len(t)] = self.tokenizer.eot_token_id, t
+            ids[k, len(t) - 1] = self.tokenizer.eot_token_id
+            vectors[k, : len(t)] = t
         return encode_by_hook(self.clip.model, ids, vectors)
 
     def logits(self, image_features: Float[Tensor, "B E"]) -> Float[Tensor, "B K"]:

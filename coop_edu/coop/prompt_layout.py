@@ -95,14 +95,16 @@ def _check_fit(layout: list[list[int]], clip: Clip, classnames: Sequence[str], n
     positions = clip.tokenizer.context_length
     longest = max(range(len(layout)), key=lambda k: len(layout[k]))
     over = len(layout[longest]) - positions
+    if over > 0 and n_ctx <= over:
+        raise ValueError(
+            f"the name of class {classnames[longest]!r} alone is too long for the {positions} positions of "
+            f"{clip.name!r}: shorten it"
+        )
     if over > 0:
         raise ValueError(
             f"the prompt of class {classnames[longest]!r} needs {len(layout[longest])} positions and the text "
-            f"encoder of {clip.name!r} has {positions}: use n_ctx={n_ctx - over} or less "
-            f"(now {n_ctx}), or a shorter name"
-            if n_ctx > over
-            else f"the name of class {classnames[longest]!r} alone is too long for the "
-            f"{positions} positions of {clip.name!r}: shorten it"
+            f"encoder of {clip.name!r} has {positions}: use n_ctx={n_ctx - over} or less (now {n_ctx}), or a shorter "
+            "name"
         )
 
 

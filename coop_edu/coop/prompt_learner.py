@@ -13,7 +13,7 @@ Every way of training calls both.  Store each hyperparameter as an attribute of 
 prompt.
 
 plain.py is the same in 60 lines, with torch.cat and CLIP's own text encoder.  Here the prompts are an index into one
-table of vectors (prompt_layout.py), so that g computes each token once (clip/prompt_encoder.py).
+table of vectors (prompt_layout.py), so that g computes what they share once (clip/prompt_encoder.py).
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ class PromptLearner(nn.Module):
 
     clip: from load_clip, stays frozen; classnames: K names; n_ctx: the context length M; class_specific: a context for
     each class; position: of the class name, "end", "middle" or "front"; init: words to start from, such as
-    "a photo of a", else random vectors drawn with `seed`; config: these five as a PromptConfig.  max_classes_at_once:
-    encode classes in groups of this size to save memory; None: all at once; "auto": by the free memory.
+    "a photo of a" (their number of tokens then replaces n_ctx), else random vectors drawn with `seed`; config: these
+    five as a PromptConfig.  max_classes_at_once: encode classes in groups of this size to save memory; None: all at
+    once; "auto": by the free memory.
 
     ctx: (M, D), or (K, M, D) if class-specific, the only parameter.
     Raises ValueError for an unknown position, empty or repeated names, a single text for names, an init that is a
@@ -82,8 +83,10 @@ class PromptLearner(nn.Module):
             raise TypeError(f"give either config or its fields, not both: got {config} and {fields}")
         config = config or fields
         if max_classes_at_once not in ("auto", None):
-            name = 'max_classes_at_once as None for all, "auto", or'
-            max_classes_at_once = whole_number(max_classes_at_once, name, at_least=1)
+            otherwise = 'None for all, or "auto"'
+            max_classes_at_once = whole_number(
+                max_classes_at_once, "max_classes_at_once", at_least=1, otherwise=otherwise
+            )
         self.clip = clip  # not a torch module: its weights are not this module's parameters
         self.classnames = several_names(classnames)
         start = initial_context(clip, len(self.classnames) if config.class_specific else 1, config)

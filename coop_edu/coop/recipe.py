@@ -53,8 +53,8 @@ class Recipe:
         if self.precision not in PRECISIONS:
             raise ValueError(f"expected precision {' or '.join(map(repr, PRECISIONS))}, got {self.precision!r}")
         if not (self.views is None or self.views == "fresh"):
-            name = "views='fresh' (a new crop at every step, as in the paper), None (the plain image), or views"
-            object.__setattr__(self, "views", whole_number(self.views, name, at_least=1))
+            otherwise = "'fresh' (a new crop at every step, as in the paper), or None (the plain image)"
+            object.__setattr__(self, "views", whole_number(self.views, "views", at_least=1, otherwise=otherwise))
 
     @classmethod
     def paper(cls, shots: int, dataset: str | None = None) -> Recipe:
@@ -63,7 +63,7 @@ class Recipe:
         >>> [Recipe.paper(shots).epochs for shots in (1, 2, 4, 8, 16)], Recipe.paper(16, "ImageNet").epochs
         ([50, 100, 100, 200, 200], 50)
         """
-        return cls(epochs=50 if shots == 1 or dataset == "ImageNet" else 100 if shots <= 4 else 200)
+        return cls(epochs=50 if shots == 1 or str(dataset).lower() == "imagenet" else 100 if shots <= 4 else 200)
 
     @classmethod
     def mini(cls, shots: int = 16) -> Recipe:

@@ -21,11 +21,11 @@ from coop_edu.coop.training_data import TrainingData
 
 
 def train_together(trainers: Sequence[Trainer], data: Sequence[TrainingData]) -> list[History]:
-    """[trainer.fit(some) for trainer, some in zip(trainers, data)], in one pass over all of them.
+    """[trainer.fit(images) for trainer, images in zip(trainers, data)], in one pass over all of them.
 
     The learners must share method, CLIP, class names and options, the recipes all but the seed, the data their number
-    of images: else ValueError.  Checkpoints, callbacks and progress bars of the trainers are ignored.  They are fitted
-    one by one with fresh views, groups of classes or float16, and if a method learns more than ctx or overrides
+    of images: else ValueError.  In one pass, checkpoints, callbacks and progress bars are ignored.  The trainings are
+    fitted one by one with fresh views, groups of classes or float16, and if a method learns more than ctx or overrides
     context, table or forward.
 
         trainers = [Trainer(PromptLearner(clip, names, seed=s), Recipe(seed=s, views=None)) for s in (1, 2, 3)]
@@ -100,6 +100,8 @@ def _can_be_stacked(trainer: Trainer) -> bool:
 
 def _check(trainers: Sequence[Trainer], data: Sequence[TrainingData]) -> None:
     first = trainers[0]
+    if len({id(trainer.learner) for trainer in trainers}) < len(trainers):
+        raise ValueError("two trainers have the same learner: it can hold only one result")
     for trainer, images in zip(trainers, data, strict=True):
         trainer.check(images)
         a, b = first.learner, trainer.learner

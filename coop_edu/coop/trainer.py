@@ -72,7 +72,7 @@ class Trainer:
     ) -> None:
         _check_overrides(type(self), type(learner))
         self.interrupted = False
-        self.learner, self.recipe, self._wanted = learner, recipe, recipe
+        self.learner, self.recipe, self._recipe_as_given = learner, recipe, recipe
         if callback is not None and not callable(callback):
             raise TypeError(f"expected callback to be a function of a TrainerState, got {callback!r:.80}")
         self.callback, self.progress = callback, progress
@@ -87,7 +87,8 @@ class Trainer:
     def fit(self, data: TrainingData, *, resume: bool = False) -> History:
         """Train for all the recipe's epochs, on examples (images) or on features computed before.
 
-        Returns the history, also after StopTraining or an interrupt in a notebook.  resume=True continues from the
+        Returns the history, also after StopTraining or an interrupt in a notebook.  A second call goes on from what was
+        learned, with the learning rates from their start.  resume=True continues from the
         checkpoint, or starts if there is none.  Raises ValueError if data and learner disagree on the classes, features
         and recipe on the views, or checkpoint and this training on anything; FloatingPointError if the loss or the
         context is not finite.
@@ -100,8 +101,9 @@ class Trainer:
         with self._interruptible(history):
             for epoch in progress_bar(epochs, desc="learning the prompt", show=self.progress, delay=2):
                 image_features = self._run_epoch(epoch, batches, steps, history)
-                self._keep(epoch, image_features, training, history)
-                if self._enough(TrainerState(epoch + 1, recipe.epochs, history, self.learner, steps)):
+                self._save_if_due(epoch, epoch + 1 == recipe.epochs, image_features, training, history)
+                if self._callback_stops(TrainerState(epoch + 1, recipe.epochs, history, self.learner, steps)):
+                    self._save_if_due(epoch, True, image_features, training, history)
                     break
         return history
 
@@ -140,7 +142,7 @@ class Trainer:
 
     def count_epochs(self, n: int) -> Recipe:
         """Set `recipe` to the number of epochs that n training images need: a recipe may be counted in steps."""
-        self.recipe = self._wanted.for_images(n)
+        self.recipe = self._recipe_as_given.for_images(n)
         return self.recipe
 
     def autocast(self) -> torch.autocast:
@@ -198,18 +200,17 @@ class Trainer:
         saved = resume_training(self.learner, self.checkpoint, self.optimizer, self.scaler, training)
         return {**training, "start": self.learner.start}, History(**saved)
 
-    def _keep(
-        self, epoch: int, image_features: Float[Tensor, "B E"], training: dict[str, Any], history: History
+    def _save_if_due(
+        self, epoch: int, last: bool, image_features: Float[Tensor, "B E"], training: dict[str, Any], history: History
     ) -> None:
         """Write the checkpoint if due.  At each save, and at the end, raise if the text features are not finite."""
-        last = epoch + 1 == self.recipe.epochs
         due = self.checkpoint is not None and (last or (epoch + 1) % self.checkpoint_every == 0)
         if due or last:
             check_usable(self.learner, image_features, epoch, self.recipe)
         if due and self.checkpoint is not None:
             save_training(self.learner, self.checkpoint, self.optimizer, self.scaler, training, asdict(history))
 
-    def _enough(self, state: TrainerState) -> bool:
+    def _callback_stops(self, state: TrainerState) -> bool:
         """Call the callback; True if it raised StopTraining."""
         try:
             if self.callback is not None:
@@ -239,6 +240,7 @@ class Trainer:
             "labels": labels_of(data).tolist(),
             "images": digest_of(data),
             "start": self.learner.start,
+            "trainer": type(self).__name__,
         }
 
 

@@ -1,4 +1,4 @@
-"""What a training learns from, examples or features computed before, and the order in which it comes.
+"""The data of a training, examples or features computed before, and the order of its batches.
 
 The random numbers of an epoch come from (seed, epoch) alone.
 """
@@ -43,6 +43,8 @@ def check_data(data: TrainingData, learner: PromptLearner, recipe: Recipe) -> No
         raise ValueError("no training images: is this the empty training list of a test-only dataset?")
     # Labels are numbers: those of another dataset would train without an error.
     names = data.classnames if isinstance(data, Features) else label_names(data)
+    if isinstance(data, Features):
+        data.check_clip(learner.clip)
     check_same_classes(names, learner.classnames)
     seen = set(labels_of(data).tolist())
     if unseen := [name for label, name in enumerate(learner.classnames) if label not in seen]:
@@ -63,7 +65,7 @@ def check_data(data: TrainingData, learner: PromptLearner, recipe: Recipe) -> No
 
 def order_of(epoch: int, n: int, recipe: Recipe) -> Int[Tensor, " n"]:
     """The images of one epoch in random order, without the remainder that fills no batch."""
-    # Stream 0 is for the order, 1 for the views: neither shifts the other.
+    # Streams 0 and 1, for the order and the views: the number of views does not change the order.
     order = torch.randperm(n, generator=seeded(recipe.seed, epoch, 0))
     return order[: recipe.steps_per_epoch(n) * recipe.batch_size]
 

@@ -1,4 +1,4 @@
-"""Datasets, few-shot samples, images as tensors, and their features. Nothing in here knows what a prompt is.
+"""Datasets, few-shot samples, images as tensors, and their features. Nothing in here encodes text or learns.
 
 dataset defines a dataset, and datasets loads one by name: iconnet, or paper, paper_places, paper_splits and imagenet;
 split_file reads the authors' format, own your images.  few_shot draws the k-shot samples.  images, batches, features

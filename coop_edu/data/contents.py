@@ -20,33 +20,34 @@ from coop_edu.data.images import ImageLike, image_key
 from coop_edu.files import cache_folder, sha256
 
 TABLE = "create table if not exists contents (path, size, time, inode, digest, primary key (path, size, time, inode))"
-FRESH = 2e9  # nanoseconds: a file that is younger may still change within one tick of the disk's clock
+MIN_AGE_NS = 2e9  # a file that is younger may still change within one tick of the disk's clock
 
 
 def contents(images: Sequence[ImageLike]) -> list[str]:
     """For each image: the SHA-256 of its file, "" if the file does not exist, or `image_key` if it is in memory."""
     try:
         cache_folder().mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(cache_folder() / "contents.sqlite", timeout=10)) as memory, memory:
-            memory.execute(TABLE)
-            return [_content(image, memory) for image in images]
+        with closing(sqlite3.connect(cache_folder() / "contents.sqlite", timeout=10)) as database, database:
+            database.execute(TABLE)
+            return [_content(image, database) for image in images]
     except (sqlite3.Error, OSError):  # a cache folder that is full, read-only, or on a disk without locks
         return [_content(image) for image in images]
 
 
-def _content(image: ImageLike, memory: sqlite3.Connection | None = None) -> str:
+def _content(image: ImageLike, database: sqlite3.Connection | None = None) -> str:
     if not isinstance(image, str | Path):
         return image_key(image)
+    image = Path(image).expanduser()
     if not os.path.isfile(image):
         return ""
     stat = os.stat(image)
     key = os.path.abspath(image), stat.st_size, stat.st_mtime_ns, stat.st_ino
     where = "where path = ? and size = ? and time = ? and inode = ?"
-    if memory and (row := memory.execute(f"select digest from contents {where}", key).fetchone()):
+    if database and (row := database.execute(f"select digest from contents {where}", key).fetchone()):
         return row[0]
     digest = sha256(image)
-    if memory and time.time_ns() - stat.st_mtime_ns > FRESH:
-        memory.execute("insert or replace into contents values (?, ?, ?, ?, ?)", (*key, digest))
+    if database and time.time_ns() - stat.st_mtime_ns > MIN_AGE_NS:
+        database.execute("insert or replace into contents values (?, ?, ?, ?, ?)", (*key, digest))
     return digest
 
 

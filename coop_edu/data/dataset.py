@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,7 +47,7 @@ class Dataset:
     >>> Dataset("Pets", ("cat", "dog"), (), (), (Example(Path("1.png"), 1, "dog"),), card={"licence": "CC0"}).describe()
     Pets: 2 classes (cat, dog)
     images   0 train, 0 val, 1 test
-    per class  1 to 1 test
+    per class  0 to 1 test
     prompt     a photo of a {}.
     licence    CC0
     """
@@ -69,10 +68,14 @@ class Dataset:
     def describe(self) -> None:
         """Print classes, sizes, prompt, and the facts of the card."""
         shown = ", ".join(self.classnames[:6]) + (", ..." if len(self.classnames) > 6 else "")
-        sizes = {split: Counter(example.label for example in examples) for split, examples in self.splits.items()}
-        ranges = [f"{min(n.values())} to {max(n.values())} {split}" for split, n in sizes.items() if n]
+        # (3, K): a class without an image counts 0
+        sizes = {split: [0] * len(self.classnames) for split in self.splits}
+        for split, examples in self.splits.items():
+            for example in examples:
+                sizes[split][example.label] += 1
+        ranges = [f"{min(n)} to {max(n)} {split}" for split, n in sizes.items() if any(n)]
         lines = {
-            "images": ", ".join(f"{n.total():,} {split}" for split, n in sizes.items()),
+            "images": ", ".join(f"{sum(n):,} {split}" for split, n in sizes.items()),
             "per class": ", ".join(ranges),
             "prompt": self.template,
             **self.card,

@@ -11,14 +11,8 @@ from coop_edu.data.imagenet import load_imagenet
 from coop_edu.data.paper import load_paper
 from coop_edu.data.paper_places import IMAGENET, PAPER_DATASETS
 
-DATASETS: tuple[str, ...]  # for type checkers; its value comes from __getattr__
-
-
-def __getattr__(name: str) -> tuple[str, ...]:
-    """`DATASETS`: the names that `load_dataset` knows, the shipped ones first. Collected on first use (PEP 562)."""
-    if name != "DATASETS":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return (*iconnet_cards(), *IMAGENET, *PAPER_DATASETS)
+# The names that load_dataset knows, the shipped ones first.
+DATASETS: tuple[str, ...] = (*iconnet_cards(), *IMAGENET, *PAPER_DATASETS)
 
 
 def load_dataset(
@@ -42,10 +36,9 @@ def load_dataset(
         return load_imagenet(name, root)
     if name in iconnet_cards():
         return load_iconnet(name, root)
-    known = (*iconnet_cards(), *IMAGENET, *PAPER_DATASETS)
-    close = get_close_matches(str(name), known, n=1)
+    close = get_close_matches(str(name), DATASETS, n=1)
     hint = f"Did you mean {close[0]!r}? " if close else ""
     raise ValueError(
-        f"unknown dataset {name!r}. {hint}Known: {', '.join(known)}. "
+        f"unknown dataset {name!r}. {hint}Known: {', '.join(DATASETS)}. "
         "For your own images: from_folder(path), or from_split_file(path)."
     )

@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from coop_edu.bars import progress_bar
+from coop_edu.clip.fingerprint import clip_fingerprint
 from coop_edu.clip.models import Clip
 from coop_edu.data.batches import read_batches
 from coop_edu.data.dataset import Example
@@ -33,13 +34,15 @@ from coop_edu.records import whole_number
 class Features:
     """image_features: unnormalised, (N, E), or (V, N, E) for V augmented views; labels: their classes; on the CPU.
 
-    classnames: the name of each label; "" for a label that no image has.
+    classnames: the name of each label; "" for a label that no image has.  clip: the fingerprint of the CLIP that made
+    the features, "" if it is not known; a classifier on another CLIP refuses them.
     Raises ValueError for features that are NaN or infinite, and for labels that do not fit images or class names.
     """
 
     image_features: Float[Tensor, "... N E"]
     labels: Int[Tensor, " N"]
     classnames: tuple[str, ...]
+    clip: str = ""
 
     def __post_init__(self) -> None:
         features, labels, K = self.image_features, self.labels, len(self.classnames)
@@ -57,6 +60,14 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def check_clip(self, clip: Clip) -> None:
+        """ValueError if another CLIP has made the features: their width may be the same, and the answers wrong."""
+        if self.clip and self.clip != clip_fingerprint(clip):
+            raise ValueError(
+                f"the features are of another CLIP than {clip.name!r}, or of the same one before its weights changed: "
+                "extract them again with it"
+            )
 
 
 def extract_features(
@@ -83,7 +94,7 @@ def extract_features(
     if not examples:
         raise ValueError("no examples to encode: is this the empty training list of a test-only dataset?")
     if views is not None:
-        views = whole_number(views, "views=None (the plain image), or views", at_least=1)
+        views = whole_number(views, "views", at_least=1, otherwise="None (the plain image)")
     names, labels = label_names(examples), torch.tensor([example.label for example in examples])
     file, features = None, None
     if cache is not None:
@@ -106,7 +117,7 @@ def extract_features(
             features = features.unflatten(0, (len(examples), views)).transpose(0, 1).contiguous()  # (V, N, E)
         if file is not None:
             write_cache(file, features)
-    return Features(features, labels, names)
+    return Features(features, labels, names, clip_fingerprint(clip))
 
 
 class FeatureBank:
@@ -121,11 +132,12 @@ class FeatureBank:
 
     def __init__(self, clip: Clip, examples: Sequence[Example], **options: Any) -> None:
         images = list({image_key(example.image): example for example in examples}.values())
-        self.image_features = extract_features(clip, images, **options).image_features  # (N, E)
+        encoded = extract_features(clip, images, **options)
+        self.image_features, self.clip = encoded.image_features, encoded.clip  # (N, E), and its CLIP's fingerprint
         self.row = {image_key(example.image): row for row, example in enumerate(images)}
 
     def __call__(self, examples: Sequence[Example]) -> Features:
         """Features of these images, in their order, with the labels that they have here."""
         rows = [self.row[image_key(example.image)] for example in examples]
         labels = torch.tensor([example.label for example in examples])
-        return Features(self.image_features[rows], labels, label_names(examples))
+        return Features(self.image_features[rows], labels, label_names(examples), self.clip)

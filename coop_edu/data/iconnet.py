@@ -29,7 +29,7 @@ def load_iconnet(name: str, root: str | Path | None = None) -> Dataset:
 
     Raises ValueError for a damaged archive or cache, OSError for a cache folder that cannot be written.
     """
-    given = root
+    root_argument = root
     if root is None:
         checksum = read_asset("checksums.json")["iconnet.zip"]
         root = unpack(files.ASSETS / "iconnet.zip", checksum, cache_folder())
@@ -40,7 +40,7 @@ def load_iconnet(name: str, root: str | Path | None = None) -> Dataset:
         # Only the folder in the cache is ours. A folder that was given may hold anything, so never advise deleting it.
         advice = (
             f"Delete {root}, which holds only the unpacked drawings, and load again."
-            if given is None
+            if root_argument is None
             else f"{name} comes with the package: leave root out, unless you unpacked the drawings into {folder}."
         )
         raise ValueError(f"{error}\n{advice}") from error

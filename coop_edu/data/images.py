@@ -50,7 +50,7 @@ def load_image(image: ImageLike) -> Image.Image:
 def image_key(image: ImageLike) -> str:
     """Tells images apart: the absolute path of a file, or a checksum of the pixels of an image in memory."""
     if isinstance(image, str | Path):
-        return os.path.abspath(image)
+        return os.path.abspath(os.path.expanduser(image))
     image = load_image(image)
     return f"{image.size} {hashlib.sha256(image.tobytes()).hexdigest()}"
 

@@ -18,7 +18,7 @@ from coop_edu.data.split_file import SPLITS, SplitFileError, check_rows, classna
 from coop_edu.files import read_lines
 
 ImagesOf = dict[str, list[Path]]  # class folder -> its images
-READY = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 COLUMNS = ("image", "class", "split")
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
@@ -40,10 +40,10 @@ def from_folder(
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}: expected one folder per class, as in {folder}/cat/1.png")
-    inside = [entry.name for entry in class_folders(folder)]
+    subfolders = [entry.name for entry in class_folders(folder)]
     skipped: list[Path] = []
-    if {name.lower() for name in inside} <= READY.keys() and "train" in map(str.lower, inside):
-        splits = _ready(folder, inside, seed, skipped)
+    if {name.lower() for name in subfolders} <= SPLIT_FOLDERS.keys() and "train" in map(str.lower, subfolders):
+        splits = _existing_split(folder, subfolders, seed, skipped)
     else:
         splits = _shuffled(folder, _images(folder, skipped), seed)
     if skipped:
@@ -55,12 +55,12 @@ def from_folder(
     folders = sorted({name for part in splits.values() for name in part})
     if unknown := sorted(set(names or {}) - set(folders)):
         raise ValueError(f"names has folders that are not in {folder}: {', '.join(unknown[:10])}")
-    called = {name: (names or {}).get(name, name) for name in folders}
-    classnames = tuple(called.values())
+    name_of = {name: (names or {}).get(name, name) for name in folders}
+    classnames = tuple(name_of.values())
     clean_classnames(classnames)  # ValueError for names that CLIP would read alike
     lists = {
         split: tuple(
-            Example(file, label, called[name])
+            Example(file, label, name_of[name])
             for label, name in enumerate(folders)
             for file in splits[split].get(name, ())
         )
@@ -95,6 +95,8 @@ def from_pairs(
         by_class: dict[str, list] = {}
         for pair in lists["train"]:
             by_class.setdefault(classnames[pair[1]], []).append(pair)
+        if single := [class_ for class_, pairs in by_class.items() if len(pairs) < 2]:
+            raise ValueError(f"one image each of {', '.join(single[:10])}: too few to hold out validation images")
         kept, held = _hold_out(by_class, seed)
         lists |= {"train": [*chain(*kept.values())], "val": [*chain(*held.values())]}
     train, val, test = (
@@ -202,13 +204,13 @@ def _shuffled(folder: Path, images_of: ImagesOf, seed: int) -> dict[str, ImagesO
     return splits
 
 
-def _ready(folder: Path, inside: list[str], seed: int, skipped: list[Path]) -> dict[str, ImagesOf]:
+def _existing_split(folder: Path, subfolders: list[str], seed: int, skipped: list[Path]) -> dict[str, ImagesOf]:
     """The split that the folders train/, test/ and perhaps val/ make."""
-    splits = {READY[name.lower()]: _images(folder / name, skipped) for name in inside}
+    splits = {SPLIT_FOLDERS[name.lower()]: _images(folder / name, skipped) for name in subfolders}
     if "test" not in splits and "val" in splits:
         splits["test"] = splits.pop("val")
-    if "test" not in splits or len(splits) < len(inside):
-        raise ValueError(f"expected train/, test/ and perhaps val/ in {folder}, got {inside}")
+    if "test" not in splits or len(splits) < len(subfolders):
+        raise ValueError(f"expected train/, test/ and perhaps val/ in {folder}, got {subfolders}")
     for split, images_of in splits.items():
         _check_sizes(folder / split, images_of, 1 if "val" in splits or split != "train" else 2, "train, val")
         if unknown := sorted(set(images_of) - set(splits["train"])):

@@ -42,16 +42,16 @@ def _read_or_build(
     name: str, place: Place, root: Path | None, seed: int | None
 ) -> tuple[dict[str, tuple[Example, ...]], str]:
     """The splits and a sentence on their origin: the authors' file, or, without it and with a seed, our own split."""
-    theirs, own = split_name(name), f"split_seed{seed}_{name}.json"
-    if seed is None or (root is not None and (root / place.folder / theirs).is_file()):
-        folder = find(name, place, root, theirs)
-        return read_split(folder / theirs, folder / place.images), f"read from {theirs}, the authors' file"
+    authors_file, our_file = split_name(name), f"split_seed{seed}_{name}.json"
+    if seed is None or (root is not None and (root / place.folder / authors_file).is_file()):
+        folder = find(name, place, root, authors_file)
+        return read_split(folder / authors_file, folder / place.images), f"read from {authors_file}, the authors' file"
     folder = find(name, place, root, *place.builds_from)
     images = folder / place.images
-    if not (folder / own).is_file():
-        write_split(folder / own, check_rows(build_rows(name, folder, seed), images, folder), images)
-    made = f"NOT the authors': made by their rule from seed {seed}, so images differ from theirs ({own})"
-    return read_split(folder / own, images), made
+    if not (folder / our_file).is_file():
+        write_split(folder / our_file, check_rows(build_rows(name, folder, seed), images, folder), images)
+    made = f"NOT the authors': made by their rule from seed {seed}, so images differ from theirs ({our_file})"
+    return read_split(folder / our_file, images), made
 
 
 def split_name(name: str) -> str:

@@ -148,10 +148,10 @@ def _contradictions(rows: Mapping[str, list]) -> list[str]:
         names.setdefault(label, {})[name] = None
         labels.setdefault(name, {})[label] = None
     problems = [
-        f"label {label} has several class names: {list(found)[:9]}" for label, found in names.items() if len(found) > 1
+        f"label {label} has several class names: {list(all_)[:9]}" for label, all_ in names.items() if len(all_) > 1
     ]
     problems += [
-        f"class name {name!r} has several labels: {list(found)[:9]}" for name, found in labels.items() if len(found) > 1
+        f"class name {name!r} has several labels: {list(all_)[:9]}" for name, all_ in labels.items() if len(all_) > 1
     ]
     if names and max(names) >= len(names):
         problems.append(f"labels must be 0 to K-1 without gaps, but {len(names)} labels go up to {max(names)}")

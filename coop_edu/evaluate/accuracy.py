@@ -19,6 +19,7 @@ from coop_edu.data.dataset import Example
 from coop_edu.data.features import Features, extract_features
 from coop_edu.data.images import ImageLike, load_image
 from coop_edu.data.labels import check_same_classes, distinct_names
+from coop_edu.records import whole_number
 
 Data = Sequence[Example] | Features
 
@@ -45,6 +46,7 @@ def accuracy(
     data: features of plain images, or examples, whose features are computed or read from the folder `cache`.
     Raises ValueError if data and classifier disagree on the classes, or if the features are of augmented views.
     """
+    top = whole_number(top, "top", at_least=1)
     logits, labels = logits_and_labels(classifier, data, cache, progress)
     best = logits.argmax(dim=1, keepdim=True) if top == 1 else logits.topk(top, dim=1).indices  # (N, top)
     return 100 * (best == labels[:, None]).any(dim=1).double().mean().item()
@@ -116,6 +118,7 @@ def logits_and_labels(
     features = data
     if not isinstance(features, Features):
         features = extract_features(classifier.clip, features, cache=cache, progress=progress)
+    features.check_clip(classifier.clip)
     check_same_classes(features.classnames, classifier.classnames)
     if features.image_features.ndim != 2:
         raise ValueError(

@@ -13,6 +13,7 @@ from coop_edu.data.dataset import IMAGE_SUFFIXES, Example
 from coop_edu.data.images import ImageLike, load_image
 from coop_edu.data.labels import distinct_names
 from coop_edu.evaluate.accuracy import Classifier, Data, logits_and_labels
+from coop_edu.records import whole_number
 
 AT_ONCE = 64  # images
 
@@ -34,7 +35,7 @@ def predict_table(
         images = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
         if not images:
             raise FileNotFoundError(f"no images in {folder}: they end in {', '.join(sorted(IMAGE_SUFFIXES))}")
-    items = list(images)
+    items, top = list(images), whole_number(top, "top", at_least=1)
     given = [item.image if isinstance(item, Example) else item for item in items]
     clip, names = classifier.clip, distinct_names(classifier.classnames)
     rows = []

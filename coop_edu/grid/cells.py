@@ -5,7 +5,6 @@ Cells that differ in their seed only are computed together.
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -28,9 +27,9 @@ from coop_edu.scales import SCALES
 def run_cells(cells: Sequence[Cell], workspace: Workspace) -> list[dict[str, Any]]:
     """The lines of cells that differ in their seed only.
 
-    {"cell": ..., "figures": {metric: percent}, "recipe": ..., "made of": ..., "versions": ..., "too few": ...}
+    {"cell": ..., "figures": {metric: percent}, "recipe": ..., "versions": ..., "too few": ..., "made of": ...}
 
-    The last names classes that had fewer examples than were asked for, and gave all: {"validation": {"bone": 3}}.
+    "too few" names classes that had fewer examples than were asked for, and gave all: {"validation": {"bone": 3}}.
     """
     group = group_of(cells, workspace)
     lines = []
@@ -40,7 +39,7 @@ def run_cells(cells: Sequence[Cell], workspace: Workspace) -> list[dict[str, Any
             {
                 "cell": cell.as_json(),
                 "figures": {name: round(percent, 4) for name, percent in metrics.items()},
-                "recipe": as_json(recipe_of(cell, workspace.epochs)),
+                "recipe": recipe_as_dict(recipe_of(cell, workspace.epochs)),
                 "versions": versions(),
                 "too few": _too_few(group.dataset, cell.shots),
                 "made of": made_of(cell, group),
@@ -69,7 +68,7 @@ def _metrics(cell: Cell, classifier: Classifier, group: Group) -> dict[str, floa
 def made_of(cell: Cell, group: Group) -> dict[str, str]:
     """Hashes of what a cell depends on: the CLIP, the classes and test images, and the images that were drawn.
 
-    Methods that use it have the hand-written template, too.
+    The hand-written template is recorded for methods that use it.
     """
     names = SCALES[cell.scale].variants if cell.protocol == "domains" else ()
     tests = [group.workspace.digest(name) for name in (cell.dataset, *names)]
@@ -96,5 +95,5 @@ def versions() -> dict[str, str]:
     return {"coop_edu": __version__, "python": platform.python_version(), **packages}
 
 
-def as_json(recipe: Recipe | None) -> dict[str, Any] | None:
-    return None if recipe is None else json.loads(json.dumps(asdict(recipe)))
+def recipe_as_dict(recipe: Recipe | None) -> dict[str, Any] | None:
+    return None if recipe is None else asdict(recipe)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 PRETRAINED = "the CLIP's weights: a file, or a tag of open_clip such as laion2b_s34b_b79k"
-INTERRUPTED = 130  # the exit status of what Ctrl-C has ended: 128 and the number of the signal
+INTERRUPTED = 130  # exit status after Ctrl-C: 128 + signal number 2
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -107,10 +107,10 @@ def parser() -> argparse.ArgumentParser:
 
 def run(chosen: argparse.Namespace) -> int:
     """Run the grid, print how many cells there are and the table."""
-    from coop_edu.files import read_lines as read_text_lines
+    from coop_edu.files import read_lines
     from coop_edu.grid.frame import as_frame
     from coop_edu.grid.report import table
-    from coop_edu.grid.results import read_lines
+    from coop_edu.grid.results import read_results_file
     from coop_edu.grid.run import make_grid, run_grid
 
     cells = make_grid(
@@ -122,7 +122,7 @@ def run(chosen: argparse.Namespace) -> int:
         protocol=chosen.protocol,
         clip=chosen.clip,
     )
-    finished_before = set(read_lines(chosen.results))
+    finished_before = set(read_results_file(chosen.results))
     print(f"{len(cells)} cells, {sum(cell in finished_before for cell in cells)} of them in {chosen.results} already")
     try:
         run_grid(
@@ -132,17 +132,17 @@ def run(chosen: argparse.Namespace) -> int:
             epochs=chosen.epochs,
             pretrained=chosen.pretrained,
             templates=chosen.template,
-            names=dict(csv.reader(read_text_lines(chosen.names))) if chosen.names else None,
+            names=dict(csv.reader(read_lines(chosen.names))) if chosen.names else None,
             jobs=chosen.jobs,
         )
     except KeyboardInterrupt:
-        finished = len(read_lines(chosen.results).keys() & set(cells))
+        finished = len(read_results_file(chosen.results).keys() & set(cells))
         print(
             f"stopped: {finished} of {len(cells)} cells are in {chosen.results}; the same command goes on from there",
             file=sys.stderr,
         )
         return INTERRUPTED
-    lines = read_lines(chosen.results)
+    lines = read_results_file(chosen.results)
     print(table(as_frame({cell: lines[cell] for cell in cells})))
     if len(chosen.template) > 1:
         made = {cell.dataset: lines[cell].get("made of", {}) for cell in cells if not cell.shots}

@@ -15,7 +15,7 @@ import pandas as pd
 
 from coop_edu.files import ASSETS
 from coop_edu.grid.methods import METHODS
-from coop_edu.grid.results import Cell, read_lines
+from coop_edu.grid.results import Cell, read_results_file
 
 COLUMNS = ["scale", "clip", "protocol", "dataset", "method", "shots", "seed", "label", "metric", "percent"]
 
@@ -24,12 +24,12 @@ def read_results(*results: str | Path) -> pd.DataFrame:
     """One file or several; the columns are COLUMNS, where label is the method's name in figures.
 
     A method of your own has its label if it is registered, and else its name.
-    Raises FileNotFoundError without a file; ValueError as `read_lines` does.
+    Raises FileNotFoundError without a file; ValueError as `read_results_file` does.
     """
     for path in (Path(path).expanduser() for path in results):
         if not path.is_file():
             raise FileNotFoundError(f"no results file {path}: python -m coop_edu run --results {path} makes one")
-    return as_frame(read_lines(*results))
+    return as_frame(read_results_file(*results))
 
 
 def as_frame(lines: Mapping[Cell, Mapping[str, Any]]) -> pd.DataFrame:

@@ -67,10 +67,14 @@ class Method:
     colour: str = ""
     learned: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        if self.config.init is not None:  # its name would not tell
+            raise ValueError("a method that starts from words has from_words=True, which takes those of the scale")
+
     @property
     def family(self) -> str:
-        pairs = (self.learner, PromptLearner), (self.trainer, Trainer)
-        return self.kind or "_".join(own.__name__ for own, plain in pairs if own is not plain) or "CoOp"
+        subclasses = [kind.__name__ for kind in (self.learner, self.trainer) if kind not in (PromptLearner, Trainer)]
+        return self.kind or "_".join(subclasses) or "CoOp"
 
     @property
     def name(self) -> str:
@@ -107,7 +111,7 @@ class Method:
         options = {name: value(group.dataset) if callable(value) else value for name, value in self.options.items()}
         trainers = []
         for cell in group.cells:
-            init = group.scale.init if self.from_words else self.config.init
+            init = group.scale.init if self.from_words else None
             config = replace(self.config, init=init, seed=cell.seed)
             learner = self.learner(group.clip, group.classnames, config=config, **options)
             trainers.append(self.trainer(learner, self.recipe_of(cell, group.workspace.epochs), progress=False))
@@ -117,7 +121,7 @@ class Method:
 
     def recipe_of(self, cell: Cell, epochs: int | None = None) -> Recipe:
         """The recipe of the cell's scale, shots and dataset, with the cell's seed."""
-        recipe = self.recipe(replace(SCALES[cell.scale].recipe(cell.shots, cell.dataset), seed=cell.seed))
+        recipe = replace(self.recipe(SCALES[cell.scale].recipe(cell.shots, cell.dataset)), seed=cell.seed)
         return recipe if epochs is None else replace(recipe, epochs=epochs, min_steps=0)
 
 

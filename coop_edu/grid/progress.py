@@ -14,10 +14,10 @@ from coop_edu.grid.methods import Method, find_method
 from coop_edu.grid.results import Cell
 from coop_edu.grid.workspace import Workspace
 
-Outcome = tuple[list[Cell], list[dict] | Exception, float]  # a group, its lines or what went wrong, seconds
+Outcome = tuple[list[Cell], list[dict] | Exception, float]  # a group, its result lines or the exception, seconds
 
 
-def shown(
+def with_progress_bar(
     todo: Sequence[Sequence[Cell]], finished: Iterable[Outcome], workspace: Workspace, progress: bool
 ) -> Iterator[Outcome]:
     """The groups as they are finished, with a bar that counts work, and so knows about how long it still takes."""

@@ -23,7 +23,7 @@ from coop_edu.records import decode, record
 Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
 
 
-class Line(msgspec.Struct, rename={"too_few": "too few"}):
+class ResultLine(msgspec.Struct, rename={"too_few": "too few"}):
     """What every line of a results file has; its metrics are called "figures"."""
 
     cell: dict[str, Any]
@@ -66,7 +66,7 @@ class Cell:
         return record(cls, facts, "its cell")
 
 
-def read_lines(*results: str | Path) -> dict[Cell, dict]:
+def read_results_file(*results: str | Path) -> dict[Cell, dict]:
     """{cell: its line}, of one file or several.  A last line that a crash has cut is left out; its cell can be run
     again.
 
@@ -95,12 +95,17 @@ def read_lines(*results: str | Path) -> dict[Cell, dict]:
 def check_same_origin(cell: Cell, old: dict, new: dict, path: Path | str) -> None:
     """Raises ValueError if two results of a cell had different recipes or were made of different things
     (cells.made_of)."""
-    was, now = ({key: line[key] for key in line if key == "recipe"} | line.get("made of", {}) for line in (old, new))
+    was, now = _origin(old), _origin(new)
     if changed := [what for what in sorted(was.keys() & now.keys()) if was[what] != now[what]]:
         differ = "; ".join(f"{what}: {was[what]} there, {now[what]} here" for what in changed)
         raise ValueError(
             f"{path} has {cell}, made of something else ({differ}). Take another results file, or remove those lines."
         )
+
+
+def _origin(line: dict) -> dict[str, Any]:
+    recipe = {"recipe": line["recipe"]} if "recipe" in line else {}
+    return {**recipe, **line.get("made of", {})}
 
 
 def _check_one_origin(lines: Mapping[Cell, dict]) -> None:
@@ -140,7 +145,7 @@ def _lines(path: Path) -> Iterator[tuple[int, dict]]:
 def _result(text: bytes) -> dict:
     """One line of a results file.  ValueError if it is anything else than one whole result."""
     line = decode(text, "the text")
-    record(Line, line, "the line")
+    record(ResultLine, line, "the line")
     cell = Cell.from_json(line["cell"])
     lacking = [name for name in METRICS_OF.get(cell.protocol, ()) if name not in line["figures"]]
     if lacking or not line["figures"]:
@@ -179,11 +184,11 @@ def add(results: str | Path, lines: Mapping[Cell, dict]) -> dict[Cell, dict]:
     """Append the lines of cells that the file does not have yet; returns all that the file then has.
 
     Several processes may add to one file: each waits for the others, and looks again at what is there.
-    Raises ValueError as `read_lines` does, and for a cell that is there with another recipe; OSError as
+    Raises ValueError as `read_results_file` does, and for a cell that is there with another recipe; OSError as
     `check_replaceable` does.
     """
     with _locked(results) as path:
-        old = read_lines(path)
+        old = read_results_file(path)
         new = _missing(old, lines, path)
         if path.is_file() and path.read_bytes()[-1:] not in (b"", b"\n"):
             _write(path, old)  # otherwise the new line would be joined to a cut one
@@ -192,13 +197,13 @@ def add(results: str | Path, lines: Mapping[Cell, dict]) -> dict[Cell, dict]:
     return old | new
 
 
-def settle(results: str | Path, lines: Mapping[Cell, dict] | None = None) -> dict[Cell, dict]:
+def rewrite_sorted(results: str | Path, lines: Mapping[Cell, dict] | None = None) -> dict[Cell, dict]:
     """Write the file anew, in one step: its lines and these, sorted, without a line that a crash has cut.
 
     Returns them.  Raises as `add` does.
     """
     with _locked(results) as path:
-        old = read_lines(path)
+        old = read_results_file(path)
         old |= _missing(old, lines or {}, path)
         _write(path, old)
     return old

@@ -16,18 +16,18 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from itertools import groupby
+from itertools import combinations, groupby
 from pathlib import Path
 from typing import Any
 
 from coop_edu.data.datasets import DATASETS
 from coop_edu.files import check_replaceable, locked
-from coop_edu.grid.cells import as_json, made_of, run_cells
+from coop_edu.grid.cells import made_of, recipe_as_dict, run_cells
 from coop_edu.grid.group import group_of
 from coop_edu.grid.methods import METHODS, Baseline, Method, find_method, method_from, recipe_of
 from coop_edu.grid.parallel import as_finished
-from coop_edu.grid.progress import Outcome, shown
-from coop_edu.grid.results import Cell, add, append, check_same_origin, read_lines, settle
+from coop_edu.grid.progress import Outcome, with_progress_bar
+from coop_edu.grid.results import Cell, add, append, check_same_origin, read_results_file, rewrite_sorted
 from coop_edu.grid.workspace import Workspace
 from coop_edu.records import whole_number
 from coop_edu.scales import SCALES
@@ -66,7 +66,9 @@ def make_grid(
     if not (shots and seeds and methods) or (datasets is not None and not len(datasets)):
         raise ValueError("expected at least one of each of datasets, shots, seeds and methods")
     defaults = SCALES[scale]
-    chosen = [method_from(name) for name in methods]
+    chosen = [method_from(name) for name in dict.fromkeys(methods)]
+    if repeated := [one.name for one, other in combinations(chosen, 2) if one.name == other.name and one != other]:
+        raise ValueError(f"two different methods have the name {repeated[0]!r}: give one of them a kind=")
     old_classes_only = [method.name for method in chosen if not method.new_classes]
     if protocol == "base-to-new" and old_classes_only:
         raise ValueError(
@@ -120,22 +122,22 @@ def run_grid(
         "names": names,
     }
     workspace = Workspace(**options)
-    done = read_lines(results)
+    done = read_results_file(results)
     for cell in cells:
-        check_same_origin(cell, done.get(cell, {}), {"recipe": as_json(recipe_of(cell, epochs))}, results)
+        check_same_origin(cell, done.get(cell, {}), {"recipe": recipe_as_dict(recipe_of(cell, epochs))}, results)
     times = results.with_name(f"{results.stem}.seconds.jsonl")
     for file in (results, times):
         check_replaceable(file).parent.mkdir(parents=True, exist_ok=True)  # fail before computing
     with locked(results):  # fail now, not after an hour, if the file cannot be locked
         pass
     if results.is_file():
-        done = settle(results)  # without a line that a crash has cut
+        done = rewrite_sorted(results)  # without a line that a crash has cut
     # If one line is missing, recompute the group: another number of seeds in one pass rounds differently.
     todo = [group for group in groups_of(cells) if not done.keys() >= set(group)]
     _load(groups_of(cells), workspace)
     _check_made_of(cells, done, results, workspace)
     failed = []
-    for group, lines, seconds in shown(todo, _run_all(todo, workspace, options, jobs), workspace, progress):
+    for group, lines, seconds in with_progress_bar(todo, _run_all(todo, workspace, options, jobs), workspace, progress):
         if isinstance(lines, Exception):
             failed.append(f"{', '.join(map(str, group))} failed ({type(lines).__name__}): {lines}")
             continue
@@ -143,7 +145,7 @@ def run_grid(
         done |= add(results, new)
         for cell in new:
             append(times, {"cell": cell.as_json(), "seconds": round(seconds / len(group), 3)})
-    done = settle(results, done)
+    done = rewrite_sorted(results, done)
     if failed:
         raise RuntimeError("\n".join(failed))
     _warn_of_too_few(done[cell] for cell in cells)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from coop_edu.files import ASSETS
 from coop_edu.grid.frame import as_frame
-from coop_edu.grid.results import Cell, read_lines
+from coop_edu.grid.results import Cell, read_results_file
 from coop_edu.grid.run import run_grid
 from coop_edu.grid.workspace import results_file
 from coop_edu.scales import SCALES
@@ -19,9 +19,9 @@ def results_of(cells: Sequence[Cell]) -> pd.DataFrame:
 
     At scale mini the package has most of them (scripts/measure.py measured them), at scale paper none.
     """
-    known = read_lines(ASSETS / "mini_results.jsonl")
+    known = read_results_file(ASSETS / "mini_results.jsonl")
     if missing := [cell for cell in cells if cell not in known]:
         file = results_file("notebooks", SCALES[missing[0].scale])
         run_grid(missing, file, progress=False)
-        known |= read_lines(file)
+        known |= read_results_file(file)
     return as_frame({cell: known[cell] for cell in cells})
