@@ -41,11 +41,11 @@ class Line:
         if not text.startswith("\r"):  # tqdm goes to another bar's line, or ends its own
             return
         line = text.strip()
-        shown = {"text/plain": line} if line else {"text/html": "", "text/plain": ""}
+        output = {"text/plain": line} if line else {"text/html": "", "text/plain": ""}
         if self.handle is not None:
-            self.handle.update(shown, raw=True)
+            self.handle.update(output, raw=True)
         elif line:
-            self.handle = display(shown, raw=True, display_id=True)
+            self.handle = display(output, raw=True, display_id=True)
 
     def flush(self) -> None:
         pass

@@ -132,8 +132,8 @@ open_clip name; did you mean 'RN50'?
     device = best_device() if device == "auto" else device
     if name in MINIATURES:
         config, *files = MINIATURES[name]
-        given = [Path(pretrained).expanduser()] if pretrained else [asset(file, check=True) for file in files]
-        model = model_from_file(read_asset(config), *given)
+        paths = [Path(pretrained).expanduser()] if pretrained else [asset(file, check=True) for file in files]
+        model = model_from_file(read_asset(config), *paths)
         tokenizer = open_clip.SimpleTokenizer(context_length=model.context_length)
         return frozen_clip(name, model.to(device), tokenizer)
     if name in PAPER_MODELS and pretrained is None:

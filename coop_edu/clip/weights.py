@@ -85,8 +85,8 @@ def model_from_open_clip(name: str, model_name: str, pretrained: str | Path | No
     except UserWarning as mismatch:
         raise ValueError(_wrong_activation(name, model_name, pretrained)) from mismatch
     except Exception as error:
-        known = open_clip.get_pretrained_cfg(model_name, str(pretrained))
-        source = f"https://huggingface.co/{known['hf_hub'].strip('/')}" if known.get("hf_hub") else known.get("url")
+        listed = open_clip.get_pretrained_cfg(model_name, str(pretrained))
+        source = f"https://huggingface.co/{listed['hf_hub'].strip('/')}" if listed.get("hf_hub") else listed.get("url")
         raise FileNotFoundError(
             f"the weights of {name!r} could not be loaded ({type(error).__name__}: {error}). Without network, get "
             f'open_clip_model.safetensors from {source}, and call load_clip({name!r}, pretrained="path/to/the/file").'
@@ -137,8 +137,8 @@ def _from_scheme(name: str, pretrained: str | Path | None) -> torch.nn.Module:
 
 
 def _wrong_activation(name: str, model_name: str, pretrained: str | Path) -> str:
-    other = model_name.removesuffix("-quickgelu") if model_name.endswith("-quickgelu") else f"{model_name}-quickgelu"
+    sibling = model_name.removesuffix("-quickgelu") if model_name.endswith("-quickgelu") else f"{model_name}-quickgelu"
     return (
         f"{name!r} would compute wrong features with the weights {str(pretrained)!r}: they were trained with the other "
-        f"activation function. Use load_clip({other!r}, pretrained={str(pretrained)!r})."
+        f"activation function. Use load_clip({sibling!r}, pretrained={str(pretrained)!r})."
     )

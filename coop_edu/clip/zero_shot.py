@@ -35,8 +35,8 @@ class ZeroShot:
         self.templates = (templates,) if isinstance(templates, str) else tuple(templates)
         if not self.templates:
             raise ValueError('expected at least one template, such as "a photo of a {}."')
-        each = [normalize(encode_texts(clip, fill(template, classnames))) for template in self.templates]
-        self.text_features = normalize(torch.stack(each).mean(dim=0))  # w: (K, E)
+        features = [normalize(encode_texts(clip, fill(template, classnames))) for template in self.templates]
+        self.text_features = normalize(torch.stack(features).mean(dim=0))  # w: (K, E)
 
     def logits(self, image_features: Float[Tensor, "B E"]) -> Float[Tensor, "B K"]:
         """Their softmax is Eq. 1."""

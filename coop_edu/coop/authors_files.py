@@ -146,30 +146,30 @@ def export_authors(learner: PromptLearner, folder: str | Path, epoch: int) -> Pa
 def _position(path: Path, header: Header | None, position: str | None) -> str:
     """From the header or the folder's name, else the argument; ValueError if they disagree."""
     folder = re.search(r"_ctp(\w+?)(?:[/\\_]|$)", str(path.parent))
-    known = header.position if header else folder[1] if folder and folder[1] in POSITIONS else None
-    if known and position and known != position:
-        raise ValueError(f"the prompt in {path} was learned with position={known!r}, not {position!r}")
-    if not position and not known:
+    stored = header.position if header else folder[1] if folder and folder[1] in POSITIONS else None
+    if stored and position and stored != position:
+        raise ValueError(f"the prompt in {path} was learned with position={stored!r}, not {position!r}")
+    if not position and not stored:
         warnings.warn(
             f"neither {path} nor its folder says where the class name stood: 'end' is assumed. For another place, give "
             "import_authors(..., position=...)",
             stacklevel=3,
         )
-    return position or known or "end"
+    return position or stored or "end"
 
 
 def _check_clip(path: Path, ctx: torch.Tensor, state: dict, header: Header | None, clip: Clip) -> None:
     """The paper's CLIPs all have contexts of one width; the start token's vector, or our header, tells them apart."""
     embedding = text_tower(clip.model).token_embedding.weight  # (vocabulary, D)
     if header:
-        same = same_clip(header.model, header.weights, clip)
+        fits = same_clip(header.model, header.weights, clip)
     elif "token_prefix" in state:
         # token_prefix is the start token's vector, repeated for each class; each CLIP has its own.
         start = embedding[clip.tokenizer.sot_token_id]  # (D,)
-        same = _alike(state["token_prefix"].reshape(-1, state["token_prefix"].shape[-1])[0], start)
+        fits = _alike(state["token_prefix"].reshape(-1, state["token_prefix"].shape[-1])[0], start)
     else:
-        same = True  # nothing but the width is known
-    if not same or ctx.shape[-1] != embedding.shape[1]:
+        fits = True  # nothing but the width is known
+    if not fits or ctx.shape[-1] != embedding.shape[1]:
         learned = f"on {header.model!r}" if header else "on another one"
         raise ValueError(
             f"the prompt in {path} does not fit {clip.name!r}: it was learned {learned} (context width "

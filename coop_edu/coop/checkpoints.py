@@ -58,11 +58,11 @@ def load_prompt(
             f"method={learned_by})"
         )
     if not same_clip(header["model"], header["weights"], clip):
-        other = "has other weights" if header["model"] == clip.name else f"is {clip.name!r}"
+        this_clip = "has other weights" if header["model"] == clip.name else f"is {clip.name!r}"
         raise ValueError(
             f"the prompt in {path} was learned on {header['model']!r} (context width {header['width']}), and this CLIP "
-            f"{other} (width {text_tower(clip.model).token_embedding.weight.shape[1]}). Context vectors live in one "
-            "model's word embedding space: load that model, or learn them again."
+            f"{this_clip} (width {text_tower(clip.model).token_embedding.weight.shape[1]}). Context vectors live in "
+            "one model's word embedding space: load that model, or learn them again."
         )
     try:
         prompt = {name: header[name] for name in ("n_ctx", "class_specific", "position")}

@@ -238,12 +238,12 @@ class PromptLearner(nn.Module):
                     "class_specific=False for a context that goes with any class."
                 )
             ctx = ctx[rows]
-        other = type(self)(self.clip, classnames, **self.options())
+        copy = type(self)(self.clip, classnames, **self.options())
         learned = {**dict(self.named_parameters()), "ctx": ctx}
-        for name, parameter in other.named_parameters():
+        for name, parameter in copy.named_parameters():
             parameter.data = learned[name].detach().clone()
-        other.mark_start()
-        return other
+        copy.mark_start()
+        return copy
 
     def mark_start(self) -> None:
         """Set `start`, a hash of the initial parameters, so that a checkpoint of another start is not resumed.

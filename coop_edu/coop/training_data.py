@@ -46,8 +46,8 @@ def check_data(data: TrainingData, learner: PromptLearner, recipe: Recipe) -> No
     if isinstance(data, Features):
         data.check_clip(learner.clip)
     check_same_classes(names, learner.classnames)
-    seen = set(labels_of(data).tolist())
-    if unseen := [name for label, name in enumerate(learner.classnames) if label not in seen]:
+    labels_with_images = set(labels_of(data).tolist())
+    if unseen := [name for label, name in enumerate(learner.classnames) if label not in labels_with_images]:
         warnings.warn(
             f"{len(unseen)} of {len(learner.classnames)} classes have no training image ({', '.join(unseen[:5])}): add "
             "images or remove the classes. A class-specific context of such a class never sees an image of it.",

@@ -71,10 +71,10 @@ def warn_of_copies(dataset: Dataset) -> None:
     by_size: dict[int, list[tuple[str, Example]]] = {}
     for split, example in rows:
         by_size.setdefault(os.path.getsize(example.image), []).append((split, example))
-    alike = [row for same in by_size.values() if len(same) > 1 for row in same]
+    of_one_size = [row for same in by_size.values() if len(same) > 1 for row in same]
     first: dict[str, tuple[str, Example]] = {}
     copies = []
-    for (split, example), content in zip(alike, contents([example.image for _, example in alike])):
+    for (split, example), content in zip(of_one_size, contents([example.image for _, example in of_one_size])):
         other_split, other = first.setdefault(content, (split, example))
         listed_twice = example.image == other.image and example is not other
         if (other_split, other.label) != (split, example.label) or listed_twice:

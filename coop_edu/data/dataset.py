@@ -67,7 +67,7 @@ class Dataset:
 
     def describe(self) -> None:
         """Print classes, sizes, prompt, and the facts of the card."""
-        shown = ", ".join(self.classnames[:6]) + (", ..." if len(self.classnames) > 6 else "")
+        first_names = ", ".join(self.classnames[:6]) + (", ..." if len(self.classnames) > 6 else "")
         # (3, K): a class without an image counts 0
         sizes = {split: [0] * len(self.classnames) for split in self.splits}
         for split, examples in self.splits.items():
@@ -80,5 +80,5 @@ class Dataset:
             "prompt": self.template,
             **self.card,
         }
-        print(f"{self.name}: {len(self.classnames)} classes ({shown})")
+        print(f"{self.name}: {len(self.classnames)} classes ({first_names})")
         print("\n".join(f"{key:10} {value}" for key, value in lines.items()))

@@ -61,9 +61,9 @@ def read_classnames(folder: Path, root: Path) -> dict[str, str]:
     Raises ValueError for a file whose lines are not like "n01440764 tench", or that has numbers instead of names.
     """
     file = next((f for f in (folder / "classnames.txt", root / "imagenet" / "classnames.txt") if f.is_file()), None)
-    known = _clips_names()
+    clips_names = _clips_names()
     if file is None:
-        return known
+        return clips_names
     lines = [line.split(maxsplit=1) for line in read_lines(file)]
     wrong = [" ".join(line) for line in lines if len(line) != 2 or not re.fullmatch(r"n\d+", line[0])]
     names = {line[0]: line[-1] for line in lines}
@@ -76,7 +76,9 @@ def read_classnames(folder: Path, root: Path) -> dict[str, str]:
             "CLIP's own list."
         )
     differ = [
-        f"{wnid} {name!r} (CLIP: {known[wnid]!r})" for wnid, name in names.items() if known.get(wnid, name) != name
+        f"{wnid} {name!r} (CLIP: {clips_names[wnid]!r})"
+        for wnid, name in names.items()
+        if clips_names.get(wnid, name) != name
     ]
     if differ:
         warnings.warn(

@@ -18,10 +18,10 @@ def label_names(examples: Sequence[Example]) -> tuple[str, ...]:
     """
     names: dict[int, str] = {}
     for example in examples:
-        known = names.setdefault(example.label, example.classname)
-        if known != example.classname and as_read(known) != as_read(example.classname):
+        first_name = names.setdefault(example.label, example.classname)
+        if first_name != example.classname and as_read(first_name) != as_read(example.classname):
             raise ValueError(
-                f"label {example.label} is {known!r} and {example.classname!r}: the examples come from different "
+                f"label {example.label} is {first_name!r} and {example.classname!r}: the examples come from different "
                 "datasets"
             )
     return tuple(names.get(label, "") for label in range(max(names) + 1))
@@ -43,9 +43,9 @@ def check_same_classes(names: Sequence[str], classnames: Sequence[str]) -> None:
     >>> check_same_classes(("", "dog"), ("cat", "dog", "eel"))
     """
     wrong = [
-        f"label {label} is {name!r} in the data and {known!r} in the classifier"
-        for label, (name, known) in enumerate(zip(names, classnames, strict=False))
-        if name and name != known and as_read(name) != as_read(known)
+        f"label {label} is {name!r} in the data and {classifier_name!r} in the classifier"
+        for label, (name, classifier_name) in enumerate(zip(names, classnames, strict=False))
+        if name and name != classifier_name and as_read(name) != as_read(classifier_name)
     ]
     if len(names) > len(classnames):
         wrong.append(f"the data have {len(names)} classes and the classifier {len(classnames)}")

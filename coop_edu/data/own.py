@@ -97,8 +97,8 @@ def from_pairs(
             by_class.setdefault(classnames[pair[1]], []).append(pair)
         if single := [class_ for class_, pairs in by_class.items() if len(pairs) < 2]:
             raise ValueError(f"one image each of {', '.join(single[:10])}: too few to hold out validation images")
-        kept, held = _hold_out(by_class, seed)
-        lists |= {"train": [*chain(*kept.values())], "val": [*chain(*held.values())]}
+        train_of, val_of = _hold_out(by_class, seed)
+        lists |= {"train": [*chain(*train_of.values())], "val": [*chain(*val_of.values())]}
     train, val, test = (
         tuple(Example(image, label, classnames[label]) for image, label in lists[split]) for split in SPLITS
     )

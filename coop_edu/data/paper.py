@@ -31,10 +31,10 @@ def load_paper(
     if name == "FGVCAircraft":
         folder = find(name, place, root)
         splits = check_rows(aircraft(folder), folder / place.images, folder / "variants.txt")
-        made = "the official one"
+        origin = "the official one"
     else:
-        splits, made = _read_or_build(name, place, root, split_seed)
-    card = card_of(place) | {"split": made}
+        splits, origin = _read_or_build(name, place, root, split_seed)
+    card = card_of(place) | {"split": origin}
     return Dataset(name, classnames_of(splits), **splits, template=place.template, card=card)
 
 
@@ -50,8 +50,8 @@ def _read_or_build(
     images = folder / place.images
     if not (folder / our_file).is_file():
         write_split(folder / our_file, check_rows(build_rows(name, folder, seed), images, folder), images)
-    made = f"NOT the authors': made by their rule from seed {seed}, so images differ from theirs ({our_file})"
-    return read_split(folder / our_file, images), made
+    origin = f"NOT the authors': made by their rule from seed {seed}, so images differ from theirs ({our_file})"
+    return read_split(folder / our_file, images), origin
 
 
 def split_name(name: str) -> str:
@@ -85,9 +85,9 @@ def find(name: str, place: Place, root: Path | None, *more: str) -> Path:
 
 def not_found(name: str, place: Place, root: Path | None, *more: str) -> str:
     """The expected tree, which parts of it were found, and how to get the others."""
-    shown = f"<root, or the environment variable {VARIABLE}>" if root is None else str(root)
+    root_text = f"<root, or the environment variable {VARIABLE}>" if root is None else str(root)
     lines = [f"{name} is missing or incomplete. Expected, as in the CoOp repository's DATASETS.md:"]
-    lines += [f"  {shown}/", f"    {place.folder}/"]
+    lines += [f"  {root_text}/", f"    {place.folder}/"]
     for need in filter(None, (place.images, *place.needs, *more)):
         there = root is not None and (root / place.folder / need).exists()
         slash = "" if Path(need).suffix else "/"

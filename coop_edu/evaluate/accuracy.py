@@ -61,9 +61,9 @@ def macro_f1(classifier: Classifier, data: Data, *, cache: str | Path | None = N
     answers = logits.argmax(dim=1)
     K = len(classifier.classnames)
     right = torch.bincount(labels[answers == labels], minlength=K)  # TP, (K,)
-    both = torch.bincount(labels, minlength=K) + torch.bincount(answers, minlength=K)  # 2 TP + FP + FN
+    denominator = torch.bincount(labels, minlength=K) + torch.bincount(answers, minlength=K)  # 2 TP + FP + FN
     present = torch.bincount(labels, minlength=K) > 0
-    return 100 * (2 * right / both)[present].double().mean().item()
+    return 100 * (2 * right / denominator)[present].double().mean().item()
 
 
 def per_class_accuracy(

@@ -33,7 +33,7 @@ def domain_generalisation(
                 f"two datasets have the name {dataset.name!r}: rename one, with dataclasses.replace(dataset, name=...)"
             )
     for dataset in datasets.values():
-        same = tuple(dataset.classnames) == tuple(classifier.classnames)
-        narrowed = classifier if same else classifier.with_classnames(dataset.classnames)
+        has_its_classes = tuple(dataset.classnames) == tuple(classifier.classnames)
+        narrowed = classifier if has_its_classes else classifier.with_classnames(dataset.classnames)
         result[dataset.name] = accuracy(narrowed, dataset.test, cache=cache, progress=progress)
     return result

@@ -36,11 +36,11 @@ def predict_table(
         if not images:
             raise FileNotFoundError(f"no images in {folder}: they end in {', '.join(sorted(IMAGE_SUFFIXES))}")
     items, top = list(images), whole_number(top, "top", at_least=1)
-    given = [item.image if isinstance(item, Example) else item for item in items]
+    as_images = [item.image if isinstance(item, Example) else item for item in items]
     clip, names = classifier.clip, distinct_names(classifier.classnames)
     rows = []
-    for start in range(0, len(given), AT_ONCE):
-        part = given[start : start + AT_ONCE]
+    for start in range(0, len(as_images), AT_ONCE):
+        part = as_images[start : start + AT_ONCE]
         pixels = torch.stack([clip.preprocess(load_image(image)) for image in part]).to(clip.device)  # (B, 3, H, W)
         p = classifier.logits(clip.encode_image(pixels)).softmax(dim=1)  # (B, K)
         best, labels = (values.tolist() for values in p.topk(min(top, p.shape[1])))

@@ -214,13 +214,13 @@ class Measured:
         except KeyError:
             return Size()
 
-        def correlation(kept: np.ndarray) -> float:
-            both = []
+        def correlation(rows: np.ndarray) -> float:
+            each_way = []
             for one, other in (HALVES, HALVES[::-1]):
-                written, gain = table[one][kept, 0], table[other][kept, 1] - table[other][kept, 0]
+                written, gain = table[one][rows, 0], table[other][rows, 1] - table[other][rows, 0]
                 with np.errstate(invalid="ignore"):  # nan where all are equal
-                    both.append(np.corrcoef(written, gain)[0, 1])
-            return float(np.mean(both))
+                    each_way.append(np.corrcoef(written, gain)[0, 1])
+            return float(np.mean(each_way))
 
         n = len(self.scale.tasks)
         without = np.array([correlation(np.delete(np.arange(n), i)) for i in range(n)])

@@ -145,8 +145,8 @@ def run(chosen: argparse.Namespace) -> int:
     lines = read_results_file(chosen.results)
     print(table(as_frame({cell: lines[cell] for cell in cells})))
     if len(chosen.template) > 1:
-        made = {cell.dataset: lines[cell].get("made of", {}) for cell in cells if not cell.shots}
-        best = {(name, of["template"]) for name, of in made.items() if "template" in of}
+        made_of = {cell.dataset: lines[cell].get("made of", {}) for cell in cells if not cell.shots}
+        best = {(name, of["template"]) for name, of in made_of.items() if "template" in of}
         print("\n".join(f"{name}: the best template on validation images is {text!r}" for name, text in sorted(best)))
     return 0
 

@@ -56,8 +56,8 @@ class Group:
 
     def drawn(self) -> list[tuple[list[Example], list[Example]]]:
         """For each cell, its training and its validation examples."""
-        both = [draw_train_val(self.dataset, cell.shots, cell.seed) for cell in self.cells]
-        return [(relabel(train, 0, self.n_classes), relabel(val, 0, self.n_classes)) for train, val in both]
+        train_and_val = [draw_train_val(self.dataset, cell.shots, cell.seed) for cell in self.cells]
+        return [(relabel(train, 0, self.n_classes), relabel(val, 0, self.n_classes)) for train, val in train_and_val]
 
     def features(self, part: str, examples: Sequence[Example]) -> Features:
         """Of some images of the dataset's train, val or test list."""

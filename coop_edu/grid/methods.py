@@ -219,10 +219,10 @@ def find_method(name: str) -> Method | Baseline:
     ('CoOp', 'CoOp, M=4, name in the middle, class-specific')
     """
     if name not in METHODS:
-        known = ", ".join(method.name for method in BASELINES)
+        baselines = ", ".join(method.name for method in BASELINES)
         raise ValueError(
-            f"unknown method {name!r}: expected {known}, or a prompt such as M16_end, M4_mid, M16_end_CSC, init_end, "
-            "KgCoOp_init_end. For one of your own: register_method(method), or my_file.py:my_method."
+            f"unknown method {name!r}: expected {baselines}, or a prompt such as M16_end, M4_mid, M16_end_CSC, "
+            "init_end, KgCoOp_init_end. For one of your own: register_method(method), or my_file.py:my_method."
         )
     return METHODS[name]
 
@@ -253,8 +253,8 @@ def method_from(text: str) -> Method | Baseline:
     method = runpy.run_path(os.path.expanduser(file)).get(name)
     if not isinstance(method, Method | Baseline):
         raise ValueError(f"{file} has no method {name!r}: write {name} = Method(...) into it")
-    known = METHODS.get(method.name)
-    return known if known == method else register_method(method)
+    registered = METHODS.get(method.name)
+    return registered if registered == method else register_method(method)
 
 
 def recipe_of(cell: Cell, epochs: int | None = None) -> Recipe | None:

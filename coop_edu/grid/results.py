@@ -79,10 +79,10 @@ def read_results_file(*results: str | Path) -> dict[Cell, dict]:
     for path in (Path(path).expanduser() for path in results):
         for number, line in _lines(path):
             cell = Cell.from_json(line["cell"])
-            known = lines.setdefault(cell, line)
+            first_line = lines.setdefault(cell, line)
             first, first_number = origin.setdefault(cell, (path, number))
-            parts = known.keys() | line.keys() if first == path else ("figures", "recipe")
-            differ = sorted(part for part in parts if known.get(part) != line.get(part))
+            parts = first_line.keys() | line.keys() if first == path else ("figures", "recipe")
+            differ = sorted(part for part in parts if first_line.get(part) != line.get(part))
             if differ:
                 raise ValueError(
                     f"line {first_number} of {first} and line {number} of {path} are of one cell, {cell}, and differ "
@@ -113,10 +113,12 @@ def _check_one_origin(lines: Mapping[Cell, dict]) -> None:
     first: dict[tuple, tuple[Cell, str]] = {}
     for cell, line in lines.items():
         for what, names in (("CLIP", (cell.clip,)), ("dataset", (cell.protocol, cell.dataset))):
-            if what in (made := line.get("made of", {})):
-                other, known = first.setdefault((what, *names), (cell, made[what]))
-                if known != made[what]:
-                    raise ValueError(f"{other} and {cell} had different {what}s of one name: keep them in two files")
+            if what in (hashes := line.get("made of", {})):
+                first_cell, first_hash = first.setdefault((what, *names), (cell, hashes[what]))
+                if first_hash != hashes[what]:
+                    raise ValueError(
+                        f"{first_cell} and {cell} had different {what}s of one name: keep them in two files"
+                    )
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict]]:
