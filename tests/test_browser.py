@@ -255,7 +255,7 @@ def test_a_narrow_page_in_any_theme_can_be_read(notebook, theme):
     contrasts = page.evaluate(CONTRAST)
     assert notebook.inside("explorer", "table").evaluate(WHOLE)
     assert len(contrasts) > 30 and [pair for pair in contrasts if pair[0] < 4.5] == []
-    for name in ("explorer", "drawing", "seeds", "weights", "domains", "live"):
+    for name in ("explorer", "drawing", "live"):
         inside = notebook.cell(name).locator(".jp-Cell-outputArea").bounding_box()
         for part in notebook.inside(name, "button, input, img, canvas, tr").all():
             box = part.bounding_box()
