@@ -38,7 +38,7 @@ class Example:
     classname: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """A classification task: K class names (the label is the position), three lists of examples, a written prompt.
 
@@ -50,15 +50,21 @@ class Dataset:
     per class  0 to 1 test
     prompt     a photo of a {}.
     licence    CC0
+    >>> Dataset("Pets", ("cat", "dog"), (), (), (Example(Path("1.png"), 1, "dog"),))
+    Dataset(Pets: 2 classes, 0 train, 0 val, 1 test; describe() tells more)
     """
 
     name: str
     classnames: tuple[str, ...]
-    train: tuple[Example, ...] = field(repr=False)
-    val: tuple[Example, ...] = field(repr=False)
-    test: tuple[Example, ...] = field(repr=False)
+    train: tuple[Example, ...]
+    val: tuple[Example, ...]
+    test: tuple[Example, ...]
     template: str = "a photo of a {}."
     card: Mapping[str, object] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{len(examples):,} {split}" for split, examples in self.splits.items())
+        return f"Dataset({self.name}: {len(self.classnames)} classes, {sizes}; describe() tells more)"
 
     @property
     def splits(self) -> dict[str, tuple[Example, ...]]:
