@@ -75,18 +75,21 @@ def read_results_file(*results: str | Path) -> dict[Cell, dict]:
     file differ on a cell, or two files on its metrics or its recipe.
     """
     lines: dict[Cell, dict] = {}
-    origin: dict[Cell, tuple[Path, int]] = {}
+    places: dict[Cell, tuple[Path, int]] = {}  # where each cell was read first
     for path in (Path(path).expanduser() for path in results):
         for number, line in _lines(path):
             cell = Cell.from_json(line["cell"])
-            first_line = lines.setdefault(cell, line)
-            first, first_number = origin.setdefault(cell, (path, number))
-            parts = first_line.keys() | line.keys() if first == path else ("figures", "recipe")
-            differ = sorted(part for part in parts if first_line.get(part) != line.get(part))
+            if cell not in lines:
+                lines[cell], places[cell] = line, (path, number)
+                continue
+            first_path, first_number = places[cell]
+            # Two machines may have other versions of a package, and the same result.
+            keys = ("figures", "recipe") if first_path != path else lines[cell].keys() | line.keys()
+            differ = sorted(key for key in keys if lines[cell].get(key) != line.get(key))
             if differ:
                 raise ValueError(
-                    f"line {first_number} of {first} and line {number} of {path} are of one cell, {cell}, and differ "
-                    f"in {', '.join(differ)}: which counts? Go on with a copy that has one of the two."
+                    f"line {first_number} of {first_path} and line {number} of {path} are of one cell, {cell}, and "
+                    f"differ in {', '.join(differ)}: which counts? Go on with a copy that has one of the two."
                 )
     _check_one_origin(lines)
     return lines
@@ -110,15 +113,14 @@ def _origin(line: dict) -> dict[str, Any]:
 
 def _check_one_origin(lines: Mapping[Cell, dict]) -> None:
     """Raises ValueError if one name stands for two CLIPs or datasets: a report would average over both."""
-    first: dict[tuple, tuple[Cell, str]] = {}
+    first: dict[tuple, Cell] = {}  # the first cell with this CLIP, or with this dataset
     for cell, line in lines.items():
-        for what, names in (("CLIP", (cell.clip,)), ("dataset", (cell.protocol, cell.dataset))):
-            if what in (hashes := line.get("made of", {})):
-                first_cell, first_hash = first.setdefault((what, *names), (cell, hashes[what]))
-                if first_hash != hashes[what]:
-                    raise ValueError(
-                        f"{first_cell} and {cell} had different {what}s of one name: keep them in two files"
-                    )
+        for what, name in (("CLIP", cell.clip), ("dataset", f"{cell.protocol}: {cell.dataset}")):
+            if what not in line.get("made of", {}):  # a file of version 0.2
+                continue
+            other = first.setdefault((what, name), cell)
+            if lines[other]["made of"][what] != line["made of"][what]:
+                raise ValueError(f"{other} and {cell} had different {what}s of one name: keep them in two files")
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict]]:
