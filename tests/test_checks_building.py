@@ -244,12 +244,9 @@ def spread(x, n_less=1):
     return (sum((v - mean) ** 2 for v in x) / (len(x) - n_less)) ** 0.5
 
 
-def seeds(d, errors=2, n_less=1, power=2, less=0, whole=True):
+def seeds(d, reach=lambda n: student.ppf(0.975, n - 1), n_less=1, root=0.5, more=0, last=1000):
     mean, s = sum(d) / len(d), spread(d, n_less)
-    if not mean:
-        return math.inf
-    exact = (errors * s / abs(mean)) ** power
-    return math.floor(exact) + 1 - less if whole else exact
+    return next((n + more for n in range(2, last + 1) if reach(n) * s / n**root < abs(mean)), math.inf)
 
 
 def ece(confidence, right, bins, last=True, weighted=True, signed=False):
@@ -345,8 +342,8 @@ def in_place(image):
     return image
 
 
-def noisy(image):
-    return Image.fromarray(np.random.default_rng().integers(0, 255, (*image.size[::-1], 3), dtype=np.uint8))
+def noisy(image, seed=None):
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (*image.size[::-1], 3), dtype=np.uint8))
 
 
 RIGHT = {
@@ -378,6 +375,8 @@ ZOO = {
     "domain, unchanged": (Q, lambda image: image.copy(), "as it was"),
     "domain, black": (Q, lambda image: Image.new("RGB", image.size), "nothing is left"),
     "domain, noise": (Q, noisy, "fixed seed"),
+    "domain, the same noise": (Q, lambda image: noisy(image, seed=0), "another image gives the same"),
+    "domain, one pixel": (Q, lambda image: in_place(image.copy()), "of the pixels have changed"),
     "confused, diagonal": (T, lambda t: confused(t, diagonal=True), "diagonal"),
     "confused, swapped": (T, lambda t: confused(t, swap=True), "swapped"),
     "confused, share": (
@@ -426,6 +425,7 @@ ZOO = {
     "no verdict is close": (V, lambda d, p: "agrees" if sum(d) * p > 0 else "disagrees", "differ by more"),
     "near the paper": (V, lambda d, p: "agrees" if abs(sum(d) / len(d) - p) < 2 else "disagrees", "and it says"),
     "steps rounded up": (R, lambda *a: cost(*a, steps=a[2] * -(-a[0] // a[3])), "round down"),
+    "steps run on": (R, lambda *a: cost(*a, steps=a[2] * a[0] // a[3]), "in each epoch"),
     "no way back": (R, lambda *a: cost(*a, back=1), "backward pass is missing"),
     "weights learn": (R, lambda *a: cost(*a, back=3), "weights are frozen"),
     "always once": (R, lambda *a: cost(*a[:7], True), "each step encodes its batch"),
@@ -439,13 +439,18 @@ ZOO = {
     "variance": (A, lambda k, n: (100 * k / n, 100 * k / n * (1 - k / n) / n), "square root"),
     "a coin": (A, lambda k, n: (100 * k / n, 50 / n**0.5), "a coin"),
     "one number": (A, lambda k, n: 100 * k / n, "two numbers"),
-    "rounded down": (P, lambda d: seeds(d, less=1), "rounded down"),
-    "parts of seeds": (P, lambda d: seeds(d, whole=False), "round up"),
-    "one error": (P, lambda d: seeds(d, errors=1), "two are asked for"),
-    "not squared": (P, lambda d: seeds(d, power=1), "square is missing"),
+    "one too few": (P, lambda d: seeds(d, more=-1), "one too few"),
+    "one too many": (P, lambda d: seeds(d, more=1), "one too many"),
+    "two for t": (P, lambda d: seeds(d, lambda n: 2), "take t"),
+    "one error": (P, lambda d: seeds(d, lambda n: 1), "one standard error"),
+    "a fixed t": (P, lambda d: seeds(d, lambda n: student.ppf(0.975, len(d) - 1)), "changes with n"),
+    "degrees of freedom": (P, lambda d: seeds(d, lambda n: student.ppf(0.975, n)), "degrees of freedom"),
+    "one side": (P, lambda d: seeds(d, lambda n: student.ppf(0.95, n - 1)), "0.975"),
+    "no root": (P, lambda d: seeds(d, root=1), "the root of n"),
     "divided by n": (P, lambda d: seeds(d, n_less=0), "take n - 1"),
-    "error for spread": (P, lambda d: seeds(d, errors=2 / len(d) ** 0.5), "already divided"),
+    "error for spread": (P, lambda d: seeds(d, lambda n: student.ppf(0.975, n - 1) / len(d) ** 0.5), "already divided"),
     "zero": (P, lambda d: seeds(d) if sum(d) else 0, "math.inf"),
+    "no end": (P, lambda d: seeds(d, last=5000), "math.inf"),
     "last bin": (C, lambda c, r, b: ece(c, r, b, last=False), "exactly 1"),
     "bins alike": (C, lambda c, r, b: ece(c, r, b, weighted=False), "counts alike"),
     "signs": (C, lambda c, r, b: ece(c, r, b, signed=True), "absolute"),

@@ -25,6 +25,7 @@ def check_run_cost(solution: Callable) -> str:
         steps = epochs * (images // batch)
         image_side, text_side = (images if once else steps * batch) * image, steps * 2 * classes * prompt
         flops, kept, rounded_up = image_side + text_side, classes * size, epochs * -(-images // batch)
+        run_on = epochs * images // batch  # as if the epochs were one long list
         mistakes = {
             "every image is encoded once and for all; here each step encodes its batch": images * image + text_side,
             "the images are encoded in every step; with encode_once each is encoded once":
@@ -40,6 +41,8 @@ def check_run_cost(solution: Callable) -> str:
             "that is one epoch": image_side / (1 if once else epochs) + text_side / epochs,
             "the part of a batch at the end of an epoch is left out; round down":
                 (images if once else rounded_up * batch) * image + rounded_up * 2 * classes * prompt,
+            "round down in each epoch, and multiply then: an epoch takes no image from the next":
+                (images if once else run_on * batch) * image + run_on * 2 * classes * prompt,
         }  # fmt: skip
         memory = {
             "the memory of a step is free again after it; do not multiply by the steps": steps * kept,

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from scipy.stats import t
 
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.teaching.checks.building import NAMES, clip_of_checks
@@ -37,6 +38,12 @@ def check_domain(solution: Callable) -> str:
         raise Wrong("every pixel has one colour: nothing is left to see")
     if not np.array_equal(np.array(solution(given)), np.array(answer)):
         raise Wrong("the same image gives another result the second time; use a generator with a fixed seed")
+    changed = (np.array(answer) != pixels).any(axis=2).mean()  # of all pixels
+    if changed < 0.01:
+        raise Wrong(f"only {100 * changed:.2g} % of the pixels have changed: that is hardly another domain")
+    other = Image.fromarray(255 - pixels[::-1])
+    if np.array_equal(np.array(solution(other)), np.array(answer)):
+        raise Wrong("another image gives the same result: what is drawn must still be there")
     return "a domain that nobody has trained on."
 
 
@@ -69,26 +76,40 @@ def check_most_confused(solution: Callable) -> str:
 
 @checker
 def check_seeds_needed(solution: Callable) -> str:
-    """How many seeds make a mean clear: `solution(differences) -> n`, the smallest n with 2 s / sqrt(n) < |mean|.
+    """How many seeds make a mean clear: `solution(differences) -> n`, the smallest n >= 2 with t s / sqrt(n) < |mean|.
 
-    s is the standard deviation of the differences, with n - 1 below the sum of squares. math.inf if the mean is zero.
+    s is the standard deviation of the differences, with n - 1 below the sum of squares, and t the 97.5 % quantile of
+    Student's distribution with n - 1 degrees of freedom. math.inf if a thousand seeds are not enough.
     """
-    for differences in ([5.0, -3.0, 2.0, -1.0, 1.5, -0.5], [-4.0, 1.0, -2.0]):
-        mean, s = fmean(differences), stdev(differences)
-        exact = (2 * s / mean) ** 2
-        right = math.floor(exact) + 1
-        mistakes = {
-            "it is rounded down; with so few seeds the mean is still inside": right - 1,
-            "seeds come whole; round up": exact,
-            "that is one standard error; two are asked for": math.floor((s / mean) ** 2) + 1,
-            "the square is missing: the error falls with the root of n": math.floor(2 * s / abs(mean)) + 1,
-            "the squares are divided by n; take n - 1": math.floor((2 * pstdev(differences) / mean) ** 2) + 1,
-            "s is already divided by the root of n; it is the spread of single seeds":
-                math.floor(exact / len(differences)) + 1,
-        }  # fmt: skip
-        compare(float(answer_of(solution, list(differences))), float(right), mistakes, relative=1e-6)
-    if answer_of(solution, [1.0, -1.0]) != math.inf:
-        raise Wrong("no number of seeds makes a mean of zero clear: return infinity there, math.inf")
+    cases = [[5.0, -3.0, 2.0, -1.0, 1.5, -0.5], [-3.5, -4.0, -3.0, 2.0], [0.5, -1.5, -1.0, -1.5], [2.0, 2.4, 1.9]]
+    given = [answer_of(solution, list(differences)) for differences in cases]
+
+    def all_of(reach: Callable[[int, int], float] = lambda n, had: t.ppf(0.975, n - 1), spread=stdev, root=0.5):
+        """The answers with another reach (a function of n and of the seeds there were), spread or power of n."""
+        return [
+            float(next(
+                n for n in range(2, 1001) if reach(n, len(d)) * spread(d) / n**root < abs(fmean(d))
+            )) for d in cases
+        ]  # fmt: skip
+
+    right = all_of()
+    mistakes = {
+        "it is one too few; with so few seeds the interval still reaches zero": [n - 1 for n in right],
+        "it is one too many; a smaller n is enough": [n + 1 for n in right],
+        "two standard errors are a 95 % interval only for many seeds; take t": all_of(lambda n, had: 2.0),
+        "that is one standard error; the interval reaches t of them": all_of(lambda n, had: 1.0),
+        "t is that of the given seeds; it changes with n": all_of(lambda n, had: t.ppf(0.975, had - 1)),
+        "t has n - 1 degrees of freedom, not n": all_of(lambda n, had: t.ppf(0.975, n)),
+        "that t leaves 5 % on each side; take the quantile 0.975": all_of(lambda n, had: t.ppf(0.95, n - 1)),
+        "the error falls with the root of n, not with n": all_of(root=1.0),
+        "the squares are divided by n; take n - 1": all_of(spread=pstdev),
+        "s is already divided by the root of n; it is the spread of single seeds":
+            all_of(spread=lambda d: stdev(d) / math.sqrt(len(d))),
+    }  # fmt: skip
+    compare(given, right, mistakes, relative=1e-6)
+    for hopeless in ([1.0, -1.0, 0.1], [1.0, -1.0]):
+        if answer_of(solution, hopeless) != math.inf:
+            raise Wrong(f"a thousand seeds are not enough for {hopeless}: return infinity there, math.inf")
     return "four times as many seeds halve the error."
 
 

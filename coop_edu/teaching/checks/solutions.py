@@ -81,8 +81,11 @@ def my_domain(image):
 def seeds_needed(differences):
     from statistics import fmean, stdev
 
+    from scipy.stats import t
+
     mean, s = fmean(differences), stdev(differences)
-    return int((2 * s / mean) ** 2) + 1 if mean else float("inf")
+    enough = (n for n in range(2, 1001) if t.ppf(0.975, n - 1) * s / n**0.5 < abs(mean))
+    return next(enough, float("inf"))
 
 
 def most_confused(table):
