@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
+from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.teaching.checks.building import check_prompt_learner
-from coop_edu.teaching.checks.later import check_domain, check_most_confused, check_seeds_needed
+from coop_edu.teaching.checks.later import check_domain, check_entropy_method, check_most_confused, check_seeds_needed
 from coop_edu.teaching.checks.loop import check_training_loop
 from coop_edu.teaching.checks.prompts import check_prompt_assembly
 from coop_edu.teaching.checks.training import check_learning_rate, check_sampler
@@ -95,6 +96,18 @@ def most_confused(table):
     return table.index[row], table.columns[column], mistakes[row, column]
 
 
+class Sure(PromptLearner):
+    def __init__(self, clip, classnames, *, weight: float = 0.5, **options):
+        super().__init__(clip, classnames, **options)
+        self.weight = weight
+
+    def objective(self, image_features, text_features, labels):
+        loss, logits = super().objective(image_features, text_features, labels)
+        log_p = logits.log_softmax(dim=1)  # (B, K)
+        entropy = -(log_p.exp() * log_p).sum(dim=1).mean()
+        return loss + self.weight * entropy, logits
+
+
 SOLVED: dict[str, tuple[Callable, Any]] = {
     "prompt_of": (check_prompt_assembly, prompt_of),
     "sample": (check_sampler, sample),
@@ -104,6 +117,7 @@ SOLVED: dict[str, tuple[Callable, Any]] = {
     "my_domain": (check_domain, my_domain),
     "seeds_needed": (check_seeds_needed, seeds_needed),
     "most_confused": (check_most_confused, most_confused),
+    "Sure": (check_entropy_method, Sure),
 }
 
 
