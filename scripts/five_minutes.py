@@ -88,7 +88,7 @@ def ours() -> dict[str, dict[int, list[float]]]:
     printed = [
         "".join(output.get("text", "")) for cell in cells_of("07_eleven_tasks") for output in cell.get("outputs", ())
     ]
-    (table,) = (text.splitlines() for text in printed if start in text)
+    (table,) = (text[text.index("shots ") :].splitlines() for text in printed if start in text)
     methods = re.split(r"\s{2,}", table[0].strip())[1:]
     curves: dict[str, dict[int, list[float]]] = {method: {} for method in methods}
     for line in table[1:-1]:
