@@ -190,6 +190,14 @@ def test_a_line_for_each_seed_and_one_for_the_mean():
     assert [list(line.get_ydata()) for line in seeds] == [[50, 54], [60, 58]] and list(mean.get_ydata()) == [55, 56]
 
 
+def test_the_means_stand_above_the_lines_that_would_cross_them():
+    figure = plots.slopes({"end": [50.0, 60.0], "front": [54.0, 58.0]})
+    figure.draw_without_rendering()
+    (axis,) = figure.axes
+    means = [text for text in axis.texts if text.get_text() in ("mean 55.0", "mean 56.0")]
+    assert len(means) == 2 and all(text.get_window_extent().y0 >= axis.bbox.y1 for text in means)
+
+
 def test_what_cannot_be_told_from_zero_is_grey():
     clear, close = plots.intervals({"IconFood": (3.0, 1.0), "IconArrows": (-1.5, 2.0)}).axes[0].containers
     assert clear.lines[0].get_color() != close.lines[0].get_color() == plots.style.GREY
@@ -279,6 +287,13 @@ def test_every_wording_has_its_own_bars_and_the_truth_is_marked():
     assert [label.get_text() for label in left.get_yticklabels()] == ["✓ cat", "dog"]
     assert [label.get_text() for label in right.get_yticklabels()] == ["dog", "✓ cat"]
     assert {"“a {}.”", "✓ cat", "✗ dog"} <= {text.strip() for text in texts(figure)}
+    assert left.get_xlim() == right.get_xlim() and max(left.get_xticks()) == 100
+
+
+def test_wordings_with_short_bars_share_a_finer_axis():
+    answers = {"{}": {"cat": 0.3, "dog": 0.1}, "a {}.": {"dog": 0.4, "cat": 0.2}}
+    _, left, right = plots.compare_wordings(IMAGES[0], answers).axes
+    assert left.get_xlim() == right.get_xlim() and max(left.get_xticks()) == 50
 
 
 def test_two_towers_has_a_cell_for_each_pair_and_marks_those_that_belong_together():

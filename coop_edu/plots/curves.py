@@ -149,7 +149,7 @@ def template_bars(
 
 
 def slopes(columns: Mapping[str, Sequence[float]], *, label: str = "accuracy, %", message: str = "") -> Figure:
-    """The same seeds under several choices: a thin line for each seed, a thick one for their mean.
+    """The same seeds under several choices: a thin line for each seed, a thick one for their mean, written above.
 
     `columns`: choice -> accuracies, one per seed, in the same order.
     """
@@ -158,9 +158,9 @@ def slopes(columns: Mapping[str, Sequence[float]], *, label: str = "accuracy, %"
     figure, axis = new_figure(2.0 + 1.4 * len(columns), 3.0)
     axis.plot(values, color=GREY, linewidth=1, marker="o", markersize=3)
     axis.plot(values.mean(axis=1), color=MARKED, linewidth=2.5, marker="D")
-    for place, mean in enumerate(values.mean(axis=1)):
-        axis.annotate(f"{mean:.1f}", (place, mean), xytext=(9, 6), textcoords="offset points", color=MARKED,
-                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8})  # fmt: skip
+    for place, mean in enumerate(values.mean(axis=1)):  # above the axes: beside its point the lines would cross it
+        axis.annotate(f"mean {mean:.1f}", (place, 1.02), xycoords=axis.get_xaxis_transform(), color=MARKED,
+                      ha="center", va="bottom")  # fmt: skip
     axis.set_xticks(range(len(columns)), columns)
     axis.set(ylabel=label, xlim=(-0.4, len(columns) - 0.4))
     tidy(axis, grid="y")

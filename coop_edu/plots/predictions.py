@@ -51,12 +51,14 @@ def compare_wordings(
     `truth`: the class to mark; the first answers get a ✓ or ✗ by it.
     """
     check_not_empty(answers, "wording")
-    figure, axes = new_figure(1.5 + 2.6 * len(answers), 0.32 * top + 1.1, 1, 1 + len(answers), width_ratios=(
-        1.5, *[2] * len(answers)))  # fmt: skip
-    draw_image(axes[0], image, textwrap.fill(truth, 12))
+    figure, axes = new_figure(1.5 + 2.6 * len(answers), 0.32 * top + 1.2, 1, 1 + len(answers), width_ratios=(
+        4, *[2] * len(answers)))  # fmt: skip
+    draw_image(axes[0], image, textwrap.fill(truth, 20))
+    highest = max((p for answer in answers.values() for p in answer.values()), default=1.0)
+    limit = 50 if highest <= 0.45 else 100  # one axis for all wordings; bars that are short on it get a finer one
     for axis, (template, probabilities) in zip(axes[1:], answers.items(), strict=True):
-        first = _draw_answer(axis, probabilities, truth, top)
-        axis.set_xticks([0, 50, 100])
+        first = _draw_answer(axis, probabilities, truth, top, limit)
+        axis.set_xticks([0, limit // 2, limit])
         axis.set_title(textwrap.fill(f"“{template}”", 24) + "\n", fontsize=10, loc="left")
         verdict = "" if not truth else "✓" if first == truth else "✗"
         colour = MARKED if first == truth else BLACK
@@ -130,10 +132,10 @@ def similarity_matrix(
     return caption(figure, message)
 
 
-def _draw_answer(axis: Axes, probabilities: Mapping[str, float], truth: str, top: int) -> str:
+def _draw_answer(axis: Axes, probabilities: Mapping[str, float], truth: str, top: int, limit: float = 100) -> str:
     """Draw the most probable classes as bars, the true one marked, and return the first."""
     best = sorted(probabilities.items(), key=lambda item: -item[1])[:top]
     names = [f"✓ {name}" if name == truth else name for name, _ in best]  # not by its colour alone
     colours = [MARKED if name == truth else BAR for name, _ in best]
-    draw_bars(axis, names, [100 * p for _, p in best], colours, write=whole_percent)
+    draw_bars(axis, names, [100 * p for _, p in best], colours, limit, write=whole_percent)
     return best[0][0]
