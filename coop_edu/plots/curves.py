@@ -201,6 +201,7 @@ def intervals(
         axis.errorbar(mean, row, xerr=half, fmt="o", color=colour, linewidth=2, capsize=4)
         axis.annotate(f"{mean:+.1f}", (mean, row), xytext=(0, 5), textcoords="offset points", ha="center", fontsize=9)
     axis.axvline(0, color=BLACK, linewidth=1)
+    axis.locator_params(axis="x", nbins=7)  # long names leave little room for numbers
     return caption(figure, message)
 
 
