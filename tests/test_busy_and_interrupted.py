@@ -210,7 +210,6 @@ IMAGE = Image.new("RGB", (8, 8))
         lambda a, b, c: plots.domain_table({a: {b: 1.0, c: 2.0}}, source=b),
         lambda a, b, c: plots.training_curve([1.0, 0.5], title=b),
         lambda a, b, c: plots.training_progress(History(), {}, epochs=2, beat=50.0, chance=1.0, title=b),
-        lambda a, b, c: plots.context_path(np.random.default_rng(0).normal(size=(3, 2, 4)), {b: np.ones((2, 4))}),
     ],
 )
 def test_a_dollar_is_a_dollar(draw):

@@ -332,7 +332,6 @@ IMAGE = Image.new("RGB", (8, 8))
         lambda: plots.show_probabilities(IMAGE, {}),
         lambda: plots.compare_wordings(IMAGE, {}),
         lambda: plots.paired_dots({}),
-        lambda: plots.context_path([], {}),
         lambda: plots.slopes({}),
         lambda: table(as_frame({})),
         lambda: figure(as_frame({})),

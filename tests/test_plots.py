@@ -49,7 +49,6 @@ FIGURES = {
     "intervals": lambda m: plots.intervals({"IconFood": (3.0, 1.0), "IconArrows": (-1.5, 2.0)}, message=m),
     "gradient_path": lambda m: plots.gradient_path("cat", message=m),
     "two_towers": lambda m: plots.two_towers(IMAGES[:3], list("abc"), message=m),
-    "context_path": lambda m: plots.context_path(PATH, {"a photo of a": PATH[0] + 1}, message=m),
 }
 
 
@@ -251,7 +250,6 @@ def test_matrices_side_by_side_share_one_colour_scale():
         (lambda: plots.show_images([]), "at least one image"),
         (lambda: plots.show_images(IMAGES, ["one"]), "is shorter than"),
         (lambda: plots.similarity_matrix([[1.0]], captions=["a", "b"]), "labels"),
-        (lambda: plots.context_path(PATH, {"a photo": torch.zeros(2, 8)}), "same shape"),
     ],
 )
 def test_errors_teach(call, words):
