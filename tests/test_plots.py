@@ -23,7 +23,6 @@ CURVES = {"zero-shot": {0: 58.8}, "CoOp": {1: [57, 59, 58], 16: [73, 74, 75]}, "
 SEEDS = {"zero-shot": {"IconNet": 80.0}, "CoOp": {"IconNet": [84.0, 86.0, 85.0]}}
 ROWS = {"zero-shot": {"IconNet": 80.0, "IconNet-R": 50.0}, "CoOp": {"IconNet": 85.0, "IconNet-R": 61.5}}
 HISTORY = SimpleNamespace(loss=[2.0, 1.0, 0.5], accuracy=[10.0, 50.0, 90.0], lr=[1e-5, 0.002, 0.001])
-PATH = torch.tensor(RNG.normal(size=(6, 4, 8)))
 
 BLOBS = Features(torch.eye(8)[torch.arange(12) % 3] + 0.05 * torch.rand(12, 8), torch.arange(12) % 3, tuple("abc"))
 WAY = [torch.tensor(0.1 * RNG.normal(size=(3, 8)), dtype=torch.float32) for _ in range(4)] + [torch.eye(8)[:3]]
