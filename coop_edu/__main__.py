@@ -12,16 +12,14 @@ import sys
 from collections.abc import Sequence
 
 from coop_edu import __version__
-from coop_edu.grid.commands import INTERRUPTED
+from coop_edu.grid import commands
 from coop_edu.teaching.environment import check_environment
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments and arguments[0] in ("run", "report", "predict"):
-        from coop_edu.grid.commands import main as command
-
-        return command(arguments)
+        return commands.main(arguments)
     parser = argparse.ArgumentParser(
         prog="python -m coop_edu",
         description="Check that this machine is ready.",
@@ -37,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     status = main()
-    if status == INTERRUPTED:  # threads may still compute, and an ordinary exit would wait for them
+    if status == commands.INTERRUPTED:  # threads may still compute, and an ordinary exit would wait for them
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

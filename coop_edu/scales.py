@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from coop_edu.data.iconnet import iconnet_cards
 from coop_edu.data.paper_places import PAPER_DATASETS
-from coop_edu.files import read_asset
 
 if TYPE_CHECKING:
     from coop_edu.coop.recipe import Recipe
@@ -72,7 +71,7 @@ def choose_scale(name: str | None = None) -> Scale:
     The environment variable COOP_EDU_SCALE, where it is set, wins over the name typed in a notebook, so that a whole
     course can be run at another scale without editing it.
 
-    Raises ValueError for a name that is no scale.
+    Raises ValueError for an unknown scale.
 
     >>> scale = choose_scale("mini")
     scale: mini (CLIP: mini; prompts are learned on IconNet)
@@ -88,8 +87,6 @@ def choose_scale(name: str | None = None) -> Scale:
     return scale
 
 
-@lru_cache(maxsize=1)
 def _mini_tasks() -> tuple[str, ...]:
     """The ten small tasks, in the order of the shipped catalogue."""
-    catalogue = read_asset("iconnet.json")
-    return tuple(name for name, facts in catalogue.items() if facts.get("role") == "task")
+    return tuple(name for name, facts in iconnet_cards().items() if facts.get("role") == "task")

@@ -27,7 +27,7 @@ from coop_edu import (
 )
 from coop_edu.clip.models import Clip
 from coop_edu.clip.probability import normalize
-from coop_edu.coop.checkpoints import layout
+from coop_edu.coop.checkpoints import header_of
 from coop_edu.coop.prompt_file import FORMAT
 from coop_edu.data.batches import seeded
 from coop_edu.data.dataset import Dataset, Example
@@ -94,7 +94,7 @@ def export_tasks(clip: Clip, folder: Path) -> tuple[dict, dict[str, Tensor]]:
         "orders": [seeded(SEED, epoch, 0).initial_seed() for epoch in range(longest)],
         "positions": clip.tokenizer.context_length,
         "scale": clip.logit_scale.item(),
-        "header": {"format": FORMAT, **layout(PromptLearner(clip, ["a class"], n_ctx=1))},
+        "header": {"format": FORMAT, **header_of(PromptLearner(clip, ["a class"], n_ctx=1))},
     }
     return learn, features
 

@@ -64,12 +64,12 @@ def test_the_rule_for_about_equal(here, half, expected):
 def test_five_in_a_hundred_verdicts_on_differences_of_zero_are_wrong(n, t, two_errors):
     draws = np.random.default_rng(0).standard_normal((2000, n))
     sizes = [module._size(lambda _, row=row: row, None) for row in draws]
-    assert sizes[0].half == pytest.approx(t * sizes[0].error, rel=1e-3)
+    assert sizes[0].half_width == pytest.approx(t * sizes[0].error, rel=1e-3)
 
     def called(half):
         return np.mean([verdict(1, size.mean, half(size)) != "too close to call" for size in sizes])
 
-    assert called(lambda size: size.half) == pytest.approx(0.05, abs=0.015)
+    assert called(lambda size: size.half_width) == pytest.approx(0.05, abs=0.015)
     assert called(lambda size: 2 * size.error) == pytest.approx(two_errors, abs=0.025)
 
 

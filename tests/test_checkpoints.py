@@ -125,7 +125,7 @@ def test_no_flipped_bit_is_loaded(clip, tmp_path):
 
 def test_a_file_from_before_the_checksum_loads(clip, tmp_path):
     made, path = learner(clip), tmp_path / "p.safetensors"
-    header = {"format": prompt_file.FORMAT, **checkpoints.layout(made), "facts": {"accuracy": 81.5}}
+    header = {"format": prompt_file.FORMAT, **checkpoints.header_of(made), "facts": {"accuracy": 81.5}}
     save_file({"ctx": made.ctx.detach()}, path, {"coop_edu": json.dumps(header)})
     assert torch.equal(load_prompt(path, clip).ctx, made.ctx)
     save_file({"ctx": made.ctx.detach()}, path, {"coop_edu": json.dumps({**header, "chdcksum": "0"})})
@@ -144,7 +144,7 @@ def test_values_that_are_no_numbers_are_neither_saved_nor_loaded(clip, tmp_path,
     with pytest.raises(ValueError, match="momentum"):
         save_prompt(learner(clip), path, tensors={"momentum": bad.ctx})
     assert path.read_bytes() == whole
-    header = {"format": prompt_file.FORMAT, **checkpoints.layout(bad), "facts": {}}
+    header = {"format": prompt_file.FORMAT, **checkpoints.header_of(bad), "facts": {}}
     save_file({"ctx": bad.ctx.detach()}, path, {"coop_edu": json.dumps(header)})  # an older file
     with pytest.raises(ValueError, match="expected finite values in ctx"):
         load_prompt(path, clip)

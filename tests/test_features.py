@@ -91,10 +91,10 @@ def test_precision_is_full_inside_an_autocast(clip, examples):
 
 def test_processes_read_where_a_gpu_would_wait(monkeypatch):
     cuda, count = torch.device("cuda"), batches.worker_count
-    monkeypatch.setattr(batches.multiprocessing, "get_start_method", lambda: "fork")
+    monkeypatch.setattr(batches.multiprocessing, "get_start_method", lambda allow_none: "fork")
     assert 1 <= count(cuda, 10_000) <= 8 and count(torch.device("mps"), 10_000) == count(cuda, 10_000)
     assert count(cuda, 50) == count(torch.device("cpu"), 10_000) == 0
-    monkeypatch.setattr(batches.multiprocessing, "get_start_method", lambda: "spawn")
+    monkeypatch.setattr(batches.multiprocessing, "get_start_method", lambda allow_none: "spawn")
     main = sys.modules["__main__"]
     monkeypatch.setattr(main, "__file__", "script.py", raising=False)
     assert count(cuda, 10_000) == 0, "every process would run the script again"

@@ -242,3 +242,7 @@ def test_continuous_integration_runs_lint_site_and_tests_and_stops_at_an_error(t
         lines = (tmp_path / "asked").read_text().splitlines()
         assert [line.split()[0] for line in lines] == asked and (done.returncode != 0) == bool(fails)
         assert all(line.endswith("PIP_FLAGS=-q") for line in lines)
+
+
+def test_a_file_of_the_library_has_at_most_300_lines():
+    assert [path.name for path in package_files() if len(path.read_text(encoding="utf-8").splitlines()) > 300] == []

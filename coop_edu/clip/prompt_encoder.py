@@ -46,14 +46,15 @@ class PromptEncoder(nn.Module):
     8
     """
 
-    # P: tokens of the common start.  T: all other tokens, over all prompts.  S: the most such tokens in one prompt.
+    # P: tokens of the common start.  T: all other tokens, over all prompts.  G: columns of the grid, the most own
+    # tokens in one prompt.  Q: queries of a prompt, all its tokens or the EOT alone.
     rows: Tensor  # (P + T,) the list of tokens, as rows of the table
     positions: Tensor  # (P + T,) the position of each one in its prompt
-    cell_of_token: Tensor  # (T,) own token -> its cell in the flattened K x S grid
-    token_of_cell: Tensor  # (K x S,) grid cell -> own token; empty cells hold 0 and are masked
+    cell_of_token: Tensor  # (T,) own token -> its cell in the flattened K x G grid
+    token_of_cell: Tensor  # (K x G,) grid cell -> own token; empty cells hold 0 and are masked
     eot: Tensor  # (K,) the place of each prompt's EOT in the list
-    causal_mask: Tensor  # (S, S) True where an own token would see a later one
-    empty_cells: Tensor  # (K, 1, S) True where a prompt is shorter than the longest
+    causal_mask: Tensor  # (G, G) True where an own token would see a later one
+    empty_cells: Tensor  # (K, 1, G) True where a prompt is shorter than the longest
 
     def __init__(self, tower: Any, slots: Int[Tensor, "K L"], lengths: Int[Tensor, " K"]) -> None:
         super().__init__()
@@ -65,21 +66,21 @@ class PromptEncoder(nn.Module):
         # cumprod turns to 0 at the first difference and stays 0: its sum is the length of the common start.
         P = self.P = int(is_shared.long().cumprod(0).sum())
         n_own = lengths - P  # (K,) tokens that each prompt has for itself
-        K, S = self.grid_shape = len(slots), int(n_own.max())
+        K, G = self.grid_shape = len(slots), int(n_own.max())
         # A grid with one row per prompt, for attention only: there, and nowhere else, short prompts are padded.
-        holds_token = torch.arange(S) < n_own[:, None]  # (K, S) which cells hold a token?
+        holds_token = torch.arange(G) < n_own[:, None]  # (K, G) which cells hold a token?
         cell_of_token = holds_token.flatten().nonzero()[:, 0]
-        token_of_cell = torch.zeros(K, S, dtype=torch.long)
+        token_of_cell = torch.zeros(K, G, dtype=torch.long)
         token_of_cell[holds_token] = torch.arange(len(cell_of_token))
         # The shared tokens once, from any prompt, then each prompt's own.
-        rows = torch.cat([slots[0, :P], slots[:, P : P + S][holds_token]])
+        rows = torch.cat([slots[0, :P], slots[:, P : P + G][holds_token]])
         buffers = {
             "rows": rows,
-            "positions": torch.cat([torch.arange(P), P + cell_of_token % S]),  # a cell's column counts from P
+            "positions": torch.cat([torch.arange(P), P + cell_of_token % G]),  # a cell's column counts from P
             "cell_of_token": cell_of_token,
             "token_of_cell": token_of_cell.flatten(),
             "eot": P + n_own.cumsum(0) - 1,  # the last token of each prompt
-            "causal_mask": ~torch.ones(S, S, dtype=torch.bool).tril(),
+            "causal_mask": ~torch.ones(G, G, dtype=torch.bool).tril(),
             "empty_cells": ~holds_token[:, None],
         }
         for name, tensor in buffers.items():
@@ -121,19 +122,19 @@ class PromptEncoder(nn.Module):
         qkv = F.linear(x, attn.in_proj_weight, attn.in_proj_bias).unflatten(-1, (3, attn.num_heads, -1))
         qkv = qkv.movedim(-3, 0).transpose(-2, -3)  # (..., P + T, 3, heads, d) -> (3, ..., heads, P + T, d)
         (q_shared, k_shared, v_shared), qkv_own = qkv.split([self.P, len(self.cell_of_token)], dim=-2)
-        # From the list into the grid, where row k is prompt k: (..., heads, K, S, d) each.
+        # From the list into the grid, where row k is prompt k: (..., heads, K, G, d) each.
         q, k, v = qkv_own.index_select(-2, self.token_of_cell).unflatten(-2, self.grid_shape)
         mask = self.causal_mask  # empty cells come after a prompt's tokens, so the causal mask hides them too
         if only_eot:  # one query per prompt, (..., heads, K, 1, d); the EOT comes last, so only empty cells are masked
             q, mask = qkv[0].index_select(-2, self.eot).unsqueeze(-2), self.empty_cells
         q = q * q.shape[-1] ** -0.5
-        # All prompts attend to the same shared keys: one product for all K x q queries, without copying the keys.
-        to_shared = (q.flatten(-3, -2) @ k_shared.mT).unflatten(-2, q.shape[-3:-1])  # (..., heads, K, q, P)
-        to_own = (q @ k.mT).masked_fill(mask, -torch.inf)  # (..., heads, K, q, S)
+        # All prompts attend to the same shared keys: one product for all K x Q queries, without copying the keys.
+        to_shared = (q.flatten(-3, -2) @ k_shared.mT).unflatten(-2, q.shape[-3:-1])  # (..., heads, K, Q, P)
+        to_own = (q @ k.mT).masked_fill(mask, -torch.inf)  # (..., heads, K, Q, G)
         # One softmax over both, or the shared and the own part would each sum to 1.
         weights = torch.cat([to_shared, to_own], dim=-1).softmax(dim=-1)
         on_shared, on_own = weights.split([self.P, k.shape[-2]], dim=-1)
-        out = on_shared.flatten(-3, -2) @ v_shared + (on_own @ v).flatten(-3, -2)  # (..., heads, K x q, d)
+        out = on_shared.flatten(-3, -2) @ v_shared + (on_own @ v).flatten(-3, -2)  # (..., heads, K x Q, d)
         if not only_eot:
             # The shared tokens see only each other: ordinary causal attention.
             shared = F.scaled_dot_product_attention(q_shared, k_shared, v_shared, is_causal=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 # ImageNet's list of 1000 names, and the parts of it that the variants use, has these two names twice (two kinds of
 # missile, two entries for sunglasses).  The authors keep them, so these four classes share two prompts.
 IMAGENET_TWINS = ("missile", "sunglasses")
-LONGEST = 1000  # letters of a name or sentence: more do not fit, and CLIP's tokenizer takes minutes over a long word
+MAX_LETTERS = 1000  # of a name or sentence: more do not fit, and CLIP's tokenizer takes minutes over a long word
 MARKS = {"start": 49406, "end": 49407}  # the token numbers that CLIP puts around every text
 
 
@@ -65,7 +65,7 @@ def as_read(name: str) -> tuple[int, ...]:
     return tuple(_tokenizer().encode(check_length(name).replace("_", " ")))
 
 
-@lru_cache(maxsize=1)
+@cache
 def _tokenizer() -> SimpleTokenizer:
     from open_clip import SimpleTokenizer
 
@@ -74,7 +74,7 @@ def _tokenizer() -> SimpleTokenizer:
 
 def check_length(text: str) -> str:
     """The text.  Raises ValueError if it is too long for CLIP."""
-    if len(text) > LONGEST:
+    if len(text) > MAX_LETTERS:
         raise ValueError(
             f"a text of {len(text):,} characters is too long for CLIP, which reads a sentence: shorten {text[:60]!r}"
         )

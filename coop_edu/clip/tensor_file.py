@@ -62,6 +62,8 @@ class LeftOut(dict):
 
 
 class Unpickler(pickle.Unpickler):
+    """Reads a pickle as plain data, and refuses every name that it does not know."""
+
     def find_class(self, module: str, name: str) -> Any:
         """A harmless replacement for the name; new each time, so that one file cannot affect another."""
         if module == "torch" and name in STORAGES:

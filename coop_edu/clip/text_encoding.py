@@ -64,7 +64,7 @@ def encode_by_hook(model: Any, ids: Int[Tensor, "K L"], embeddings: Float[Tensor
 def end_token(tower: Any) -> int:
     """The EOT's token number: the tower's own `eos_id` if it pools at "eos", otherwise the highest number."""
     if pooling(tower) == "eos":
-        return getattr(tower, "text_eos_id", None) or getattr(tower, "eos_id")  # noqa: B009 (not every tower has one)
+        return getattr(tower, "text_eos_id", None) or tower.eos_id
     return tower.vocab_size - 1
 
 

@@ -59,7 +59,9 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     try:
         return unwrapped(load_file(path))
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise ValueError(f"cannot read weights from {path}: it is damaged, or no safetensors file ({error})") from error
+        raise ValueError(
+            f"cannot read weights from {path}: it is damaged, or not a safetensors file ({error})"
+        ) from error
 
 
 def model_from_open_clip(name: str, model_name: str, pretrained: str | Path | None) -> Any:

@@ -39,7 +39,7 @@ class ZeroShot:
         self.text_features = normalize(torch.stack(features).mean(dim=0))  # w: (K, E)
 
     def logits(self, image_features: Float[Tensor, "B E"]) -> Float[Tensor, "B K"]:
-        """Their softmax is Eq. 1."""
+        """Logits whose softmax is Eq. 1."""
         return class_logits(image_features, self.text_features, self.clip.logit_scale)
 
     def with_classnames(self, classnames: Sequence[str]) -> ZeroShot:

@@ -20,7 +20,7 @@ from coop_edu.clip.models import Clip
 from coop_edu.clip.templates import clean_classnames
 from coop_edu.clip.tensor_file import read_tensor_file
 from coop_edu.clip.text_encoding import text_tower
-from coop_edu.coop.checkpoints import copy_parameters, layout, same_clip
+from coop_edu.coop.checkpoints import copy_parameters, header_of, same_clip
 from coop_edu.coop.kgcoop import KgCoOp
 from coop_edu.coop.prompt_layout import POSITIONS
 from coop_edu.coop.prompt_learner import PromptLearner
@@ -133,7 +133,7 @@ def export_authors(learner: PromptLearner, folder: str | Path, epoch: int) -> Pa
         "state_dict": {theirs.get(name, name): values for name, values in learned.items()},
         "epoch": epoch,
         "val_result": None,
-        "coop_edu": {"format": FORMAT, **layout(learner)},
+        "coop_edu": {"format": FORMAT, **header_of(learner)},
     }
     buffer = io.BytesIO()  # on a full disk, torch's own errors name no file
     torch.save(content, buffer)

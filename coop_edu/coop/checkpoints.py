@@ -34,7 +34,7 @@ def save_prompt(
     Raises TypeError for a fact that JSON cannot hold, ValueError for NaN or infinite values; an older file then stays.
     """
     kind = FORMAT if type(learner) is PromptLearner else FORMAT_OF_METHODS
-    header = {"format": kind, **layout(learner), "facts": facts}
+    header = {"format": kind, **header_of(learner), "facts": facts}
     write_prompt_file(path, header, {**dict(learner.named_parameters()), **(tensors or {})})
 
 
@@ -116,7 +116,7 @@ def resume_training(
     if "pictures" in saved:  # the word of version 0.2
         saved["images"] = saved.pop("pictures")
     # If any of these differs, going on would mix two trainings.
-    current = {"method": PromptLearner.__name__, "options": {}, **layout(learner), **training}
+    current = {"method": PromptLearner.__name__, "options": {}, **header_of(learner), **training}
     current, stored = json.loads(json.dumps(current)), {**header, **saved}  # through JSON, where tuples become lists
     if same_clip(header["model"], header["weights"], learner.clip):
         current["weights"] = stored["weights"]  # an older file has an older hash of it
@@ -159,7 +159,7 @@ def same_clip(model: str, weights: str, clip: Clip) -> bool:
     return model == clip.name and weights in (clip_fingerprint(clip), old)
 
 
-def layout(learner: PromptLearner) -> dict[str, Any]:
+def header_of(learner: PromptLearner) -> dict[str, Any]:
     """The header of a prompt file; for other methods than CoOp also the method and its options."""
     method = {}  # a file of CoOp names no method, as in the first version
     if type(learner) is not PromptLearner:

@@ -16,7 +16,7 @@ from coop_edu.records import whole_number
 def initial_context(clip: Clip, contexts: int, config: PromptConfig) -> Float[Tensor, "contexts M D"]:
     """The embeddings of the words of init, or random vectors N(0, 0.02^2) as the authors start.
 
-    Raises ValueError for an init that is no text, or a template with {} or a full stop; for an n_ctx below 1.
+    Raises ValueError for an init that is not text, or that is a template with {} or a full stop; for an n_ctx below 1.
     """
     embedding, init = text_tower(clip.model).token_embedding.weight.detach(), config.init  # (vocabulary, D)
     if init is not None and not isinstance(init, str):

@@ -167,7 +167,7 @@ class PromptLearner(nn.Module):
         return normalize(self())
 
     def logits(self, image_features: Float[Tensor, "B E"]) -> Float[Tensor, "B K"]:
-        """Their softmax is Eq. 3's p(y = i | x).  The features may be normalised or not."""
+        """Logits whose softmax is Eq. 3's p(y = i | x).  The features may be normalised or not."""
         parts = image_features.split(self.images_at_once or max(1, len(image_features)))
         scale = self.clip.logit_scale
         return torch.cat([class_logits(part, self(self.context(part)), scale) for part in parts])

@@ -58,6 +58,9 @@ class Trainer:
         history = Trainer(learner, Recipe.paper(shots=16)).fit(shots)
     """
 
+    optimizer: torch.optim.Optimizer  # made anew by each fit(), as the scaler is
+    scaler: torch.amp.GradScaler
+
     def __init__(
         self,
         learner: PromptLearner,
@@ -88,10 +91,9 @@ class Trainer:
         """Train for all the recipe's epochs, on examples (images) or on features computed before.
 
         Returns the history, also after StopTraining or an interrupt in a notebook.  A second call goes on from what was
-        learned, with the learning rates from their start.  resume=True continues from the
-        checkpoint, or starts if there is none.  Raises ValueError if data and learner disagree on the classes, features
-        and recipe on the views, or checkpoint and this training on anything; FloatingPointError if the loss or the
-        context is not finite.
+        learned, with the learning rates from their start.  resume=True continues from the checkpoint, or starts if it
+        does not exist.  Raises ValueError if data and learner disagree on the classes, features and recipe on the
+        views, or checkpoint and this training on anything; FloatingPointError if the loss or the context is not finite.
         """
         self.check(data)
         recipe = self.count_epochs(len(data))

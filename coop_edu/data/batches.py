@@ -70,12 +70,18 @@ def worker_count(device: torch.device, images: int) -> int:
     >>> worker_count(torch.device("cpu"), 100_000), worker_count(torch.device("cuda"), 100)
     (0, 0)
     """
-    forked = multiprocessing.get_start_method() == "fork"
+    # allow_none: asking otherwise fixes the start method for the whole process.
+    method = multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
+    forked = method == "fork"
     in_script = hasattr(sys.modules["__main__"], "__file__")
     if device.type == "cpu" or images < 2000 or (in_script and not forked):
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8, max(1, cores - 1))
+    return min(8, max(1, available_cores() - 1))
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Images(torch.utils.data.Dataset):

@@ -27,7 +27,7 @@ def images_in(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One image: its path, its label y (from 0 to K - 1) and its class name.
+    """One image: its path (`from_pairs` puts the image itself there), its label y (from 0 to K - 1) and its class name.
 
     >>> Example(Path("cat/1.png"), label=0, classname="cat").classname
     'cat'

@@ -32,7 +32,9 @@ from coop_edu.records import whole_number
 
 @dataclass(frozen=True)
 class Features:
-    """image_features: unnormalised, (N, E), or (V, N, E) for V augmented views; labels: their classes; on the CPU.
+    """Image features with their labels and class names.
+
+    image_features: unnormalised, (N, E), or (V, N, E) for V augmented views; labels: their classes; on the CPU.
 
     classnames: the name of each label; "" for a label that no image has.  clip: the fingerprint of the CLIP that made
     the features, "" if it is not known; a classifier on another CLIP refuses them.

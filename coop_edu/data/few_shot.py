@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from coop_edu.data.labels import distinct_names
 
-ALL = 1_000_000  # as a number of shots: every training image
-
 if TYPE_CHECKING:
     from coop_edu.data.dataset import Dataset, Example
+
+ALL = 1_000_000  # as a number of shots: every training image
 
 
 def sample_few_shot(examples: Sequence[Example], k: int, seed: int) -> list[Example]:

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 ImageLike = str | Path | bytes | memoryview | Image.Image | np.ndarray
-LONGEST = 100  # times the short side
-MOST = 50_000_000  # pixels: a PNG of 20 KB can unpack to gigabytes
+MAX_ASPECT = 100  # long side over short side
+MAX_PIXELS = 50_000_000  # a PNG of 20 KB can unpack to gigabytes
 # Those of IMAGE_SUFFIXES.  Pillow would start another program for an EPS file, whatever the file is called.
 FORMATS = ("PNG", "JPEG", "JPEG2000", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "DIB", "PPM", "TGA", "QOI")
 
@@ -39,7 +39,7 @@ def load_image(image: ImageLike) -> Image.Image:
         if isinstance(image, Image.Image):
             return _to_rgb(image)
         file = Path(image).expanduser() if isinstance(image, str | Path) else io.BytesIO(image)
-        with Image.open(file, formats=[name for name in FORMATS if name in _readable()]) as opened:
+        with Image.open(file, formats=[form for form in FORMATS if form in _readable()]) as opened:
             return _to_rgb(opened)
     except FileNotFoundError:
         raise
@@ -63,12 +63,14 @@ def _readable() -> set[str]:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.width * image.height > MOST:
+    if image.width * image.height > MAX_PIXELS:
         raise ValueError(
-            f"it has {image.width:,} x {image.height:,} pixels, expected at most {MOST:,}: make it smaller"
+            f"it has {image.width:,} x {image.height:,} pixels, expected at most {MAX_PIXELS:,}: make it smaller"
         )
-    if max(image.size) > LONGEST * min(image.size):  # the transform would enlarge it until the short side fits
-        raise ValueError(f"it is {image.width} x {image.height}, one side more than {LONGEST} times the other: crop it")
+    if max(image.size) > MAX_ASPECT * min(image.size):  # the transform would enlarge it until the short side fits
+        raise ValueError(
+            f"it is {image.width} x {image.height}, one side more than {MAX_ASPECT} times the other: crop it"
+        )
     file_format = image.format
     with suppress(Exception):  # a damaged EXIF block can raise anything; the pixels may be whole
         image = ImageOps.exif_transpose(image)

@@ -23,7 +23,7 @@ class Place:
     licence: what we read, and where.  We did not ask the owners: the source's page decides.
     images: the folder that a split file's paths start from.  needs: the files it needs besides the split file.
     builds_from: the files that a split is made from if the split file is missing.
-    names: {class folder: class name}, where they differ.  ignored: folders that are no class.
+    names: {class folder: class name}, where they differ.  ignored: folders that are not classes.
     torchvision: the class that can download it.  moves: {torchvision's folder: the authors' folder}.
     """
 

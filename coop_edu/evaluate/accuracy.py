@@ -71,8 +71,7 @@ def per_class_accuracy(
 ) -> dict[str, float]:
     """Accuracy in percent of each class that has images: {class name: percent}, in the order of the classes.
 
-    Classes of one name are told apart by their labels: "missile (class 657)" and
-    "missile (class 744)".
+    Classes of one name are told apart by their labels: "missile (class 657)" and "missile (class 744)".
     """
     logits, labels = logits_and_labels(classifier, data, cache, progress)
     answers = logits.argmax(dim=1)
@@ -87,8 +86,7 @@ def per_class_accuracy(
 def predict(classifier: Classifier, image: ImageLike) -> dict[str, float]:
     """p(y | x) of one image, Eq. 1: {class name: probability}, the most probable first.
 
-    Classes of one name are told apart by their labels: "missile (class 657)" and
-    "missile (class 744)".
+    Classes of one name are told apart by their labels: "missile (class 657)" and "missile (class 744)".
     image: a path, the bytes of a file, a PIL image or an array.  Raises ValueError, which names it, if it is damaged.
     """
     clip = classifier.clip

@@ -35,6 +35,7 @@ from coop_edu.grid.results import HALVES
 from coop_edu.scales import SCALES
 
 EQUAL = 2.0  # points: two methods closer than that are called about equal
+EQUALITY = "n"  # the statement that says so
 UC, CSC, PROBE, WRITTEN = "M16_end", "M16_end_CSC", "linear_probe", "zero_shot"
 PLACES = ("V2", "Sketch", "A", "R")  # the four variants of the source
 BySeed: TypeAlias = "pd.Series | float"  # percents, or their differences, by seed; a number for what has no seed
@@ -42,16 +43,16 @@ Difference: TypeAlias = "Callable[[Paper | Measured], BySeed]"  # KeyError for w
 
 
 @dataclass(frozen=True)
-class Size:
+class Estimate:
     """A number with its standard error, and with the half width h of its 95 % interval."""
 
     mean: float = float("nan")
     error: float = float("nan")
-    freedom: int = 0  # degrees of freedom of Student's t
+    degrees_of_freedom: int = 0  # of Student's t
 
     @property
-    def half(self) -> float:
-        return float(stdtrit(self.freedom, 0.975) * self.error)
+    def half_width(self) -> float:
+        return float(stdtrit(self.degrees_of_freedom, 0.975) * self.error)
 
 
 def on_average(numbers: Paper | Measured, method: str) -> BySeed:
@@ -91,7 +92,7 @@ def statements() -> dict[str, tuple[str, Difference]]:
             table[f"{letter}{M}"] = (f"{place}: CoOp, M={M}, above hand-written", above_written(method, place))
     table["l"] = ("under shift: M=4 above M=16", lambda n: on_average(n, "M4_end") - on_average(n, UC))
     table["m"] = ("under shift: probe below hand-written", lambda n: on_average(n, WRITTEN) - on_average(n, PROBE))
-    table["n"] = ("16 shots: name at the end about equal to middle", above(UC, "M16_mid", 16))
+    table[EQUALITY] = ("16 shots: name at the end about equal to middle", above(UC, "M16_mid", 16))
     return table
 
 
@@ -136,21 +137,21 @@ def agreement(results: pd.DataFrame, scale: str = "mini") -> pd.DataFrame:
             "in the paper": theirs.mean,
             "here": here.mean,
             "standard error": here.error,
-            "half width (95 %)": here.half,
-            "verdict": verdict(theirs.mean, here.mean, here.half, equal=letter == "n"),
+            "half width (95 %)": here.half_width,
+            "verdict": verdict(theirs.mean, here.mean, here.half_width, equal=letter == EQUALITY),
         }
         for letter, (says, theirs, here) in sizes.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("")
 
 
-def _size(difference: Difference, numbers: Paper | Measured) -> Size:
+def _size(difference: Difference, numbers: Paper | Measured) -> Estimate:
     """Over the seeds that everything in the difference has.  The error of a single one is unknown, NaN."""
     try:
         values = pd.Series(difference(numbers), dtype=float).dropna()
     except KeyError:
-        return Size()
-    return Size(float(values.mean()), float(values.sem()), max(len(values) - 1, 0))
+        return Estimate()
+    return Estimate(float(values.mean()), float(values.sem()), max(len(values) - 1, 0))
 
 
 # ------------------------------------------------------------------------------------------------ the two sources
@@ -175,11 +176,11 @@ class Paper:
         column = self.domains["columns"].index(f"ImageNet{place}" if place == "V2" else f"ImageNet-{place}")
         return self.domains["ViT-B/16"][label][column]
 
-    def weakness(self) -> Size:
+    def weakness(self) -> Estimate:
         """Correlation over the datasets of the hand-written accuracy and CoOp's gain."""
         written, learned = self.by_dataset(WRITTEN), self.by_dataset(UC, 16)
         gain = [learned[name] - written[name] for name in written]
-        return Size(float(np.corrcoef(list(written.values()), gain)[0, 1]))
+        return Estimate(float(np.corrcoef(list(written.values()), gain)[0, 1]))
 
 
 class Measured:
@@ -194,7 +195,7 @@ class Measured:
         self.percent = results.set_index(keys)["percent"].sort_index()
 
     def values(self, protocol: str, dataset: str, method: str, shots: int, metric: str) -> BySeed:
-        """KeyError if there are none."""
+        """Raises KeyError if the results lack it."""
         by_seed = self.percent.loc[protocol, dataset, method, shots, metric]
         return by_seed if shots else by_seed.item()
 
@@ -206,13 +207,13 @@ class Measured:
         shots = 0 if method == WRITTEN else 16
         return self.values("domains", self.scale.source, method, shots, dataset)
 
-    def weakness(self) -> Size:
+    def weakness(self) -> Estimate:
         """Accuracy and gain use different halves of the test images, so they share no noise.  Both ways round are
         averaged.  The standard error is a jackknife over the datasets."""
         try:
             table = {half: self._written_and_learned(half) for half in HALVES}
         except KeyError:
-            return Size()
+            return Estimate()
 
         def correlation(rows: np.ndarray) -> float:
             each_way = []
@@ -225,7 +226,7 @@ class Measured:
         n = len(self.scale.tasks)
         without = np.array([correlation(np.delete(np.arange(n), i)) for i in range(n)])
         error = np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum())
-        return Size(correlation(np.arange(n)), float(error), n - 1)
+        return Estimate(correlation(np.arange(n)), float(error), n - 1)
 
     def _written_and_learned(self, half: str) -> np.ndarray:
         """(datasets, 2): accuracy on a half of the test images, hand-written and CoOp's with 16 shots."""

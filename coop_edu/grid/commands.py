@@ -155,11 +155,16 @@ def predict(chosen: argparse.Namespace) -> int:
     """Print what a saved prompt says of each image of a folder, or write it as CSV."""
     from coop_edu.clip.models import load_clip
     from coop_edu.coop.checkpoints import load_prompt
+    from coop_edu.coop.cocoop import CoCoOp
+    from coop_edu.coop.kgcoop import KgCoOp
     from coop_edu.coop.prompt_file import read_prompt
+    from coop_edu.coop.prompt_learner import PromptLearner
     from coop_edu.evaluate.tables import predict_table
 
-    clip = load_clip(read_prompt(chosen.prompt)[0]["model"], pretrained=chosen.pretrained)
-    table = predict_table(load_prompt(chosen.prompt, clip), chosen.folder, top=chosen.top)
+    header, _ = read_prompt(chosen.prompt)
+    clip = load_clip(header["model"], pretrained=chosen.pretrained)
+    method = {"CoCoOp": CoCoOp, "KgCoOp": KgCoOp}.get(header["method"], PromptLearner)
+    table = predict_table(load_prompt(chosen.prompt, clip, method=method), chosen.folder, top=chosen.top)
     if chosen.csv:
         table.to_csv(chosen.csv, index=False)
         print(f"{len(table)} images: {chosen.csv}")

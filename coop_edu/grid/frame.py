@@ -7,7 +7,7 @@ few_shot(results).groupby(["label", "shots"])["percent"].mean()
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def few_shot(results: pd.DataFrame, metric: str = "accuracy") -> pd.DataFrame:
     return results[(results["protocol"] == "few-shot") & (results["metric"] == metric)]
 
 
-@lru_cache(maxsize=1)
+@cache
 def shipped_results() -> pd.DataFrame:
     """The miniature's own results, which come with the package (assets/mini_results.jsonl, scripts/measure.py)."""
     return read_results(ASSETS / "mini_results.jsonl")

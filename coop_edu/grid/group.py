@@ -60,7 +60,7 @@ class Group:
         return [(relabel(train, 0, self.n_classes), relabel(val, 0, self.n_classes)) for train, val in train_and_val]
 
     def features(self, part: str, examples: Sequence[Example]) -> Features:
-        """Of some images of the dataset's train, val or test list."""
+        """Features of some images of the dataset's train, val or test list."""
         return self.workspace.features(self.cells[0], part, examples)
 
 

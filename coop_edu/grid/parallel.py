@@ -5,13 +5,14 @@ A second core hardly speeds up one small matrix product, but it can do another t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
 import torch
 from threadpoolctl import threadpool_limits
+
+from coop_edu.data.batches import available_cores
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -36,9 +37,8 @@ def as_finished(function: Callable[[Job], Result], jobs: Iterable[Job]) -> Itera
     if torch.cuda.is_available() or torch.backends.mps.is_available():  # one job keeps a GPU busy
         yield from map(function, jobs)
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads_before = torch.get_num_threads()
-    pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
+    pool = ThreadPoolExecutor(available_cores(), initializer=torch.set_num_threads, initargs=(1,))
     wait = True
     try:
         with threadpool_limits(1, "blas"):  # NumPy's products too

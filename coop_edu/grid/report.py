@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from coop_edu.data.few_shot import ALL
+from coop_edu.data.iconnet import iconnet_cards
 from coop_edu.files import read_asset
 from coop_edu.grid.frame import few_shot
 from coop_edu.grid.methods import find_method
@@ -78,7 +79,7 @@ def published(dataset: str, methods: Iterable[str]) -> dict[str, dict[int, list[
     """
     from coop_edu.plots.style import PAPER  # matplotlib, which a table does not need
 
-    name = read_asset("iconnet.json").get(dataset, {}).get("models", dataset)
+    name = iconnet_cards().get(dataset, {}).get("models", dataset)
     name = PUBLISHED_NAMES.get(name, name)
     paper_curves = read_asset("paper_results.json")["few_shot"]
     curves_of = {}

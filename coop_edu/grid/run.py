@@ -108,7 +108,7 @@ def run_grid(
     joblib.parallel_config, for a cluster.  A run that is killed or interrupted loses what is in flight and no more; in
     the end the file is sorted.  Several grids may write one file at the same time.
     Raises ValueError if results are damaged, or if a cell in them had another recipe, CLIP, dataset or template;
-    OSError, before anything is computed, if results are read-only or no file; RuntimeError, after all others are
+    OSError, before anything is computed, if results are read-only or not a file; RuntimeError, after all others are
     finished, if cells failed, naming them.
     """
     cells, results = list(dict.fromkeys(cells)), Path(results).expanduser()

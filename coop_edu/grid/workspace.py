@@ -28,7 +28,9 @@ WHOLE = 20_000  # longer training lists are not encoded whole, only the drawn im
 
 
 class Workspace:
-    """root: where the paper's datasets are; cache: a folder for features; epochs: instead of the recipes'.
+    """The CLIP, datasets and features that all cells of a process share.
+
+    root: where the paper's datasets are; cache: a folder for features; epochs: instead of the recipes'.
 
     pretrained: a file with weights of the CLIP, or a tag of open_clip.  A dataset may also be one's own: a folder, or
     a split file.  names: class names for its folders.  templates: the best of them on the validation
