@@ -3,9 +3,9 @@
     python scripts/reference_classifier.py --package node_modules/@iconify/json --work build/
 
 ImageNet-A (Hendrycks et al. 2021) holds real photographs that a ResNet-50 gets wrong. In the same way IconNet-A holds
-real drawings, unmodified, that this network gets wrong: it is no CLIP, has never seen a caption, and shares nothing
-with MiniCLIP. It learns from IconNet's training split and from the pretraining drawings that carry the name of a
-class; the candidates come from families that are in neither.
+real drawings, unmodified, that this network gets wrong: it is no CLIP, has never seen a caption, and shares no
+weights with MiniCLIP. It learns from IconNet's training split and from the pretraining drawings that carry the name of
+a class; the candidates come from families that are in neither.
 """
 
 import argparse
