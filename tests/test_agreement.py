@@ -63,7 +63,7 @@ def test_the_rule_for_about_equal(here, half, expected):
 @pytest.mark.parametrize(("n", "t", "two_errors"), [(3, 4.303, 0.184), (5, 2.776, 0.116)])
 def test_five_in_a_hundred_verdicts_on_differences_of_zero_are_wrong(n, t, two_errors):
     draws = np.random.default_rng(0).standard_normal((2000, n))
-    sizes = [module._size(lambda _, row=row: row, None) for row in draws]
+    sizes = [module._estimate(lambda _, row=row: row, None) for row in draws]
     assert sizes[0].half_width == pytest.approx(t * sizes[0].error, rel=1e-3)
 
     def called(half):

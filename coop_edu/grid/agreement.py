@@ -126,7 +126,7 @@ def agreement(results: pd.DataFrame, scale: str = "mini") -> pd.DataFrame:
     """
     paper, grid = Paper(), Measured(results, scale)
     sizes = {
-        letter: (says, _size(difference, paper), _size(difference, grid))
+        letter: (says, _estimate(difference, paper), _estimate(difference, grid))
         for letter, (says, difference) in statements().items()
     }
     letter, says = WEAKNESS
@@ -145,7 +145,7 @@ def agreement(results: pd.DataFrame, scale: str = "mini") -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("")
 
 
-def _size(difference: Difference, numbers: Paper | Measured) -> Estimate:
+def _estimate(difference: Difference, numbers: Paper | Measured) -> Estimate:
     """Over the seeds that everything in the difference has.  The error of a single one is unknown, NaN."""
     try:
         values = pd.Series(difference(numbers), dtype=float).dropna()
