@@ -1,6 +1,7 @@
 """The checkers of the exercises that build CoOp, and of notebooks 06 and 09 to 12: right and wrong solutions."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from PIL import Image, ImageOps
 from scipy.stats import t as student
 from torch import nn
-from torch.nn.functional import normalize
+from torch.nn.functional import cross_entropy, normalize
 
 from coop_edu import PromptLearner, checks
 
@@ -116,6 +117,115 @@ def test_clip_that_is_thawed_is_noticed():
     verdict = checks.check_prompt_learner(Thawed)
     assert verdict.status == "wrong" and "frozen" in verdict.message, verdict
     assert checks.check_prompt_learner(Right).status == "right"  # the mistake before it has left nothing behind
+
+
+def encoded(text, x, read=-1, positions=True, mask=True, norm=True, last=lambda feature: feature):
+    L = len(x)
+    x = x + text.positional_embedding[:L] if positions else x
+    x = text.transformer(x[None], attn_mask=text.attn_mask[:L, :L] if mask else None)[0]
+    return last((text.ln_final(x) if norm else x)[read] @ text.text_projection)
+
+
+ENCODINGS = {
+    "read before EOT": (partial(encoded, read=-2), "wrong position"),
+    "read at SOS": (partial(encoded, read=0), "at SOS"),
+    "all positions": (partial(encoded, read=slice(None)), "all positions"),
+    "a batch": (partial(encoded, read=slice(-1, None)), "the batch of one"),
+    "no projection": (lambda text, x: text.transformer(x[None])[0, -1], "text_projection is missing"),
+    "no positions": (partial(encoded, positions=False), "positional"),
+    "no mask": (partial(encoded, mask=False), "causal mask"),
+    "no last norm": (partial(encoded, norm=False), "ln_final"),
+    "normalised": (partial(encoded, last=lambda feature: normalize(feature, dim=-1)), "normalised already"),
+    "detached": (partial(encoded, last=torch.Tensor.detach), "no gradient"),
+    "twice as long": (partial(encoded, last=lambda feature: 2 * feature), "differs from CLIP's"),
+}
+
+
+def loss_of(w, f, y, scale, turn_f=normalize, turn_w=normalize, axis=1):
+    return -(scale * turn_f(f) @ turn_w(w).T).log_softmax(dim=axis)[range(len(y)), y].mean()
+
+
+LOSSES = {
+    "nothing normalised": (partial(loss_of, turn_f=torch.clone, turn_w=torch.clone), "w and f are not normalised"),
+    "f as it is": (partial(loss_of, turn_f=torch.clone), "f is not normalised"),
+    "w as it is": (partial(loss_of, turn_w=torch.clone), "w is not normalised"),
+    "columns normalised": (
+        partial(loss_of, turn_f=partial(normalize, dim=0), turn_w=partial(normalize, dim=0)),
+        "wrong axis",
+    ),
+    "no scale": (lambda w, f, y, scale: loss_of(w, f, y, 1.0), "scale is missing"),
+    "divided": (lambda w, f, y, scale: loss_of(w, f, y, 1 / scale), "so multiply"),
+    "sum": (lambda *given: 5 * loss_of(*given), "take their mean"),
+    "of each image": (
+        lambda w, f, y, scale: cross_entropy(scale * normalize(f) @ normalize(w).T, y, reduction="none"),
+        "one loss for each image",
+    ),
+    "over the images": (partial(loss_of, axis=0), "the classes compete"),
+    "no sign": (lambda *given: -loss_of(*given), "minus"),
+    "no logarithm": (
+        lambda w, f, y, scale: -(scale * normalize(f) @ normalize(w).T).softmax(dim=1)[range(len(y)), y].mean(),
+        "logarithm is missing",
+    ),
+    "two softmaxes": (
+        lambda w, f, y, scale: cross_entropy((scale * normalize(f) @ normalize(w).T).softmax(dim=1), y),
+        "takes logits",
+    ),
+    "all classes": (
+        lambda w, f, y, scale: -(scale * normalize(f) @ normalize(w).T).log_softmax(dim=1).mean(),
+        "own class",
+    ),
+    "a number": (lambda *given: loss_of(*given).detach(), "no gradient"),
+}
+
+
+def step(learner, f, y, rate, sign=-1, fixed=None, move=True, add_up=False, unit=False, late=False):
+    loss = learner.loss(f, y)
+    (gradient,) = torch.autograd.grad(loss, learner.ctx)
+    if add_up:
+        gradient = learner.__dict__.setdefault("added", torch.zeros_like(gradient)).add_(gradient)
+    if unit:
+        gradient = gradient / gradient.norm()
+    with torch.no_grad():
+        learner.ctx += sign * move * (fixed or rate) * gradient
+    return (learner.loss(f, y) if late else loss).item()
+
+
+def replaced(learner, f, y, rate):
+    moved = learner.ctx.detach() - rate
+    del learner.ctx
+    learner.ctx = moved
+    return 0.0
+
+
+STEPS = {
+    "not moved": (partial(step, move=False), "has not moved"),
+    "uphill": (partial(step, sign=1), "falls *against* it"),
+    "no rate": (partial(step, fixed=1.0), "rate is missing"),
+    "the first rate": (partial(step, fixed=0.002), "rate of the first"),
+    "added up": (partial(step, add_up=True), "add up"),
+    "length one": (partial(step, unit=True), "length one"),
+    "too far": (partial(step, sign=-2), "is not where"),
+    "loss after": (partial(step, late=True), "the one before"),
+    "replaced": (replaced, "in place"),
+}
+PIECES = {
+    checks.check_encoding: (encoded, ENCODINGS),
+    checks.check_loss: (loss_of, LOSSES),
+    checks.check_step: (step, STEPS),
+}
+
+
+def test_the_pieces_of_the_method_are_right():
+    for check, (right, _) in PIECES.items():
+        verdict = check(right)
+        assert verdict.status == "right", verdict
+
+
+@pytest.mark.parametrize(("check", "name"), [(check, name) for check, (_, zoo) in PIECES.items() for name in zoo])
+def test_each_wrong_piece_is_named(check, name):
+    solution, words = PIECES[check][1][name]
+    verdict = check(solution)
+    assert verdict.status == "wrong" and words in verdict.message, verdict
 
 
 class OfEachClass(Right):

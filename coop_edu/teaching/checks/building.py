@@ -1,4 +1,4 @@
-"""Checkers of the exercises that build CoOp's prompt learner, with a unified or class-specific context (Eqs. 2-4)."""
+"""Checkers of the exercises that build the prompt learner, from the text encoder to both contexts (Eqs. 2-4)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,44 @@ from coop_edu.clip.models import Clip, load_clip
 from coop_edu.clip.probability import normalize
 from coop_edu.clip.text_encoding import text_tower
 from coop_edu.coop.prompt_learner import PromptLearner
-from coop_edu.teaching.verdicts import Wrong, answer_of, checker, relative_difference
+from coop_edu.teaching.verdicts import Wrong, answer_of, checker, random_numbers, relative_difference
 
 NAMES = {  # two sizes, so that none can be typed in; ")." is one token
     2: ["cat", "hot air balloon"],
     3: ["key", "kite (toy)", "alarm clock"],
 }
 CLOSE = 1e-4
+
+
+@checker
+def check_encoding(solution: Callable) -> str:
+    """Through the text encoder: `solution(text, prompt (L, D)) -> (E,)`, read at EOT, the prompt's last position."""
+    text: Any = text_tower(clip_of_checks().model)
+    for L in (5, 8):
+        prompt = (0.02 * random_numbers(L, L, text.token_embedding.embedding_dim)).requires_grad_()
+        given, right = answer_of(solution, text, prompt), _encoded(prompt)
+        if not isinstance(given, torch.Tensor) or given.shape != right.shape:
+            shapes = {(1, *right.shape): "the batch of one", (L, *right.shape): "all positions; read the last, EOT"}
+            shapes[prompt.shape[1:]] = "a hidden state: text.text_projection is missing"
+            found = tuple(given.shape) if isinstance(given, torch.Tensor) else type(given).__name__
+            why = f" ({shapes[found]})" if found in shapes else ""
+            raise Wrong(f"a text feature of shape {tuple(right.shape)} was expected, and it is {found}{why}")
+        mistakes = {
+            "the feature is read at the wrong position; read it at EOT, the last": _encoded(prompt, read=-2),
+            "the feature is read at SOS, the first position, which has seen nothing else": _encoded(prompt, read=0),
+            "the positional embedding is not added": _encoded(prompt, positions=False),
+            "the causal mask is missing": _encoded(prompt, mask=False),
+            "the last layer norm, ln_final, is missing": _encoded(prompt, norm=False),
+            "the feature is normalised already; give it as the text encoder does": normalize(right),
+        }
+        if relative_difference(given, right) > CLOSE:
+            for mistake, wrong in mistakes.items():
+                if relative_difference(given, wrong) < CLOSE:
+                    raise Wrong(mistake)
+            raise Wrong(f"the feature differs from CLIP's by {relative_difference(given, right):.1e} of its size")
+        if not given.requires_grad:
+            raise Wrong("no gradient can flow back to the prompt: do not detach it, and do not use no_grad()")
+    return "CLIP's own text feature."
 
 
 @checker
@@ -135,25 +166,30 @@ def _assembled(
     *,
     stop: str | None = ".",
     front: bool = False,
-    read: int = -1,
-    positions: bool = True,
-    mask: bool = True,
-    norm: bool = True,
+    **options: Any,
 ) -> torch.Tensor:
     """The text features of the exercise, one prompt after the other; each option makes one of the usual mistakes."""
     clip = clip_of_checks()
-    text: Any = text_tower(clip.model)
-    table = text.token_embedding.weight
+    table = text_tower(clip.model).token_embedding.weight
     sot, eot = table[[clip.tokenizer.sot_token_id]], table[[clip.tokenizer.eot_token_id]]
     rows = []
     for name in names:
         apart = clip.tokenizer.encode(name) + clip.tokenizer.encode(".")
         words = table[apart if stop is None else clip.tokenizer.encode(name + stop)]
         x = torch.cat([sot, words, ctx, eot] if front else [sot, ctx, words, eot])
-        x = x + text.positional_embedding[: len(x)] if positions else x
-        x = text.transformer(x[None], attn_mask=text.attn_mask[: len(x), : len(x)] if mask else None)[0]
-        rows.append((text.ln_final(x) if norm else x)[read] @ text.text_projection)
+        rows.append(_encoded(x, **options))
     return torch.stack(rows)
+
+
+def _encoded(
+    prompt: torch.Tensor, *, read: int = -1, positions: bool = True, mask: bool = True, norm: bool = True
+) -> torch.Tensor:
+    """The text feature of one prompt (L, D); each option makes one of the usual mistakes."""
+    text: Any = text_tower(clip_of_checks().model)
+    L = len(prompt)
+    x = prompt + text.positional_embedding[:L] if positions else prompt
+    x = text.transformer(x[None], attn_mask=text.attn_mask[:L, :L] if mask else None)[0]
+    return (text.ln_final(x) if norm else x)[read] @ text.text_projection
 
 
 def _weights_of(clip: Clip) -> list[nn.Parameter]:

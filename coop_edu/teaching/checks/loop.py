@@ -1,16 +1,90 @@
-"""Checker of notebook 04's training loop (Section 3.2): every loss against the library's, and the usual mistakes."""
+"""Checkers of the loss, one step and the training loop (Section 3.2): against the library's, and the usual mistakes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import torch
+from torch.nn.functional import cross_entropy
 
+from coop_edu.clip.probability import normalize
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.teaching.checks.building import CLOSE, NAMES, clip_of_checks
-from coop_edu.teaching.verdicts import Wrong, answer_of, checker, random_numbers, relative_difference
+from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare, random_numbers, relative_difference
 
 Batches = list[list[torch.Tensor]]
+
+
+@checker
+def check_loss(solution: Callable) -> str:
+    """Cross entropy of Eq. 3: `solution(w (K, E), f (B, E), y (B,), logit_scale) -> ()`, w and f not normalised."""
+    f, y, scale = 3 * random_numbers(1, 5, 8), torch.tensor([0, 2, 1, 1, 0]), 20.0
+    w = 2 * random_numbers(2, 3, 8)
+    unit_f, unit_w = normalize(f), normalize(w)
+    logits = scale * unit_f @ unit_w.T
+    p, right = logits.softmax(dim=1), cross_entropy(logits, y)
+    given = answer_of(solution, w.clone().requires_grad_(), f.clone(), y.clone(), scale)
+    if isinstance(given, torch.Tensor) and not given.requires_grad:
+        raise Wrong("no gradient can flow back to w: give the loss as a tensor, before .item() or .detach()")
+    mistakes = {
+        "w and f are not normalised": cross_entropy(scale * f @ w.T, y),
+        "f is not normalised": cross_entropy(scale * f @ unit_w.T, y),
+        "w is not normalised": cross_entropy(scale * unit_f @ w.T, y),
+        "the logit scale is missing": cross_entropy(unit_f @ unit_w.T, y),
+        "the cosines are divided by the logit scale; it is 1 / τ, so multiply": cross_entropy(logits / scale**2, y),
+        "it adds up the images; take their mean": right * len(y),
+        "it gives one loss for each image; take their mean": cross_entropy(logits, y, reduction="none"),
+        "the softmax runs over the images; the classes compete": -logits.softmax(dim=0)[range(5), y].log().mean(),
+        "the logarithm is missing": -p[range(5), y].mean(),
+        "the sign is missing: the loss is *minus* the logarithm": -right,
+        "cross_entropy takes logits, and does the softmax itself": cross_entropy(p, y),
+        "it takes all classes; only the probability of the image's own class counts": -p.log().mean(),
+        "w and f are normalised along the wrong axis; each row should have length one": cross_entropy(
+            scale * normalize(f.T).T @ normalize(w.T), y
+        ),
+    }
+    compare(given, right, mistakes)
+    return "the cross entropy of Eq. 3."
+
+
+@checker
+def check_step(solution: Callable) -> str:
+    """One step: `solution(learner, image_features, labels, rate) -> loss`; the context moves against its gradient.
+
+    Two steps with two rates are compared with the right ones: the losses before each, and the context after each.
+    """
+    mine, right = _learner(), _learner()
+    features, labels = random_numbers(1, 9, right().shape[1]), torch.arange(9) % 3
+    gradients = []
+    for number, rate in enumerate((0.002, 0.001)):
+        before, (loss, gradient) = right.ctx.detach().clone(), _gradient(right, features, labels)
+        gradients.append(gradient)
+        with torch.no_grad():
+            right.ctx -= rate * gradient
+        given = answer_of(solution, mine, features, labels, rate)
+        if not isinstance(mine.ctx, torch.nn.Parameter):
+            raise Wrong("learner.ctx was replaced by another tensor; change it in place, with -=")
+        mistakes = {
+            "the context has not moved": before,
+            "the context moved along its gradient; the loss falls *against* it": before + rate * gradient,
+            "the learning rate is missing": before - gradient,
+            "the gradients of two steps add up: clear the old one": before - rate * sum(gradients),
+            "the second step uses the learning rate of the first": before - 0.002 * gradient,
+            "the gradient was scaled to length one": before - rate * gradient / gradient.norm(),
+        }
+        if relative_difference(mine.ctx - before, right.ctx - before) > 0.01:
+            for mistake, wrong in mistakes.items():
+                if relative_difference(mine.ctx, wrong) < 1e-6:
+                    raise Wrong(mistake)
+            raise Wrong(f"after step {number + 1} the context is not where v - rate * gradient is")
+        after = _gradient(right, features, labels)[0]
+        compare(given, loss, {"it returns the loss after the step; return the one before": after})
+    return "the context moves against its gradient."
+
+
+def _gradient(learner: PromptLearner, features: torch.Tensor, labels: torch.Tensor) -> tuple[float, torch.Tensor]:
+    loss = learner.loss(features, labels)
+    return loss.item(), torch.autograd.grad(loss, learner.ctx)[0]
 
 
 @checker

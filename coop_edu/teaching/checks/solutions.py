@@ -12,11 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from coop_edu.coop.prompt_learner import PromptLearner
-from coop_edu.teaching.checks.building import check_prompt_learner
+from coop_edu.teaching.checks.building import check_encoding, check_prompt_learner
 from coop_edu.teaching.checks.later import check_domain, check_entropy_method, check_most_confused, check_seeds_needed
-from coop_edu.teaching.checks.loop import check_training_loop
+from coop_edu.teaching.checks.loop import check_loss, check_step, check_training_loop
 from coop_edu.teaching.checks.prompts import check_prompt_assembly
 from coop_edu.teaching.checks.training import check_learning_rate, check_sampler
 from coop_edu.teaching.verdicts import RIGHT
@@ -24,6 +25,26 @@ from coop_edu.teaching.verdicts import RIGHT
 
 def prompt_of(sos: torch.Tensor, ctx: torch.Tensor, name: torch.Tensor, eot: torch.Tensor) -> torch.Tensor:
     return torch.cat([sos, ctx, name, eot])  # positions are rows
+
+
+def encode(text, prompt: torch.Tensor) -> torch.Tensor:
+    L = len(prompt)
+    x = prompt + text.positional_embedding[:L]  # (L, D)
+    x = text.transformer(x[None], attn_mask=text.attn_mask[:L, :L])[0]  # (L, D)
+    return text.ln_final(x)[-1] @ text.text_projection  # read at EOT, the last: (E,)
+
+
+def loss_of(w: torch.Tensor, f: torch.Tensor, y: torch.Tensor, logit_scale: float) -> torch.Tensor:
+    p = (logit_scale * F.normalize(f) @ F.normalize(w).T).softmax(dim=1)  # Eq. 3: (B, K)
+    return -p[torch.arange(len(y)), y].log().mean()
+
+
+def step(learner, image_features: torch.Tensor, labels: torch.Tensor, rate: float) -> float:
+    loss = learner.loss(image_features, labels)
+    (gradient,) = torch.autograd.grad(loss, learner.ctx)  # (M, D)
+    with torch.no_grad():
+        learner.ctx -= rate * gradient  # v <- v - rate * gradient
+    return loss.item()
 
 
 def sample(labels: list[int], k: int, seed: int) -> list[int]:
@@ -110,6 +131,9 @@ class Sure(PromptLearner):
 
 SOLVED: dict[str, tuple[Callable, Any]] = {
     "prompt_of": (check_prompt_assembly, prompt_of),
+    "encode": (check_encoding, encode),
+    "loss_of": (check_loss, loss_of),
+    "step": (check_step, step),
     "sample": (check_sampler, sample),
     "learning_rate": (check_learning_rate, learning_rate),
     "train": (check_training_loop, train),
