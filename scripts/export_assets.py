@@ -29,7 +29,7 @@ ROLES = {
     "IconNet-R": "variant",
 }
 ABOUT = {
-    "IconNet": "filled glyphs of everyday things",
+    "IconNet": "glyphs of everyday things, most of them filled",
     "IconNetV2": "filled glyphs by designers who are not in IconNet",
     "IconNet-Sketch": "outline drawings",
     "IconNet-A": "drawings that a reference classifier gets wrong",

@@ -124,7 +124,7 @@ LATER = {
     **ZOO_OF_LATER,
     **{f"learner, {name}": (checks.check_prompt_learner, *wrong) for name, wrong in LEARNERS.items()},
     **{f"of each class, {name}": (checks.check_class_specific, *wrong) for name, wrong in CLASS_SPECIFIC.items()},
-    **{f"{check.__name__}, {name}": (check, *wrong) for check, (_, zoo) in PIECES.items() for name, wrong in zoo.items()},
+    **{f"{check.__name__}, {n}": (check, *wrong) for check, (_, zoo) in PIECES.items() for n, wrong in zoo.items()},
     **{f"loop, {name}": (checks.check_training_loop, *wrong) for name, wrong in LOOPS.items()},
 }
 

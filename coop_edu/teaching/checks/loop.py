@@ -60,7 +60,7 @@ def check_step(solution: Callable) -> str:
         before, (loss, gradient) = right.ctx.detach().clone(), _gradient(right, features, labels)
         gradients.append(gradient)
         with torch.no_grad():
-            right.ctx -= rate * gradient
+            right.ctx.sub_(rate * gradient)
         given = answer_of(solution, mine, features, labels, rate)
         if not isinstance(mine.ctx, torch.nn.Parameter):
             raise Wrong("learner.ctx was replaced by another tensor; change it in place, with -=")
