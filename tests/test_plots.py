@@ -22,6 +22,7 @@ IMAGES = [RNG.integers(0, 256, (16, 16, 3), dtype=np.uint8) for _ in range(5)]
 CURVES = {"zero-shot": {0: 58.8}, "CoOp": {1: [57, 59, 58], 16: [73, 74, 75]}, "mine": {1: 40.0, 16: 60.0}}
 SEEDS = {"zero-shot": {"IconNet": 80.0}, "CoOp": {"IconNet": [84.0, 86.0, 85.0]}}
 ROWS = {"zero-shot": {"IconNet": 80.0, "IconNet-R": 50.0}, "CoOp": {"IconNet": 85.0, "IconNet-R": 61.5}}
+GROUPS = {"CoOp": {"A": (3.0, 1.0), "B": (-1.5, 2.0)}, "linear probe": {"A": (0.5, 1.0), "B": (-4.0, 2.0)}}
 HISTORY = SimpleNamespace(loss=[2.0, 1.0, 0.5], accuracy=[10.0, 50.0, 90.0], lr=[1e-5, 0.002, 0.001])
 
 BLOBS = Features(torch.eye(8)[torch.arange(12) % 3] + 0.05 * torch.rand(12, 8), torch.arange(12) % 3, tuple("abc"))
@@ -42,7 +43,11 @@ FIGURES = {
         HISTORY, {1: 50.0, 3: 70.0}, epochs=5, beat=60.0, chance=1.1, title="a title", message=m
     ),
     "domain_table": lambda m: plots.domain_table(ROWS, source="IconNet", message=m),
-    "template_bars": lambda m: plots.template_bars({"a {}": 50.0, "{}": 80.0}, message=m),
+    "ranked_dots": lambda m: plots.ranked_dots({"a {}": 50.0, "{}": 80.0}, message=m),
+    "grouped_intervals": lambda m: plots.grouped_intervals(GROUPS, zero="zero-shot", message=m),
+    "compare_answers": lambda m: plots.compare_answers(
+        IMAGES[:2], {"{}": ["cat", "dog"], "a {}.": ["cat", "cat"]}, ["cat", "dog"], message=m
+    ),
     "slopes": lambda m: plots.slopes({"M = 1": [50.0, 55.0], "M = 4": [53.0, 54.0]}, message=m),
     "paired_dots": lambda m: plots.paired_dots({"IconFood": {"zero-shot": 57.0, "CoOp": [60.0, 62.0]}}, message=m),
     "intervals": lambda m: plots.intervals({"IconFood": (3.0, 1.0), "IconArrows": (-1.5, 2.0)}, message=m),
@@ -144,7 +149,16 @@ def test_a_method_has_one_style_whatever_is_drawn_beside_it():
         bars = plots.domain_table({"zero-shot": {"A": 1.0}, label: {"A": 2.0}}).axes[0].patches
         assert alone == beside and bars[1].get_facecolor() == matplotlib.colors.to_rgba(alone[0])
     both = look(plots.accuracy_curves({"CoOp": points, "CoOp (paper)": points}))
-    assert both["CoOp"] == both["CoOp (paper)"]
+    assert both["CoOp, M=16"] == both["CoOp, M=16 (paper)"]
+
+
+def test_the_number_of_vectors_is_in_every_figure_of_the_papers_coop():
+    figures = [
+        plots.accuracy_curves(CURVES), plots.accuracy_panels({"A": CURVES}), plots.domain_table(ROWS),
+        plots.paired_dots({"A": {"CoOp": 1.0}}), plots.grouped_intervals(GROUPS), plots.intervals({"CoOp": (1.0, 0.5)}),
+    ]  # fmt: skip
+    for figure in figures:
+        assert "CoOp, M=16" in texts(figure) and "CoOp" not in texts(figure)
 
 
 def test_every_formula_is_typeset_and_no_class_name_is():
@@ -173,7 +187,7 @@ def error_bars(figure):
 def test_bars_over_seeds_have_a_mean_and_an_error_bar():
     for figure in (
         plots.domain_table(SEEDS, source="IconNet", message="m"),
-        plots.template_bars({"CoOp": [84.0, 86.0, 85.0], "zero-shot": 80.0}, message="m"),
+        plots.ranked_dots({"CoOp": [84.0, 86.0, 85.0], "zero-shot": 80.0}, message="m"),
     ):
         (length,) = error_bars(figure)  # zero-shot has one number, and so none
         assert length == pytest.approx((2 * np.std([84, 86, 85]),), abs=1e-5)
@@ -196,23 +210,61 @@ def test_the_means_stand_above_the_lines_that_would_cross_them():
     assert len(means) == 2 and all(text.get_window_extent().y0 >= axis.bbox.y1 for text in means)
 
 
-def test_what_cannot_be_told_from_zero_is_grey():
+def test_an_interval_that_reaches_zero_is_hollow_and_grey():
     clear, close = plots.intervals({"IconFood": (3.0, 1.0), "IconArrows": (-1.5, 2.0)}).axes[0].containers
-    assert clear.lines[0].get_color() != close.lines[0].get_color() == plots.style.GREY
+    assert clear.lines[0].get_color() == clear.lines[0].get_markerfacecolor() == plots.style.BLACK
+    assert (close.lines[0].get_color(), close.lines[0].get_markerfacecolor()) == (plots.style.GREY, "white")
+
+
+def test_intervals_of_several_methods_have_their_colours_and_are_hollow_at_zero():
+    figure = plots.grouped_intervals(GROUPS, zero="hand-written")
+    found = [(bar.lines[0].get_color(), bar.lines[0].get_markerfacecolor()) for bar in figure.axes[0].containers]
+    blue, grey = plots.style.BLUE, plots.style.GREY
+    assert found == [(blue, blue), (blue, "white"), (grey, "white"), (grey, grey)]
+    assert "hand-written" in texts(figure)
+
+
+@pytest.mark.parametrize("name", ["intervals", "ranked_dots"])
+def test_numbers_stand_right_of_the_lines_that_would_cross_them(name):
+    figure = FIGURES[name]("m")
+    figure.draw_without_rendering()
+    (axis,) = figure.axes
+    boxes = [text.get_window_extent() for text in axis.texts]
+    assert len(boxes) >= 2 and all(axis.bbox.x1 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
+    ends = [round(box.x1) for box in boxes]
+    assert len(set(ends)) == len(ends) // 2  # in columns: two rows
+
+
+def test_the_highlighted_dot_tells_a_learned_prompt_from_a_written_one():
+    for learned, colour in ((True, plots.style.BLUE), (False, plots.style.BLACK)):
+        axis = plots.ranked_dots({"a {}": 50.0, "{}": 80.0}, highlight="a {}", learned=learned).axes[0]
+        assert [bar.lines[0].get_color() for bar in axis.containers] == [plots.style.BAR, colour]
+        names = axis.get_yticklabels()
+        assert [name.get_text() for name in names] == ["{}", "▸ a {}"] and names[1].get_fontweight() == "bold"
+
+
+def test_answers_stand_below_their_image_with_a_verdict():
+    figure = plots.compare_answers(IMAGES[:2], {"{}": ["cat", "cat"]}, ["cat", "dog"])
+    assert {"✓ cat", "✗ cat", "“{}”"} <= set(texts(figure))
+    with pytest.raises(ValueError, match="longer than"):
+        plots.compare_answers(IMAGES[:2], {"{}": ["cat"]}, ["cat", "dog"])
 
 
 def test_one_colour_means_one_thing_in_every_figure():
-    """A bar that is no method has no method's colour, and nor has what is marked."""
-    of_methods = {matplotlib.colors.to_rgba(colour) for colour, _, _ in plots.STYLES.values()}
+    """A bar is light blue, or green where it is the right class; purple is only in the diagram of the gradient."""
+    colour = matplotlib.colors.to_hex
     bars = {
-        patch.get_facecolor()
-        for name in ("show_probabilities", "compare_wordings", "template_bars")
+        colour(patch.get_facecolor())
+        for name in ("show_probabilities", "compare_wordings")
         for axis in FIGURES[name]("m").axes
         for patch in axis.patches
     }
-    marked = plots.template_bars({"a {}": 50.0, "{}": 80.0}, highlight="{}", message="m").axes[0].patches
-    bars |= {patch.get_facecolor() for patch in marked}
-    assert len(bars) == 2 and not bars & of_methods
+    assert bars == {plots.style.BAR.lower(), plots.style.RIGHT.lower()}
+    for name, draw in FIGURES.items():
+        drawn = io.BytesIO()
+        draw("m").savefig(drawn, format="svg")
+        assert (plots.style.LEARNED.lower() in drawn.getvalue().decode().lower()) == (name == "gradient_path"), name
+    assert plots.style.LEARNED not in {method for method, _, _ in plots.STYLES.values()}
 
 
 def test_methods_differ_by_more_than_colour():
@@ -261,9 +313,8 @@ def test_the_map_shows_images_and_classes_where_they_are():
     figure = plots.feature_map(BLOBS, BLOBS, WAY, [2, 0], message="m")
     panels = figure.axes
     assert len({(*panel.get_xlim(), *panel.get_ylim()) for panel in panels}) == 1
-    dots = [
-        [panel.collections[i].get_offsets().data for i in (0, 2 if panel is not panels[0] else 3)] for panel in panels
-    ]
+    dots = [[c.get_offsets().data for c in panel.collections if len(c.get_offsets()) == 4] for panel in panels]
+    assert all(len(of_panel) == 2 for of_panel in dots)
     for later in dots[1:]:
         assert all(np.allclose(a, b) for a, b in zip(dots[0], later))
     drawn = BLOBS.labels != 1
@@ -271,10 +322,13 @@ def test_the_map_shows_images_and_classes_where_they_are():
     before = 100 * (answers == BLOBS.labels[drawn]).double().mean()
     assert panels[0].get_title() == f"before: {before:.0f} % right"
     assert panels[2].get_title() == "after 4 epochs: 100 % right"
-    for own, other, line in zip(dots[2], dots[2][::-1], panels[2].lines):
-        end = line.get_xydata()[-1]
-        assert len(line.get_xydata()) == 5
+    ends = [[c.get_offsets().data[0] for c in panel.collections if len(c.get_offsets()) == 1] for panel in panels]
+    for own, other, end in zip(dots[2], dots[2][::-1], ends[2]):
         assert np.linalg.norm(end - own.mean(axis=0)) < np.linalg.norm(end - other.mean(axis=0))
+    assert not panels[0].texts
+    for before, now, panel in zip(ends, ends[1:], panels[1:]):  # an arrow from the place in the panel before
+        assert np.allclose([arrow.xyann for arrow in panel.texts], before)
+        assert np.allclose([arrow.xy for arrow in panel.texts], now)
 
 
 def test_every_wording_has_its_own_bars_and_the_truth_is_marked():

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.text import Text
 
-from coop_edu.plots.style import BLACK, FORMULA, GREY, MARKED, ORANGE, SKY, caption, draw_image, new_figure
+from coop_edu.plots.style import BLACK, FORMULA, GREY, LEARNED, ORANGE, SKY, caption, draw_image, new_figure
 
 
 def two_towers(images: Sequence[Any], texts: Sequence[str], *, message: str = "") -> Figure:
@@ -53,10 +53,10 @@ def gradient_path(classname: str = "cat", *, message: str = "") -> Figure:
     tokens = ["SOS", *context, classname, ".", "EOT"]
     for place, token in enumerate(tokens):
         x, learned = 0.62 * place, token in context
-        _box(axis, x, 1.5, 0.56, 0.6, "white", bold=learned, edge=MARKED if learned else GREY)
+        _box(axis, x, 1.5, 0.56, 0.6, "white", bold=learned, edge=LEARNED if learned else GREY)
         if learned:
             _formula(axis, x + 0.28, 1.8, token, 11)
-            _arrow(axis, (x + 0.28, 1.02), (x + 0.28, 1.48), MARKED)
+            _arrow(axis, (x + 0.28, 1.02), (x + 0.28, 1.48), LEARNED)
         else:
             _write(axis, x + 0.28, 1.8, token, max(6, min(9, round(34 / len(token)))))
     end = 0.62 * len(tokens)
@@ -75,11 +75,11 @@ def gradient_path(classname: str = "cat", *, message: str = "") -> Figure:
         (2.5, 0.45, 2.88, 0.85), (2.57, 1.75, 2.88, 1.4), (3.92, 1.17, 4.23, 1.17),
     )  # fmt: skip
     backward = (4.23, 0.98, 3.92, 0.98), (2.82, 1.23, 2.5, 1.58), (2.13, 1.65, 1.82, 1.65)
-    for arrows, colour in ((forward, GREY), (backward, MARKED)):
+    for arrows, colour in ((forward, GREY), (backward, LEARNED)):
         for x, y, to_x, to_y in arrows:
             _arrow(axis, (end + x, y), (end + to_x, to_y), colour)
-    axis.plot([end + 1.07, end + 1.07, 0.9], [1.28, 1.02, 1.02], color=MARKED, linewidth=2)
-    _write(axis, 0.62 * 3, 0.72, "the gradient arrives here: only these change", 9, MARKED)
+    axis.plot([end + 1.07, end + 1.07, 0.9], [1.28, 1.02, 1.02], color=LEARNED, linewidth=2)
+    _write(axis, 0.62 * 3, 0.72, "the gradient arrives here: only these change", 9, LEARNED)
     axis.set(xlim=(-0.1, end + 5.1), ylim=(-0.1, 2.5))
     axis.axis("off")
     return caption(figure, message)
@@ -102,5 +102,5 @@ def _formula(axis: Axes, x: float, y: float, text: str, size: float) -> None:
 
 
 def _arrow(axis: Axes, start: tuple[float, float], stop: tuple[float, float], colour: str = GREY) -> None:
-    arrow = {"arrowstyle": "->", "color": colour, "linewidth": 2.0 if colour == MARKED else 1.3}
+    arrow = {"arrowstyle": "->", "color": colour, "linewidth": 2.0 if colour == LEARNED else 1.3}
     axis.annotate("", stop, start, arrowprops=arrow)

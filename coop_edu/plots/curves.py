@@ -1,4 +1,4 @@
-"""Measured numbers as charts: accuracy against shots, domain generalisation, hand-written prompts."""
+"""Accuracy against the number of shots, and domain generalisation."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from matplotlib.figure import Figure
 from coop_edu.data.few_shot import ALL
 from coop_edu.evaluate.seeds import mean_and_std
 from coop_edu.plots.style import (
-    BAR,
     BLACK,
     GREY,
-    MARKED,
     PAPER,
     caption,
     check_not_empty,
-    draw_bars,
     new_figure,
+    shown_name,
     style_of,
     tidy,
 )
@@ -55,7 +53,9 @@ def accuracy_panels(
     columns = min(columns, len(tasks))
     rows = -(-len(tasks) // columns)
     methods = {method for curves in tasks.values() for method in curves}
-    entry = 0.5 + 0.085 * max(map(len, methods), default=0)  # about the width of the longest label, in inches
+    entry = 0.5 + 0.085 * max(
+        (len(shown_name(method)) for method in methods), default=0
+    )  # about the width of the longest label, in inches
     width = max(min(9.3, 2.9 * columns), entry + 0.2)
     across = max(1, min(4, int(width / entry)))
     height = 2.1 * rows + 0.6 + 0.22 * -(-len(methods) // across)
@@ -89,7 +89,8 @@ def domain_table(
         colour, _, hatch = style_of(method)
         places = np.arange(len(datasets)) + (number - (len(rows) - 1) / 2) * width
         numbers = [mean_and_std(row[dataset]) for dataset in datasets]
-        bars = axis.bar(places, [mean for mean, _ in numbers], 0.94 * width, color=colour, hatch=hatch, label=method)
+        bars = axis.bar(places, [mean for mean, _ in numbers], 0.94 * width, color=colour, hatch=hatch,
+                        label=shown_name(method))  # fmt: skip
         for bar, (mean, std) in zip(bars, numbers, strict=True):
             bar.set(edgecolor="white", linewidth=0.6)
             middle = bar.get_x() + bar.get_width() / 2
@@ -127,95 +128,6 @@ def text_table(rows: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def template_bars(
-    accuracies: Mapping[str, float | Sequence[float]],
-    *,
-    highlight: str = "",
-    label: str = "accuracy, %",
-    message: str = "",
-) -> Figure:
-    """Accuracy of hand-written prompts, or of anything else with a name, the best on top; `highlight` is marked.
-
-    `accuracies`: template -> percent, or a list of percents, one per seed, drawn as mean and one std.
-    """
-    check_not_empty(accuracies, "template")
-    ordered = sorted(accuracies.items(), key=lambda item: -mean_and_std(item[1])[0])
-    figure, axis = new_figure(7.0, max(1.5, 0.29 * len(ordered) + 0.7))
-    colours = [MARKED if name == highlight else BAR for name, _ in ordered]
-    names = [f"▸ {name}" if name == highlight else name for name, _ in ordered]
-    draw_bars(axis, names, [value for _, value in ordered], colours)
-    axis.set_xlabel(label)
-    return caption(figure, message)
-
-
-def slopes(columns: Mapping[str, Sequence[float]], *, label: str = "accuracy, %", message: str = "") -> Figure:
-    """The same seeds under several choices: a thin line for each seed, a thick one for their mean, written above.
-
-    `columns`: choice -> accuracies, one per seed, in the same order.
-    """
-    check_not_empty(columns, "choice")
-    values = np.array(list(columns.values()), dtype=float)  # (choices, seeds)
-    figure, axis = new_figure(2.0 + 1.4 * len(columns), 3.0)
-    axis.plot(values, color=GREY, linewidth=1, marker="o", markersize=3)
-    axis.plot(values.mean(axis=1), color=MARKED, linewidth=2.5, marker="D")
-    for place, mean in enumerate(values.mean(axis=1)):  # above the axes: beside its point the lines would cross it
-        axis.annotate(f"mean {mean:.1f}", (place, 1.02), xycoords=axis.get_xaxis_transform(), color=MARKED,
-                      ha="center", va="bottom")  # fmt: skip
-    axis.set_xticks(range(len(columns)), columns)
-    axis.set(ylabel=label, xlim=(-0.4, len(columns) - 0.4))
-    tidy(axis, grid="y")
-    return caption(figure, message)
-
-
-def paired_dots(
-    rows: Mapping[str, Mapping[str, float | Sequence[float]]], *, label: str = "accuracy, %", message: str = ""
-) -> Figure:
-    """A line per task with a dot for each method on it: how far the methods are apart, task by task.
-
-    `rows`: task -> {method: percent, or percents over seeds, drawn as mean and one std}.
-    """
-    figure, axis = _rows(rows, label)
-    for row, points in enumerate(rows.values()):
-        found = {method: mean_and_std(value) for method, value in points.items()}
-        means = [mean for mean, _ in found.values()]
-        axis.plot([min(means), max(means)], [row, row], color="#bbbbbb", linewidth=2, zorder=1)
-        for method, (mean, std) in found.items():
-            colour, marker, _ = style_of(method)
-            axis.errorbar(mean, row, xerr=std or None, color=colour, linewidth=1, capsize=2, zorder=2)
-            axis.plot(mean, row, marker, color=colour, markersize=11 if marker == "*" else 7,
-                      label="" if row else method)  # fmt: skip
-    figure.legend(loc="outside upper center", ncols=4, frameon=False)
-    return caption(figure, message)
-
-
-def intervals(
-    differences: Mapping[str, tuple[float, float]], *, label: str = "difference, points", message: str = ""
-) -> Figure:
-    """Differences with their intervals: one that reaches over the line at zero cannot be told from none.
-
-    `differences`: name -> (mean, half the width of its interval).
-    """
-    figure, axis = _rows(differences, label)
-    for row, (mean, half) in enumerate(differences.values()):
-        colour = MARKED if abs(mean) > half else GREY  # not by its colour alone: it does not touch the line
-        axis.errorbar(mean, row, xerr=half, fmt="o", color=colour, linewidth=2, capsize=4)
-        axis.annotate(f"{mean:+.1f}", (mean, row), xytext=(0, 5), textcoords="offset points", ha="center", fontsize=9)
-    axis.axvline(0, color=BLACK, linewidth=1)
-    axis.locator_params(axis="x", nbins=7)  # long names leave little room for numbers
-    return caption(figure, message)
-
-
-def _rows(rows: Mapping[str, Any], label: str) -> tuple[Figure, Axes]:
-    """Axes with a named line for each row, the first on top."""
-    check_not_empty(rows, "row")
-    figure, axis = new_figure(7.0, 0.3 * len(rows) + 1.2)
-    axis.set_yticks(range(len(rows)), rows)
-    axis.set(xlabel=label, ylim=(len(rows) - 0.4, -0.7))
-    axis.margins(x=0.05)
-    tidy(axis)
-    return figure, axis
-
-
 def _draw_curves(axis: Axes, curves: Mapping[str, Mapping[int, Any]], *, label_lines: bool) -> None:
     check_not_empty(curves, "method")
     shots = sorted({k for points in curves.values() for k in points})
@@ -226,7 +138,7 @@ def _draw_curves(axis: Axes, curves: Mapping[str, Mapping[int, Any]], *, label_l
         xs = [place[k] for k in sorted(points)]
         mean, std = np.array([mean_and_std(points[k]) for k in sorted(points)]).T
         size = 11 if marker == "*" else 6
-        axis.plot(xs, mean, color=colour, marker=marker, markersize=size, label=method, **look)
+        axis.plot(xs, mean, color=colour, marker=marker, markersize=size, label=shown_name(method), **look)
         axis.fill_between(xs, mean - std, mean + std, color=colour, alpha=0.18, linewidth=0)
         if list(points) == [0]:
             axis.plot([0, len(shots) - 1], [mean[0]] * 2, color=colour, linestyle="--", linewidth=1)

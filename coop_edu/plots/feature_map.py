@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -11,7 +12,22 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from coop_edu.data.features import Features
-from coop_edu.plots.style import OKABE_ITO, caption, new_figure
+from coop_edu.plots.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INDIGO,
+    ORANGE,
+    SKY,
+    VERMILION,
+    WINE,
+    caption,
+    new_figure,
+)
+
+LOOKS = (  # of a class: (colour, marker); no yellow, which is pale on white, no black and no purple
+    (BLUE, "o"), (ORANGE, "s"), (SKY, "^"), (WINE, "P"), (GREEN, "v"), (VERMILION, "X"), (GREY, "<"), (INDIGO, ">"),
+)  # fmt: skip
 
 
 def feature_map(
@@ -24,9 +40,10 @@ def feature_map(
 ) -> Figure:
     """Images and text features at the start, in the middle and at the end of a training, in two dimensions.
 
-    path: the text features after each epoch, the start first; labels: the classes that are drawn, at most eight.  The
-    axes are the two directions in which the classes' mean training images differ most, so they do not depend on what
-    is learned.  Text features are drawn from their common mean at the start, which the softmax does not see.
+    path: the text features after each epoch, the start first; labels: the classes that are drawn, at most eight.  An
+    arrow leads to each class from its place in the panel before.  The axes are the two directions in which the classes'
+    mean training images differ most, so they do not depend on what is learned.  Text features are drawn from their
+    common mean at the start, which the softmax does not see.
     """
     f = normalize(train.image_features, dim=-1)
     means = torch.stack([f[train.labels == label].mean(dim=0) for label in labels])  # (k, E)
@@ -36,16 +53,21 @@ def feature_map(
     ways = (w - w[0].mean(dim=0)) @ axes.T  # (T, k, 2)
     ways = ways * dots.abs().max() / ways.abs().max()  # one factor for all: their directions count
     reach = 1.08 * max(float(dots.abs().max()), float(ways.abs().max()))
-    figure, panels = new_figure(9.0, 3.4, 1, 3)
-    for panel, now in zip(panels, (0, len(path) // 2, len(path) - 1)):
+    figure, panels = new_figure(9.2, 3.6, 1, 3)
+    stops = 0, len(path) // 2, len(path) - 1
+    for panel, before, now in zip(panels, (0, *stops), stops):
         right = _share_right(images, w[now], labels)
         for place, label in enumerate(labels):
-            colour, way = OKABE_ITO[place], ways[: now + 1, place]
-            panel.scatter(*dots[images.labels == label].T, color=colour, s=9, alpha=0.45, linewidths=0)
-            panel.plot(*way.T, color=colour, linewidth=1.2)
-            panel.scatter(*way[-1], color=colour, marker="D", s=52, edgecolors="white", zorder=3)
-            if now == 0:
-                panel.scatter([], [], color=colour, label=images.classnames[label])
+            colour, marker = LOOKS[place]
+            start, end = ways[before, place].tolist(), ways[now, place].tolist()
+            panel.scatter(*dots[images.labels == label].T, color=colour, marker=marker, s=14, alpha=0.55, linewidths=0)
+            if now:
+                far = math.dist(start, end) > 0.15 * reach  # a shorter one is all head
+                arrow = {"arrowstyle": "->" if far else "-", "color": colour, "linewidth": 1.6, "shrinkA": 0}
+                panel.annotate("", end, start, arrowprops=arrow | {"shrinkB": 5 if far else 0})
+            panel.scatter(*end, color=colour, marker="D", s=58, edgecolors="black", linewidths=0.8, zorder=3)
+            if not now:
+                panel.scatter([], [], color=colour, marker=marker, label=images.classnames[label])
         title = "before" if now == 0 else f"after {now} epochs"
         panel.set(
             title=f"{title}: {right:.0f} % right", xticks=[], yticks=[], xlim=(-reach, reach), ylim=(-reach, reach)

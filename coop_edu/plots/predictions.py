@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from coop_edu.plots.style import (
     BAR,
     BLACK,
-    MARKED,
+    RIGHT,
     as_array,
     caption,
     check_not_empty,
-    draw_bars,
     draw_image,
     new_figure,
+    tidy,
     whole_percent,
 )
 
@@ -61,9 +61,31 @@ def compare_wordings(
         axis.set_xticks([0, limit // 2, limit])
         axis.set_title(textwrap.fill(f"“{template}”", 24) + "\n", fontsize=10, loc="left")
         verdict = "" if not truth else "✓" if first == truth else "✗"
-        colour = MARKED if first == truth else BLACK
+        colour = RIGHT if first == truth else BLACK
         look = {"xycoords": "axes fraction", "fontsize": 11, "fontweight": "bold", "color": colour}
         axis.annotate(f"{verdict} {first}", (0, 1.03), **look)
+    return caption(figure, message)
+
+
+def compare_answers(
+    images: Sequence[Any], answers: Mapping[str, Sequence[str]], truths: Sequence[str], *, message: str = ""
+) -> Figure:
+    """Several images, and below each the answer of every wording, with ✓ or ✗.
+
+    `answers`: template -> a class name for each image; `truths`: the right ones. ValueError for another number of them.
+    """
+    check_not_empty(images, "image")
+    figure, axis = new_figure(min(9.3, 1.6 + 1.3 * len(images)), 1.4 + 0.45 * len(answers))
+    for column, (image, truth) in enumerate(zip(images, truths, strict=True)):
+        draw_image(axis.inset_axes((column + 0.1, -0.8, 0.8, 0.8), transform=axis.transData), image, truth)
+    for row, (wording, names) in enumerate(answers.items()):
+        axis.text(-0.1, 0.24 + 0.36 * row, textwrap.fill(f"“{wording}”", 18), ha="right", va="center", fontsize=10)
+        for column, (name, truth) in enumerate(zip(names, truths, strict=True)):
+            look: dict[str, Any] = {"color": RIGHT, "fontweight": "bold"} if name == truth else {}
+            text = textwrap.fill(f"{'✓' if name == truth else '✗'} {name}", 14)
+            axis.text(column + 0.5, 0.24 + 0.36 * row, text, ha="center", va="center", fontsize=9.5, **look)
+    axis.set(xlim=(0, len(images)), ylim=(0.06 + 0.36 * len(answers), -0.85))
+    axis.axis("off")
     return caption(figure, message)
 
 
@@ -136,6 +158,13 @@ def _draw_answer(axis: Axes, probabilities: Mapping[str, float], truth: str, top
     """Draw the most probable classes as bars, the true one marked, and return the first."""
     best = sorted(probabilities.items(), key=lambda item: -item[1])[:top]
     names = [f"✓ {name}" if name == truth else name for name, _ in best]  # not by its colour alone
-    colours = [MARKED if name == truth else BAR for name, _ in best]
-    draw_bars(axis, names, [100 * p for _, p in best], colours, limit, write=whole_percent)
+    colours = [RIGHT if name == truth else BAR for name, _ in best]
+    axis.barh(range(len(best)), [100 * p for _, p in best], color=colours)
+    for row, (_, p) in enumerate(best):
+        look: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 9.5}
+        axis.annotate(whole_percent(100 * p), (100 * p, row), **look)
+    axis.set_yticks(range(len(names)), names)
+    axis.set(ylim=(len(names) - 0.4, -0.6), xlim=(0, 1.13 * limit), xticks=np.linspace(0, limit, 6))
+    axis.spines["bottom"].set_bounds(0, limit)
+    tidy(axis, grid="x")
     return best[0][0]

@@ -4,8 +4,9 @@ A figure is shown as a sharp image, with its message under it as text, so that i
 aloud. The message is also the image's description for screen readers.
 
 Colours are those of Okabe and Ito, and of Tol, which colour-blind readers can tell apart; markers, hatches or labels
-repeat what they say. A colour means the same in every figure: each method has its own (STYLES), other bars are light
-blue, and purple marks the figure's subject, such as the learned vectors.
+repeat what they say. A colour means the same in every figure: each method has its own (STYLES); other bars and dots are
+light blue; among probabilities the right class is green, and has a ✓; purple means the learned vectors and their
+gradient, and nothing else. An interval is filled and black where it does not reach zero, hollow and grey where it does.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import io
 import re
 import zlib
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Sized
 from typing import Any, Literal
 
 import matplotlib.pyplot as plt
@@ -24,7 +25,6 @@ from matplotlib.text import Text
 from PIL import Image
 
 from coop_edu.data.images import load_image
-from coop_edu.evaluate.seeds import mean_and_std
 
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = OKABE_ITO = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
@@ -38,7 +38,7 @@ PAPER = " (paper)"  # ends the label of a method's published curve
 STYLES = {  # label of a method: (colour, marker, hatch), the same in every figure
     "zero-shot": (BLACK, "*", ""),
     "linear probe": (GREY, "s", "//"),
-    "CoOp": (BLUE, "o", ".."),
+    "CoOp": (BLUE, "o", ".."),  # M=16, as `shown_name` says in a figure
     "CoOp, class-specific": (VERMILION, "^", "xx"),
     "KgCoOp": (GREEN, "D", "\\\\"),
     "CoCoOp": (ORANGE, "v", "--"),
@@ -46,7 +46,7 @@ STYLES = {  # label of a method: (colour, marker, hatch), the same in every figu
     "CoOp, name in the middle": (WINE, "X", "||"),
     "CoOp, M=4 from words": (OLIVE, "h", "oo"),
 }
-BAR, MARKED = SKY, PURPLE
+BAR, RIGHT, LEARNED = SKY, GREEN, PURPLE
 
 
 def caption(figure: Figure, message: str) -> Figure:
@@ -116,29 +116,6 @@ def draw_image(axis: Axes, image: Any, title: str = "") -> None:
         axis.set_title(title, fontsize=9)
 
 
-def draw_bars(
-    axis: Axes,
-    names: Sequence[str],
-    values: Sequence[float | Sequence[float]],
-    colours: Sequence[str],
-    limit: float = 100,
-    write: Callable[[float], str] = "{:.1f}".format,
-) -> None:
-    """Bars from 0 to `limit`, the first on top, each with its value as `write` formats it; over seeds, mean and std."""
-    numbers = [mean_and_std(value) for value in values]
-    bars = axis.barh(range(len(names)), [mean for mean, _ in numbers], color=colours)
-    for row, (mean, std) in enumerate(numbers):
-        if std:
-            axis.errorbar(mean, row, xerr=std, color=BLACK, linewidth=1, capsize=2.5)
-        axis.annotate(
-            write(mean), (mean + std, row), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9.5
-        )
-    axis.set_yticks(range(len(bars)), names)
-    axis.set(ylim=(len(names) - 0.4, -0.6), xlim=(0, 1.13 * limit), xticks=np.linspace(0, limit, 6))
-    axis.spines["bottom"].set_bounds(0, limit)
-    tidy(axis, grid="x")
-
-
 def whole_percent(value: float) -> str:
     """A probability in words.
 
@@ -158,6 +135,15 @@ def style_of(label: str) -> tuple[str, str, str]:
     markers, hatches = ("p", "H", "<", ">", "d", "8"), ("///", "...", "**", "\\\\\\", "xxx", "OO")
     pick = number // len(OTHERS) % len(markers)
     return STYLES.get(label, (OTHERS[number % len(OTHERS)], markers[pick], hatches[pick]))
+
+
+def shown_name(label: str) -> str:
+    """What a figure calls a method. The number of vectors, which the label of the paper's CoOp leaves out, is in it.
+
+    >>> shown_name("CoOp"), shown_name("CoOp (paper)"), shown_name("CoOp, M=4")
+    ('CoOp, M=16', 'CoOp, M=16 (paper)', 'CoOp, M=4')
+    """
+    return label.replace("CoOp", "CoOp, M=16") if label in ("CoOp", f"CoOp{PAPER}") else label
 
 
 def tidy(axis: Axes, grid: Literal["x", "y", "both"] = "both") -> None:

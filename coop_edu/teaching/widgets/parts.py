@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 from PIL import Image, ImageDraw
 
-from coop_edu.plots.style import BAR, GREY, MARKED
+from coop_edu.plots.style import BAR, BLUE, GREY, RIGHT
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11 on
@@ -39,7 +39,7 @@ def bars_html(probabilities: Mapping[str, float], top: int = 8) -> str:
 
 def bar_cell(p: float, marked: bool = False) -> str:
     """A cell of a table: a bar, and its probability in percent."""
-    colour = MARKED if marked else BAR
+    colour = RIGHT if marked else BAR
     bar = f'<div style="background:{colour};height:0.8em;flex:0 0 {6 * p:.2f}em;margin-right:0.5em"></div>'
     return f'<td style="min-width:11em"><div style="display:flex;align-items:center">{bar}{100 * p:.1f} %</div></td>'
 
@@ -96,7 +96,7 @@ class ImageButtons(widgets.ToggleButtons):
         rules = [
             f".{own} button {{background:white no-repeat center 4px / 56px !important;color:black !important;"
             "height:86px;width:96px;padding:60px 2px 0;line-height:22px;border:2px solid transparent}",
-            f".{own} button.mod-active {{border-color:{MARKED};font-weight:bold}}",
+            f".{own} button.mod-active {{border-color:{BLUE};font-weight:bold}}",
         ]
         for number, image in enumerate(images.values(), start=1):
             url = "data:image/png;base64," + base64.b64encode(png_of(image)).decode()
@@ -118,7 +118,7 @@ def wall(images: Sequence[Image.Image], marked: Sequence[bool] | None) -> Image.
         x, y = number % COLUMNS * SIDE, number // COLUMNS * SIDE
         if marked is None or marked[number]:
             page.paste(image, (x + 6, y + 6))
-            draw.rectangle((x + 2, y + 2, x + SIDE - 3, y + SIDE - 3), outline=MARKED if marked else "#cccccc", width=3)
+            draw.rectangle((x + 2, y + 2, x + SIDE - 3, y + SIDE - 3), outline=RIGHT if marked else "#cccccc", width=3)
             continue
         page.paste(Image.blend(image, Image.new("RGB", image.size, "white"), 0.7), (x + 6, y + 6))
         draw.line((x + 6, y + SIDE - 7, x + SIDE - 7, y + 6), fill=GREY, width=2)
