@@ -45,7 +45,7 @@ def ranked_dots(
         axis.errorbar(mean, row, xerr=std or None, fmt="o", color=colour, markersize=8, linewidth=1.5, capsize=3)
         _write_at_the_right(axis, row, f"{mean:.1f}", bold=name == highlight)
         if name == highlight:
-            axis.get_yticklabels()[row].set(fontweight="bold", color=colour)
+            axis.get_yticklabels()[row].set_color(colour)
     axis.margins(x=0.08)
     return caption(figure, message)
 
@@ -154,10 +154,12 @@ def _draw_interval(
 
 
 def _rows(rows: Mapping[str, Any], label: str) -> tuple[Figure, Axes]:
-    """Axes with a named line for each row, the first on top."""
+    """Axes with a named line for each row, the first on top; names with a ▸ are bold."""
     check_not_empty(rows, "row")
     figure, axis = new_figure(7.0, 0.3 * len(rows) + 1.2)
     axis.set_yticks(range(len(rows)), map(shown_name, rows))
+    for name in axis.get_yticklabels():
+        name.set_fontweight("bold" if name.get_text().startswith("▸") else "normal")
     axis.set(xlabel=label, ylim=(len(rows) - 0.4, -0.7))
     axis.margins(x=0.05)
     tidy(axis)

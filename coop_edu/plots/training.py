@@ -46,7 +46,8 @@ def training_progress(
     figure, (left, right) = new_figure(7.2, 2.6, 1, 2)
     done = range(1, len(history.loss) + 1)
     left.plot(done, history.accuracy, ":", color=BLUE, label="training images")
-    left.plot(list(measured), list(measured.values()), color=BLUE, marker="o", markersize=3, label="validation images")
+    look: dict[str, Any] = {"marker": "o", "markersize": 4, "clip_on": False}  # the last is at the edge of the axes
+    left.plot(list(measured), list(measured.values()), color=BLUE, label="validation images", **look)
     left.axhline(beat, color=BLACK, linestyle="--", linewidth=1, label=f"hand-written, {beat:.0f} %")
     left.set(xlabel="epoch", ylabel="accuracy, %", ylim=(0, 103))
     left.legend(loc="lower right", frameon=False, fontsize=9)
