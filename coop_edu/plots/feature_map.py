@@ -60,7 +60,7 @@ def feature_map(
         for place, label in enumerate(labels):
             colour, marker = LOOKS[place]
             start, end = ways[before, place].tolist(), ways[now, place].tolist()
-            panel.scatter(*dots[images.labels == label].T, color=colour, marker=marker, s=14, alpha=0.55, linewidths=0)
+            panel.scatter(*dots[images.labels == label].T, color=colour, marker=marker, s=15, alpha=0.75, linewidths=0)
             if now:
                 far = math.dist(start, end) > 0.15 * reach  # a shorter one is all head
                 arrow = {"arrowstyle": "->" if far else "-", "color": colour, "linewidth": 1.6, "shrinkA": 0}
