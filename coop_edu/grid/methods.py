@@ -87,7 +87,7 @@ class Method:
 
     @property
     def label(self) -> str:
-        """The name in figures.  What is CoOp's own (M=16, the name at the end) is left out."""
+        """The name in tables; figures add M=16.  What is CoOp's own (M=16, the name at the end) is left out."""
         length = f"M={self.config.n_ctx}" + (" from words" if self.from_words else "")
         places = {"end": "", "middle": "name in the middle", "front": "name in front"}
         place = places.get(self.config.position, f"position {self.config.position}")
