@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
-from test_checks_building import CLASS_SPECIFIC, LEARNERS, LOOPS, PIECES
+from test_checks_building import BATCHES, CLASS_SPECIFIC, LEARNERS, LOOPS, PIECES
 from test_checks_building import ZOO as ZOO_OF_LATER
 from torch.nn.functional import normalize
 
@@ -123,6 +123,7 @@ F = checks.check_prompts
 LATER = {
     **ZOO_OF_LATER,
     **{f"learner, {name}": (checks.check_prompt_learner, *wrong) for name, wrong in LEARNERS.items()},
+    **{f"batch, {name}": (checks.check_one_call, *wrong) for name, wrong in BATCHES.items()},
     **{f"of each class, {name}": (checks.check_class_specific, *wrong) for name, wrong in CLASS_SPECIFIC.items()},
     **{f"{check.__name__}, {n}": (check, *wrong) for check, (_, zoo) in PIECES.items() for n, wrong in zoo.items()},
     **{f"loop, {name}": (checks.check_training_loop, *wrong) for name, wrong in LOOPS.items()},
@@ -159,7 +160,7 @@ ZOO = {  # name: (checker, wrong solution, words of the diagnosis)
         lambda f, w, t: (normalize(f, dim=0) @ normalize(w, dim=0).T / t).softmax(1),
         "wrong axis",
     ),
-    "repair as given": (P, lambda f, w, t: (unit(f) @ normalize(w, dim=0).T / t).softmax(0), "two wrong axes"),
+    "repair as given": (P, lambda f, w, t: (unit(f) @ normalize(w, dim=0).T / t).softmax(0), "two mistakes are left"),
     "a dictionary": (P, lambda f, w, t: {"p": 1}, "a tensor was expected"),
     "context detached": (A, lambda s, c, n, e: torch.cat([s, c.detach(), n, e]), "no gradient"),
     "context copied": (

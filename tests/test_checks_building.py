@@ -18,13 +18,15 @@ class Right(nn.Module):
     """The notebook's solution; what subclasses change is a mistake."""
 
     stop, position, read, positions, mask, norm, apart = ".", "end", -1, True, True, True, False
+    marks = (1, 1)  # of SOS and EOT
 
     def __init__(self, clip, classnames, ctx):
         super().__init__()
         self.ctx = self.start_of(ctx)
         self.text = clip.model
         table, tokenizer = clip.model.token_embedding.weight, clip.tokenizer
-        self.ends = table[[tokenizer.sot_token_id]], table[[tokenizer.eot_token_id]]
+        sos, eot = self.marks
+        self.ends = table[[tokenizer.sot_token_id] * sos], table[[tokenizer.eot_token_id] * eot]
         looked_up = [tokenizer.encode(name + self.stop) for name in classnames]
         if self.apart:
             looked_up = [tokenizer.encode(name) + tokenizer.encode(self.stop) for name in classnames]
@@ -46,6 +48,25 @@ class Right(nn.Module):
         x = x + self.text.positional_embedding[:L] if self.positions else x
         x = self.text.transformer(x[None], attn_mask=self.text.attn_mask[:L, :L] if self.mask else None)[0]
         return (self.text.ln_final(x) if self.norm else x)[self.read] @ self.text.text_projection
+
+
+class OneBatch(Right):
+    """All prompts in one call of the transformer; what subclasses change is a mistake."""
+
+    side, at_end = "right", False
+
+    def forward(self):
+        prompts = [torch.cat([self.ends[0], self.ctx, name, self.ends[1]]) for name in self.names]
+        x = nn.utils.rnn.pad_sequence(prompts, batch_first=True, padding_side=self.side)
+        K, L, _ = x.shape
+        mask = self.text.attn_mask[:L, :L] if self.mask else None
+        x = self.text.transformer(x + self.text.positional_embedding[:L], attn_mask=mask)
+        ends = [-1 if self.at_end or self.side == "left" else len(prompt) - 1 for prompt in prompts]
+        return self.text.ln_final(x[range(K), ends]) @ self.text.text_projection
+
+
+def in_one_batch(**attributes):
+    return type("Changed", (OneBatch,), attributes)
 
 
 class Cached(Right):
@@ -81,7 +102,7 @@ LEARNERS = {
     "no grad": (changed(forward=torch.no_grad()(Right.forward)), "no gradient can flow back"),
     "no full stop": (changed(stop=""), "full stop"),
     "name first": (changed(position="front"), "in front of the context"),
-    "read too early": (changed(read=-2), "wrong position"),
+    "read too early": (changed(read=-2), "one position too early"),
     "no positions": (changed(positions=False), "positional"),
     "no mask": (changed(mask=False), "causal mask"),
     "normalised": (changed(forward=lambda self: normalize(Right.forward(self), dim=-1)), "normalised already"),
@@ -93,6 +114,14 @@ LEARNERS = {
     "full stop apart": (changed(apart=True), "look both up together"),
     "computed once": (Cached, "compute them anew"),
     "cut off": (changed(forward=cut), "is not that of the text features"),
+    "no SOS": (changed(marks=(0, 1)), "SOS is missing"),
+    "no EOT": (changed(marks=(1, 0)), "EOT is missing"),
+}
+BATCHES = {
+    "one after the other": (Right, "3 times for 3 prompts"),
+    "read at the end": (in_one_batch(at_end=True), "padding for the shorter prompts"),
+    "padded in front": (in_one_batch(side="left"), "stands in front"),
+    "no full stop": (in_one_batch(stop=""), "full stop"),
 }
 
 
@@ -105,6 +134,19 @@ def test_a_prompt_learner_of_ones_own_is_right():
 def test_each_wrong_prompt_learner_is_named(name):
     solution, words = LEARNERS[name]
     verdict = checks.check_prompt_learner(solution)
+    assert verdict.status == "wrong" and words in verdict.message, verdict
+
+
+def test_one_batch_is_right():
+    for check in (checks.check_one_call, checks.check_prompt_learner):
+        verdict = check(OneBatch)
+        assert verdict.status == "right", verdict
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_each_wrong_batch_is_named(name):
+    solution, words = BATCHES[name]
+    verdict = checks.check_one_call(solution)
     assert verdict.status == "wrong" and words in verdict.message, verdict
 
 
@@ -174,7 +216,8 @@ LOSSES = {
         lambda w, f, y, scale: -(scale * normalize(f) @ normalize(w).T).log_softmax(dim=1).mean(),
         "own class",
     ),
-    "a number": (lambda *given: loss_of(*given).detach(), "no gradient"),
+    "detached": (lambda *given: loss_of(*given).detach(), "no gradient"),
+    "a number": (lambda *given: loss_of(*given).item(), "as a tensor"),
 }
 
 
@@ -208,7 +251,78 @@ STEPS = {
     "loss after": (partial(step, late=True), "the one before"),
     "replaced": (replaced, "in place"),
 }
+
+
+def unified_gradient(grad, labels, total=lambda grad, seen: grad.sum(dim=0), share=None):
+    seen = torch.zeros(len(grad), dtype=torch.bool)
+    seen[labels] = True
+    size = grad.flatten(1).norm(dim=1)
+    return total(grad, seen), float(size[~seen].sum() / size.sum() if share is None else share(grad, size, seen))
+
+
+def added(total):
+    return partial(unified_gradient, total=total)
+
+
+def shared(share):
+    return partial(unified_gradient, share=share)
+
+
+GRADIENTS = {
+    "mean": (added(lambda grad, seen: grad.mean(dim=0)), "averaged"),
+    "of the batch": (added(lambda grad, seen: grad[seen].sum(dim=0)), "of the batch only"),
+    "by labels": (lambda grad, labels: (grad[labels].sum(dim=0), 0.5), "rows of `labels`"),
+    "of the vectors": (added(lambda grad, seen: grad.sum(dim=1)), "vectors of a context"),
+    "of the width": (added(lambda grad, seen: grad.sum(dim=2)), "width"),
+    "share of the seen": (shared(lambda grad, size, seen: size[seen].sum() / size.sum()), "*in* the batch"),
+    "of classes": (shared(lambda grad, size, seen: (~seen).float().mean()), "share of classes"),
+    "norm of the sum": (
+        shared(lambda grad, size, seen: grad[~seen].sum(dim=0).norm() / grad.sum(dim=0).norm()),
+        "sizes of the rows",
+    ),
+    "squares": (shared(lambda grad, size, seen: (size[~seen] ** 2).sum() / (size**2).sum()), "squares"),
+    "percent": (shared(lambda grad, size, seen: 100 * size[~seen].sum() / size.sum()), "not in percent"),
+    "one thing": (lambda grad, labels: grad.sum(dim=0), "two things"),
+}
+
+
+def between(start, end, share):
+    return (1 - share) * start + share * end
+
+
+LINES = {
+    "swapped": (lambda start, end, share: between(end, start, share), "swapped"),
+    "stops": (lambda start, end, share: between(start, end, min(1, share)), "goes on"),
+    "the way": (lambda start, end, share: share * (end - start), "add it to the start"),
+    "from the end": (lambda start, end, share: end + share * (end - start), "begins at the start"),
+    "too much": (lambda start, end, share: start + share * end, "add up to one"),
+    "half": (lambda start, end, share: (start + end) / 2, "half way"),
+}
+
+
+def other_averages(gains, images, weights=None, divide=None, keep=slice(None, -2), rest=3):
+    total = sum(gain * (weights or images)[task] for task, gain in gains.items())
+    return total / (divide or sum((weights or images).values())), sum(sorted(gains.values())[keep]) / rest
+
+
+def largest_tasks_out(gains, images):
+    kept = sorted(images, key=images.get)[:-2]
+    return other_averages(gains, images)[0], sum(gains[task] for task in kept) / 3
+
+
+AVERAGES = {
+    "not weighted": (partial(other_averages, weights=dict.fromkeys("abcde", 1)), "not weighted"),
+    "by tasks": (partial(other_averages, divide=5), "that of all images"),
+    "by all": (partial(other_averages, rest=5), "there are three tasks"),
+    "smallest out": (partial(other_averages, keep=slice(2, None)), "two smallest"),
+    "one out": (partial(other_averages, keep=slice(None, -1), rest=4), "only one task"),
+    "large tasks out": (largest_tasks_out, "most images"),
+    "swapped": (lambda gains, images: other_averages(gains, images)[::-1], "swapped"),
+}
 PIECES = {
+    checks.check_unified_gradient: (unified_gradient, GRADIENTS),
+    checks.check_between: (between, LINES),
+    checks.check_other_averages: (other_averages, AVERAGES),
     checks.check_encoding: (encoded, ENCODINGS),
     checks.check_loss: (loss_of, LOSSES),
     checks.check_step: (step, STEPS),
@@ -299,6 +413,8 @@ def train(
     all_of=None,
     anew=False,
     late=False,
+    after=False,
+    everything=False,
 ):
     optimizer = torch.optim.SGD(learner.parameters(), lr=rates[0], momentum=momentum, weight_decay=decay)
     losses = []
@@ -307,14 +423,17 @@ def train(
             optimizer = torch.optim.SGD(learner.parameters(), lr=rates[0], momentum=momentum, weight_decay=decay)
         for group in optimizer.param_groups:
             group["lr"] = rates[max(0, number - late)] if rate is None else rates[rate]
+        if clear == "epoch":
+            optimizer.zero_grad()
         for batch in batches[0] if all_of == "first" else epoch:
+            batch = torch.arange(len(labels)) if everything else batch
             loss = learner.loss(features[batch], labels[batch])
-            if clear:
+            if clear is True:
                 optimizer.zero_grad()
             loss.backward()
             if step:
                 optimizer.step()
-            losses.append(loss.item())
+            losses.append((learner.loss(features[batch], labels[batch]) if after else loss).item())
     return losses
 
 
@@ -329,6 +448,9 @@ LOOPS = {
     "no decay": ({"decay": 0.0}, "weight decay"),
     "a new optimizer in each epoch": ({"anew": True}, "forgets the momentum"),
     "rate set after the epoch": ({"late": True}, "after the epoch"),
+    "loss after the step": ({"after": True}, "the step was made from"),
+    "all images": ({"everything": True}, "all images"),
+    "cleared once an epoch": ({"clear": "epoch"}, "of an epoch add up"),
 }
 
 
@@ -376,8 +498,8 @@ def prograd(g, k, always=False, sign=-1, divide=None):
     return g + sign * dot / (k.square().sum() if divide is None else divide(k)) * k
 
 
-def weights(w, tau):
-    return normalize(w, dim=-1) / tau
+def weights(W):
+    return 1 / W[0].norm(), normalize(W, dim=-1)
 
 
 def image_by_image(first, second, divide=0.5, scale=100):
@@ -470,6 +592,7 @@ RIGHT = {
     "prograd": (checks.check_prograd, prograd),
     "prograd, where": (checks.check_prograd, lambda g, k: g - (g * k).sum().clamp(max=0) / k.square().sum() * k),
     "weights": (checks.check_weight_matrix, weights),
+    "weights, times": (checks.check_weight_matrix, lambda W: (float(1 / W[1].norm()), W / W[1].norm())),
     "error": (checks.check_accuracy_with_error, lambda k, n: (100 * k / n, 100 * (k / n * (1 - k / n) / n) ** 0.5)),
 }
 P, C, K, W = checks.check_seeds_needed, checks.check_calibration_error, checks.check_prograd, checks.check_weight_matrix
@@ -579,12 +702,14 @@ ZOO = {
         lambda g, k: g - (g * k).sum(1, keepdim=True) / k.square().sum(1, keepdim=True) * k if (g * k).sum() < 0 else g,
         "one long vector",
     ),
-    "no temperature": (W, lambda w, t: normalize(w, dim=-1), "temperature is missing"),
-    "times": (W, lambda w, t: normalize(w, dim=-1) * t, "multiplied"),
-    "raw rows": (W, lambda w, t: w / t, "not normalised"),
-    "columns": (W, lambda w, t: normalize(w, dim=0) / t, "wrong axis"),
-    "turned": (W, lambda w, t: weights(w, t).T, "swapped"),
-    "a softmax": (W, lambda w, t: weights(w, t).softmax(-1), "softmax"),
+    "logit scale": (W, lambda W: (W[0].norm(), weights(W)[1]), "one divided by it"),
+    "all rows": (W, lambda W: (1 / W.norm(), weights(W)[1]), "that of one row"),
+    "square": (W, lambda W: (1 / W[0].square().sum(), weights(W)[1]), "has a root"),
+    "each row": (W, lambda W: (1 / W.norm(dim=1), weights(W)[1]), "one number is enough"),
+    "raw rows": (W, lambda W: (weights(W)[0], W), "as they were"),
+    "divided": (W, lambda W: (weights(W)[0], W / weights(W)[0]), "once more"),
+    "columns": (W, lambda W: (weights(W)[0], normalize(W, dim=0)), "wrong axis"),
+    "turned": (W, lambda W: (weights(W)[0], weights(W)[1].T), "swapped"),
 }
 
 

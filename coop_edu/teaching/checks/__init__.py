@@ -7,10 +7,17 @@ an error; the test run solves all exercises that way.  The solutions are in the 
 later cells build.
 """
 
-from coop_edu.teaching.checks.building import check_class_specific, check_encoding, check_prompt_learner
+from coop_edu.teaching.checks.building import (
+    check_class_specific,
+    check_encoding,
+    check_one_call,
+    check_prompt_learner,
+    check_unified_gradient,
+)
 from coop_edu.teaching.checks.costs import check_run_cost
 from coop_edu.teaching.checks.later import (
     check_accuracy_with_error,
+    check_between,
     check_calibration_error,
     check_domain,
     check_entropy_method,
@@ -32,16 +39,18 @@ from coop_edu.teaching.checks.results import (
     check_average,
     check_honest_report,
     check_kept_above_chance,
+    check_other_averages,
     check_verdict,
 )
 from coop_edu.teaching.checks.solutions import finished
 from coop_edu.teaching.checks.training import check_learning_rate, check_sampler
 
 __all__ = [
-    "check_accuracy_with_error", "check_average", "check_calibration_error", "check_class_probabilities",
-    "check_class_specific", "check_cosine_gap", "check_domain", "check_encoding", "check_entropy_method",
-    "check_honest_report", "check_kept_above_chance", "check_learning_rate", "check_leave_one_out", "check_loss",
-    "check_most_confused", "check_padded_batch", "check_prograd", "check_prompt_assembly", "check_prompt_learner",
-    "check_prompts", "check_run_cost", "check_sampler", "check_seeds_needed", "check_step", "check_training_loop",
-    "check_verdict", "check_weight_matrix", "finished",
+    "check_accuracy_with_error", "check_average", "check_between", "check_calibration_error",
+    "check_class_probabilities", "check_class_specific", "check_cosine_gap", "check_domain", "check_encoding",
+    "check_entropy_method", "check_honest_report", "check_kept_above_chance", "check_learning_rate",
+    "check_leave_one_out", "check_loss", "check_most_confused", "check_one_call", "check_other_averages",
+    "check_padded_batch", "check_prograd", "check_prompt_assembly", "check_prompt_learner", "check_prompts",
+    "check_run_cost", "check_sampler", "check_seeds_needed", "check_step", "check_training_loop",
+    "check_unified_gradient", "check_verdict", "check_weight_matrix", "finished",
 ]  # fmt: skip

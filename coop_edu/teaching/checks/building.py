@@ -13,7 +13,15 @@ from coop_edu.clip.models import Clip, load_clip
 from coop_edu.clip.probability import normalize
 from coop_edu.clip.text_encoding import text_tower
 from coop_edu.coop.prompt_learner import PromptLearner
-from coop_edu.teaching.verdicts import Wrong, answer_of, checker, random_numbers, relative_difference
+from coop_edu.teaching.verdicts import (
+    Wrong,
+    answer_of,
+    checker,
+    compare,
+    parts_of,
+    random_numbers,
+    relative_difference,
+)
 
 NAMES = {  # two sizes, so that none can be typed in; ")." is one token
     2: ["cat", "hot air balloon"],
@@ -30,7 +38,8 @@ def check_encoding(solution: Callable) -> str:
         prompt = (0.02 * random_numbers(L, L, text.token_embedding.embedding_dim)).requires_grad_()
         given, right = answer_of(solution, text, prompt), _encoded(prompt)
         if not isinstance(given, torch.Tensor) or given.shape != right.shape:
-            shapes = {(1, *right.shape): "the batch of one", (L, *right.shape): "all positions; read the last, EOT"}
+            all_of_them = "all positions: take the prompt out of its batch with [0], and read its last row, EOT"
+            shapes = {(1, *right.shape): "the batch of one", (L, *right.shape): all_of_them}
             shapes[prompt.shape[1:]] = "a hidden state: text.text_projection is missing"
             found = tuple(given.shape) if isinstance(given, torch.Tensor) else type(given).__name__
             why = f" ({shapes[found]})" if found in shapes else ""
@@ -60,6 +69,11 @@ def check_prompt_learner(solution: Callable) -> str:
     `ctx` (M, D) is the start of its one parameter.  Checked for two numbers of classes and two context lengths: the
     parameter, the text features against the library's, the gradient at the context, and that CLIP gets no gradient.
     """
+    _check_learner(solution)
+    return "the prompt goes through the frozen encoder, and the gradient comes back to the context."
+
+
+def _check_learner(solution: Callable) -> None:
     weights = _weights_of(clip_of_checks())
     for names, M in ((NAMES[3], 4), (NAMES[2], 2)):
         start, mine = _build(solution, names, M)
@@ -81,7 +95,23 @@ def check_prompt_learner(solution: Callable) -> str:
             learned[0].mul_(2)
         if relative_difference(answer_of(mine), features) == 0:
             raise Wrong("the context has changed and the text features have not: compute them anew in each forward()")
-    return "the prompt goes through the frozen encoder, and the gradient comes back to the context."
+
+
+@checker
+def check_one_call(solution: Callable) -> str:
+    """As `check_prompt_learner`, and all prompts go through the transformer in one call."""
+    _check_learner(solution)
+    names, calls = NAMES[3], []
+    _, mine = _build(solution, names, 2)
+    transformer: nn.Module = text_tower(clip_of_checks().model).transformer
+    hook = transformer.register_forward_pre_hook(lambda module, inputs: calls.append(module))
+    try:
+        answer_of(mine)
+    finally:
+        hook.remove()
+    if len(calls) > 1:
+        raise Wrong(f"the transformer is called {len(calls)} times for {len(names)} prompts; give it all in one batch")
+    return "all prompts in one call, and the gradient comes back to the context."
 
 
 @checker
@@ -110,6 +140,41 @@ def check_class_specific(solution: Callable) -> str:
             if gradient.any(dim=2).any(dim=1).sum() > 1:
                 raise Wrong(f"the text feature of class {place} depends on other classes' contexts, too")
     return "the same start, and from there every class goes its own way."
+
+
+@checker
+def check_unified_gradient(solution: Callable) -> str:
+    """The gradients of equal contexts: `solution(grad (K, M, D), labels (B,)) -> (unified gradient (M, D), share)`.
+
+    The share is that of classes without an image in the sum of the norms of all rows.
+    """
+    for K, labels in ((5, torch.tensor([3, 0, 3])), (4, torch.tensor([1, 1]))):
+        grad = random_numbers(K, K, 2, 3)
+        unified, share = parts_of(
+            answer_of(solution, grad.clone(), labels.clone()), 2, "two things, gradient and share"
+        )
+        size, seen = grad.flatten(1).norm(dim=1), torch.zeros(K, dtype=torch.bool)
+        seen[labels] = True
+        gradients = {
+            "the gradients are averaged; a shared vector collects their sum": grad.mean(dim=0),
+            "it adds up the classes of the batch only; all prompts have the context": grad[seen].sum(dim=0),
+            "it adds up the rows of `labels`; the sum is over all classes": grad[labels].sum(dim=0),
+            "it adds up the vectors of a context; the sum is over the classes, dim=0": grad.sum(dim=1),
+            "the width is added up; the sum is over the classes, dim=0": grad.sum(dim=2),
+        }
+        compare(unified, grad.sum(dim=0), gradients)
+        right = float(size[~seen].sum() / size.sum())
+        shares = {
+            "that is the share of the classes *in* the batch": 1 - right,
+            "that is the share of classes, not of the gradient's size": float((~seen).float().mean()),
+            "that is the size of the sum; add up the sizes of the rows":
+                float(grad[~seen].sum(dim=0).norm() / grad.sum(dim=0).norm()),
+            "the squares are added up; take the norm of each row":
+                float(size[~seen].square().sum() / size.square().sum()),
+            "the share should be between 0 and 1, not in percent": 100 * right,
+        }  # fmt: skip
+        compare(share, right, shares)
+    return "the shared context hears all classes, and most of it comes from those with an image."
 
 
 def _build(solution: Callable, names: list[str], M: int) -> tuple[PromptLearner, nn.Module]:
@@ -144,8 +209,15 @@ def _which_prompt(features: torch.Tensor, names: list[str], start: PromptLearner
         "the full stop behind the class name is missing": _assembled(names, ctx, stop=""),
         "the class name stands in front of the context; it belongs behind it": _assembled(names, ctx, front=True),
         "the context is left out": _assembled(names, ctx[:0]),
+        "SOS is missing": _assembled(names, ctx, sos=False),
+        "the feature is read at the end of the batch, which is padding for the shorter prompts": _assembled(
+            names, ctx, padded="right"
+        ),
+        "the padding stands in front of the prompt; EOT sees it, and all positions shift": _assembled(
+            names, ctx, padded="left"
+        ),
         "the vectors of the context are in the wrong order": _assembled(names, ctx.flip(0)),
-        "the feature is read at the wrong position; read it at EOT, the last": _assembled(names, ctx, read=-2),
+        "EOT is missing, or the feature is read one position too early": _assembled(names, ctx, read=-2),
         "the positional embedding is not added": _assembled(names, ctx, positions=False),
         "the causal mask is missing": _assembled(names, ctx, mask=False),
         "the last layer norm, ln_final, is missing": _assembled(names, ctx, norm=False),
@@ -166,19 +238,23 @@ def _assembled(
     *,
     stop: str | None = ".",
     front: bool = False,
+    sos: bool = True,
+    padded: str = "",
     **options: Any,
 ) -> torch.Tensor:
     """The text features of the exercise, one prompt after the other; each option makes one of the usual mistakes."""
     clip = clip_of_checks()
     table = text_tower(clip.model).token_embedding.weight
-    sot, eot = table[[clip.tokenizer.sot_token_id]], table[[clip.tokenizer.eot_token_id]]
-    rows = []
+    first, last = table[[clip.tokenizer.sot_token_id]], table[[clip.tokenizer.eot_token_id]]
+    prompts = []
     for name in names:
         apart = clip.tokenizer.encode(name) + clip.tokenizer.encode(".")
         words = table[apart if stop is None else clip.tokenizer.encode(name + stop)]
-        x = torch.cat([sot, words, ctx, eot] if front else [sot, ctx, words, eot])
-        rows.append(_encoded(x, **options))
-    return torch.stack(rows)
+        inner = [words, ctx] if front else [ctx, words]
+        prompts.append(torch.cat([first[: int(sos)], *inner, last]))
+    if padded:
+        prompts = list(nn.utils.rnn.pad_sequence(prompts, batch_first=True, padding_side=padded))
+    return torch.stack([_encoded(prompt, **options) for prompt in prompts])
 
 
 def _encoded(

@@ -134,6 +134,23 @@ def check_accuracy_with_error(solution: Callable) -> str:
 
 
 @checker
+def check_between(solution: Callable) -> str:
+    """On a straight line: `solution(start (M, D), end (M, D), share) -> (M, D)`; 0 is the start, 1 the end."""
+    start, end = random_numbers(1, 3, 4), random_numbers(2, 3, 4)
+    for share in (0.25, 1.5, 0.0):
+        mistakes = {
+            "start and end are swapped: share 0 is the start": torch.lerp(end, start, share),
+            "it stops at the end; beyond 1 the line goes on": torch.lerp(start, end, min(share, 1.0)),
+            "that is the way from the start; add it to the start": share * (end - start),
+            "the way is added to the end; it begins at the start": end + share * (end - start),
+            "the two shares should add up to one": start + share * end,
+            "that is half way, whatever the share": (start + end) / 2,
+        }
+        compare(answer_of(solution, start.clone(), end.clone(), share), torch.lerp(start, end, share), mistakes)
+    return "the straight line, and beyond."
+
+
+@checker
 def check_calibration_error(solution: Callable) -> str:
     """Calibration: `solution(confidence (N,), right (N,), bins) -> ECE` between 0 and 1."""
     for bins, count in ((4, 41), (10, 60)):

@@ -24,8 +24,8 @@ def check_loss(solution: Callable) -> str:
     logits = scale * unit_f @ unit_w.T
     p, right = logits.softmax(dim=1), cross_entropy(logits, y)
     given = answer_of(solution, w.clone().requires_grad_(), f.clone(), y.clone(), scale)
-    if isinstance(given, torch.Tensor) and not given.requires_grad:
-        raise Wrong("no gradient can flow back to w: give the loss as a tensor, before .item() or .detach()")
+    if not isinstance(given, torch.Tensor) or not given.requires_grad:
+        raise Wrong("no gradient can flow back to w: give the loss as a tensor, without .item() or .detach()")
     mistakes = {
         "w and f are not normalised": cross_entropy(scale * f @ w.T, y),
         "f is not normalised": cross_entropy(scale * f @ unit_w.T, y),
@@ -105,13 +105,14 @@ def check_training_loop(solution: Callable) -> str:
     try:
         losses = [float(loss) for loss in given]
     except TypeError:
-        raise Wrong(f"a list of losses was expected, and it returned {type(given).__name__}") from None
+        what = "a list of lists" if isinstance(given, list) else type(given).__name__
+        raise Wrong(f"a list of numbers was expected, a loss for each step, and it returned {what}") from None
     if len(losses) == len(batches):
         raise Wrong("there is one loss for each epoch; give one for each step")
     if len(losses) != len(right):
         raise Wrong(f"{len(right)} losses were expected, one for each step, and there are {len(losses)}")
     if torch.equal(mine.ctx, _learner().ctx):
-        raise Wrong("the context has not moved: call optimizer.step() after each backward()")
+        raise Wrong("the context has not moved: the order is zero_grad(), backward(), step()")
     if not _near(losses, right):
         for mistake, wrong in _mistakes(features, labels, batches, rates).items():
             if _near(losses, wrong):
@@ -124,7 +125,7 @@ def check_training_loop(solution: Callable) -> str:
     light = _learner()
     _train(light, features, labels, batches, rates, decay=0.0)
     if relative_difference(mine.ctx, light.ctx) < off:  # it changes so little that no loss shows it
-        raise Wrong("the weight decay of 5e-4 is missing")
+        raise Wrong("the weight decay of 5e-4 is missing, or much too small")
     return "step for step the library's losses, and the same context at the end."
 
 
@@ -139,10 +140,11 @@ def _train(
     batches: Batches,
     rates: list[float],
     *,
-    clear: bool = True,
+    clear: bool | str = True,
     momentum: float = 0.9,
     decay: float = 5e-4,
     anew: bool = False,
+    late: bool = False,
 ) -> list[float]:
     """The loop; each option makes one of the usual mistakes."""
     optimizer = torch.optim.SGD(learner.parameters(), lr=rates[0], momentum=momentum, weight_decay=decay)
@@ -152,13 +154,13 @@ def _train(
             optimizer = torch.optim.SGD(learner.parameters(), lr=rate, momentum=momentum, weight_decay=decay)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        for batch in epoch:
+        for number, batch in enumerate(epoch):
             loss = learner.loss(features[batch], labels[batch])
-            if clear:
+            if clear is True or (clear == "epoch" and not number):
                 optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            losses.append(loss.item())
+            losses.append((learner.loss(features[batch], labels[batch]) if late else loss).item())
     return losses
 
 
@@ -167,14 +169,18 @@ def _mistakes(
 ) -> dict[str, list[float]]:
     """{mistake: the losses that it gives}."""
 
-    def losses(batches: Batches = batches, rates: list[float] = rates, **options: bool | float) -> list[float]:
+    def losses(batches: Batches = batches, rates: list[float] = rates, **options: bool | float | str) -> list[float]:
         return _train(_learner(), features, labels, batches, rates, **options)  # type: ignore[arg-type]
 
     steps, n = [[batch] for epoch in batches for batch in epoch], len(rates)
     by_step = [rates[min(step, n - 1)] for step in range(len(steps))]
+    everything = [[torch.arange(len(labels)) for _ in epoch] for epoch in batches]
     return {
         "the gradients of all steps add up: clear them with zero_grad() before each backward()": losses(clear=False),
-        "the momentum of 0.9 is missing": losses(momentum=0.0),
+        "the momentum of 0.9 is missing or forgotten; make the optimizer once, before both loops": losses(momentum=0.0),
+        "the loss is computed after the step; give the one that the step was made from": losses(late=True),
+        "each step takes all images; it should take those of its batch": losses(everything),
+        "the gradients of an epoch add up: clear them before each backward()": losses(clear="epoch"),
         "a new optimizer in every epoch forgets the momentum; make one before the loop": losses(anew=True),
         "the learning rate is set after the epoch; set it before": losses(rates=[rates[0], *rates[:-1]]),
         "the learning rate stays that of the first epoch": losses(rates=[rates[0]] * n),

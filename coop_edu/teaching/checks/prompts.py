@@ -79,7 +79,7 @@ def check_class_probabilities(solution: Callable) -> str:
         "normalised along the wrong axis: each feature is a row, so use dim=-1": wrong_axis[0].softmax(-1),
         "the text features are normalised along the wrong axis: each is a row, so use dim=-1":
             wrong_axis[1].softmax(-1),
-        "two wrong axes: each feature is a row, and the classes compete, so it is dim=-1 in both":
+        "two mistakes are left; ask of each line what should have length one, and what should add up to one":
             wrong_axis[1].softmax(0),
     }  # fmt: skip
     compare(answer_of(solution, f, w, tau), scaled.softmax(dim=-1), mistakes)
@@ -88,21 +88,27 @@ def check_class_probabilities(solution: Callable) -> str:
 
 @checker
 def check_weight_matrix(solution: Callable) -> str:
-    """CLIP as a linear layer: `solution(text_features (K, E), temperature) -> W (K, E)`, features not normalised."""
+    """CLIP's linear layer read backwards: `solution(W (K, E)) -> (temperature, directions (K, E))`, of length one."""
     for K, E, tau in ((4, 6, 0.2), (3, 5, 0.05)):
-        w = 2 * random_numbers(K, K, E)
-        rows = normalize(w, dim=-1)
-        mistakes = {
-            "the temperature is missing: the logits are cosines divided by it": rows,
-            "the rows are multiplied by the temperature; Eq. 1 divides by it": rows * tau,
-            "the rows are not normalised, so a class with a long feature gets larger logits": w / tau,
-            "neither normalised nor divided by the temperature: these are the features as they were": w,
-            "normalised along the wrong axis: each class is a row, so use dim=-1": normalize(w, dim=0) / tau,
-            "rows and columns are swapped: one row for each class": rows.T / tau,
-            "a softmax is no part of the weights: it comes after the layer": (rows / tau).softmax(dim=-1),
-        }  # fmt: skip
-        compare(answer_of(solution, w, tau), rows / tau, mistakes)
-    return "one row for each class: a linear classifier whose weights were written."
+        rows = normalize(random_numbers(K, K, E), dim=-1)
+        weights = rows / tau
+        temperature, directions = parts_of(answer_of(solution, weights.clone()), 2, "temperature and directions")
+        if isinstance(temperature, torch.Tensor) and temperature.numel() == K:
+            raise Wrong("all rows have the same length, so one number is enough for the temperature")
+        temperatures = {
+            "that is the logit scale, the length of a row; the temperature is one divided by it": 1 / tau,
+            "that is for the length of all rows together; take that of one row": float(1 / weights.norm()),
+            "that is the square; a length has a root": tau**2,
+        }
+        compare(temperature, tau, temperatures)
+        wrong = {
+            "these are the weights as they were; the directions have length one": weights,
+            "divided by the temperature once more; multiply by it": weights / tau,
+            "normalised along the wrong axis: each class is a row, so use dim=-1": normalize(weights, dim=0),
+            "rows and columns are swapped: one row for each class": rows.T,
+        }
+        compare(directions, rows, wrong)
+    return "the weights hold the directions, and their length is the logit scale."
 
 
 @checker

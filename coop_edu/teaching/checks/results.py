@@ -1,4 +1,4 @@
-"""Checkers of notebooks 02, 06 and 07: an honest report, what a shift leaves, an average, a verdict."""
+"""Checkers of notebooks 02, 06 and 07: an honest report, what a shift leaves, averages, a verdict."""
 
 from __future__ import annotations
 
@@ -39,6 +39,32 @@ def check_honest_report(solution: Callable) -> str:
     wrong["the lead on validation flatters the winner; report the difference on test"] = (lead, error)
     compare(numbers, (points, error), wrong, relative=1e-2)
     return "chosen on one part, reported on another, with its error."
+
+
+@checker
+def check_other_averages(solution: Callable) -> str:
+    """`solution(gains, images) -> (mean weighted by images, mean without the two largest gains)`, both by task."""
+    gains = {"a": 12.0, "b": -1.5, "c": 4.0, "d": 30.0, "e": 2.0}
+    images = {"a": 100, "b": 400, "c": 250, "d": 50, "e": 200}
+    given = parts_of(answer_of(solution, dict(gains), dict(images)), 2, "two numbers, two averages")
+    ordered = sorted(gains.values())
+    by_size = [gains[task] for task in sorted(images, key=lambda task: images[task])]
+    total = sum(gains[task] * images[task] for task in gains)
+    weighted, rest = total / sum(images.values()), sum(ordered[:-2]) / 3
+    mistakes = {
+        "the first is not weighted by the test images": (sum(ordered) / 5, rest),
+        "the weighted sum is divided by the number of tasks; divide by that of all images": (total / 5, rest),
+        "without the two largest there are three tasks; divide by their number": (weighted, sum(ordered[:-2]) / 5),
+        "the two smallest gains are left out, not the two largest": (weighted, sum(ordered[2:]) / 3),
+        "only one task is left out": (weighted, sum(ordered[:-1]) / 4),
+        "the two tasks with most images are left out; it should be the largest gains": (
+            weighted,
+            sum(by_size[:-2]) / 3,
+        ),
+        "the two averages are swapped": (rest, weighted),
+    }
+    compare(given, (weighted, rest), mistakes)
+    return "and now you can see what the headline hangs on."
 
 
 @checker

@@ -16,9 +16,16 @@ import torch.nn.functional as F
 
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.teaching.checks.building import check_encoding, check_prompt_learner
-from coop_edu.teaching.checks.later import check_domain, check_entropy_method, check_most_confused, check_seeds_needed
+from coop_edu.teaching.checks.later import (
+    check_between,
+    check_domain,
+    check_entropy_method,
+    check_most_confused,
+    check_seeds_needed,
+)
 from coop_edu.teaching.checks.loop import check_loss, check_step, check_training_loop
 from coop_edu.teaching.checks.prompts import check_prompt_assembly
+from coop_edu.teaching.checks.results import check_other_averages
 from coop_edu.teaching.checks.training import check_learning_rate, check_sampler
 from coop_edu.teaching.verdicts import RIGHT
 
@@ -100,6 +107,16 @@ def my_domain(image):
     return ImageOps.invert(image)
 
 
+def other_averages(gains: dict[str, float], images: dict[str, int]) -> tuple[float, float]:
+    weighted = sum(gain * images[task] for task, gain in gains.items()) / sum(images.values())
+    rest = sorted(gains.values())[:-2]
+    return weighted, sum(rest) / len(rest)
+
+
+def between(start: torch.Tensor, end: torch.Tensor, share: float) -> torch.Tensor:
+    return start + share * (end - start)
+
+
 def seeds_needed(differences):
     from statistics import fmean, stdev
 
@@ -139,6 +156,8 @@ SOLVED: dict[str, tuple[Callable, Any]] = {
     "train": (check_training_loop, train),
     "MyPromptLearner": (check_prompt_learner, MyPromptLearner),
     "my_domain": (check_domain, my_domain),
+    "other_averages": (check_other_averages, other_averages),
+    "between": (check_between, between),
     "seeds_needed": (check_seeds_needed, seeds_needed),
     "most_confused": (check_most_confused, most_confused),
     "Sure": (check_entropy_method, Sure),
@@ -151,10 +170,14 @@ def finished(yours: Any) -> Any:
     >>> finished(lambda labels, k, seed: None)
     Traceback (most recent call last):
     ...
-    KeyError: '<lambda>'
+    KeyError: "'<lambda>' is no exercise: write yours with def or class, under its name in the exercise"
     """
+    if yours.__name__ not in SOLVED:
+        raise KeyError(
+            f"'{yours.__name__}' is no exercise: write yours with def or class, under its name in the exercise"
+        )
     check, solution = SOLVED[yours.__name__]
-    if check(yours).status == RIGHT:
+    if yours is not solution and check(yours).status == RIGHT:
         print(f"{yours.__name__}: yours")
         return yours
     print(f"{yours.__name__}: the solution, until yours is right")
