@@ -19,7 +19,7 @@ from PIL import Image
 from coop_edu.files import read_asset
 from coop_edu.grid.report import Curves, average, published
 from coop_edu.plots import accuracy_panels
-from coop_edu.plots.style import PAPER, SCREEN, png
+from coop_edu.plots.style import PAPER, SCREEN, STYLES, png, shown_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = "docs/five_minutes.md"
@@ -89,7 +89,8 @@ def ours() -> dict[str, dict[int, list[float]]]:
         "".join(output.get("text", "")) for cell in cells_of("07_eleven_tasks") for output in cell.get("outputs", ())
     ]
     (table,) = (text[text.index("shots ") :].splitlines() for text in printed if start in text)
-    methods = re.split(r"\s{2,}", table[0].strip())[1:]
+    labels = {shown_name(label): label for label in STYLES}
+    methods = [labels.get(name, name) for name in re.split(r"\s{2,}", table[0].strip())[1:]]
     curves: dict[str, dict[int, list[float]]] = {method: {} for method in methods}
     for line in table[1:-1]:
         shots, *row = re.findall(r"[\d.]+", line)

@@ -51,9 +51,13 @@ FIGURES = {
     "slopes": lambda m: plots.slopes({"M = 1": [50.0, 55.0], "M = 4": [53.0, 54.0]}, message=m),
     "paired_dots": lambda m: plots.paired_dots({"IconFood": {"zero-shot": 57.0, "CoOp": [60.0, 62.0]}}, message=m),
     "intervals": lambda m: plots.intervals({"IconFood": (3.0, 1.0), "IconArrows": (-1.5, 2.0)}, message=m),
-    "gradient_path": lambda m: plots.gradient_path("cat", message=m),
+    "gradient_path": lambda m: plots.gradient_path(["cat", "dog", "key"], IMAGES[0], message=m),
+    "contexts": lambda m: plots.contexts(["cat", "dog", "key"], message=m),
+    "base_to_new": lambda m: plots.base_to_new(["cat", "dog"], ["key", "tree"], [IMAGES[:2], IMAGES[2:4]], message=m),
+    "cocoop": lambda m: plots.cocoop(IMAGES[:2], ["cat", "dog", "key"], message=m),
     "two_towers": lambda m: plots.two_towers(IMAGES[:3], list("abc"), message=m),
 }
+DIAGRAMS = {"gradient_path", "contexts", "base_to_new", "cocoop"}  # of what is learned
 
 
 def texts(figure):
@@ -75,7 +79,7 @@ def test_figure_is_closed_readable_and_captioned(name, recwarn):
 
 def test_every_public_figure_is_tested():
     functions = {name for name in plots.__all__ if callable(getattr(plots, name))}
-    assert functions - {"caption", "text_table", "map_of_notebooks", "new_figure"} == set(FIGURES)
+    assert functions - {"caption", "text_table", "map_of_notebooks", "new_figure", "shown_name"} == set(FIGURES)
 
 
 def shown(figure, monkeypatch):
@@ -159,6 +163,22 @@ def test_the_number_of_vectors_is_in_every_figure_of_the_papers_coop():
     ]  # fmt: skip
     for figure in figures:
         assert "CoOp, M=16" in texts(figure) and "CoOp" not in texts(figure)
+    assert plots.text_table(ROWS).splitlines()[2].split("  ")[0] == "CoOp, M=16"
+
+
+def test_what_the_reader_learns_is_told_from_the_librarys_by_colour_and_dashes():
+    curves = {"CoOp": {1: 40.0, 16: 60.0}, "CoOp, your own": {1: 41.0, 16: 59.0}}
+    library, own = plots.accuracy_curves(curves).axes[0].lines
+    assert library.get_linestyle() == "-" and own.get_linestyle() == "--"
+    assert library.get_color() != own.get_color()
+
+
+def test_the_legend_of_curves_is_above_them():
+    figure = plots.accuracy_curves(CURVES, title="a title")
+    figure.draw_without_rendering()
+    (legend,), (axis,) = figure.legends, figure.axes
+    box = legend.get_window_extent()
+    assert box.y0 > axis.title.get_window_extent().y1 and figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
 
 
 def test_every_formula_is_typeset_and_no_class_name_is():
@@ -173,7 +193,7 @@ def test_every_formula_is_typeset_and_no_class_name_is():
     axis.semilogx([0.01, 100], [0, 1])
     powers = [label for label in plots.caption(figure, "").axes[0].get_xticklabels() if label.get_text()]
     assert powers and all(label.get_parse_math() for label in powers)
-    for figure in (plots.gradient_path("$5 and $6"), plots.two_towers(IMAGES[:1], ["$5 and $6"])):
+    for figure in (plots.gradient_path(["$5 and $6"], IMAGES[0]), plots.two_towers(IMAGES[:1], ["$5 and $6"])):
         (name,) = [text for text in figure.findobj(matplotlib.text.Text) if "$5" in text.get_text()]
         assert not name.get_parse_math()
 
@@ -251,7 +271,7 @@ def test_answers_stand_below_their_image_with_a_verdict():
 
 
 def test_one_colour_means_one_thing_in_every_figure():
-    """A bar is light blue, or green where it is the right class; purple is only in the diagram of the gradient."""
+    """A bar is light blue, or green where it is the right class; purple is only in diagrams, and is what is learned."""
     colour = matplotlib.colors.to_hex
     bars = {
         colour(patch.get_facecolor())
@@ -263,7 +283,7 @@ def test_one_colour_means_one_thing_in_every_figure():
     for name, draw in FIGURES.items():
         drawn = io.BytesIO()
         draw("m").savefig(drawn, format="svg")
-        assert (plots.style.LEARNED.lower() in drawn.getvalue().decode().lower()) == (name == "gradient_path"), name
+        assert (plots.style.LEARNED.lower() in drawn.getvalue().decode().lower()) == (name in DIAGRAMS), name
     assert plots.style.LEARNED not in {method for method, _, _ in plots.STYLES.values()}
 
 
@@ -325,10 +345,10 @@ def test_the_map_shows_images_and_classes_where_they_are():
     ends = [[c.get_offsets().data[0] for c in panel.collections if len(c.get_offsets()) == 1] for panel in panels]
     for own, other, end in zip(dots[2], dots[2][::-1], ends[2]):
         assert np.linalg.norm(end - own.mean(axis=0)) < np.linalg.norm(end - other.mean(axis=0))
-    assert not panels[0].texts
-    for before, now, panel in zip(ends, ends[1:], panels[1:]):  # an arrow from the place in the panel before
-        assert np.allclose([arrow.xyann for arrow in panel.texts], before)
-        assert np.allclose([arrow.xy for arrow in panel.texts], now)
+    for now, panel in zip(ends, panels):  # a ray from the centre, where the axes cross
+        assert sum(panel.get_xlim()) == sum(panel.get_ylim()) == 0
+        rays = [ray.get_xydata() for ray in panel.lines if len(ray.get_xdata())]
+        assert np.allclose([ray[0] for ray in rays], 0) and np.allclose([ray[-1] for ray in rays], now)
 
 
 def test_every_wording_has_its_own_bars_and_the_truth_is_marked():
@@ -358,12 +378,61 @@ def test_two_towers_has_a_cell_for_each_pair_and_marks_those_that_belong_togethe
         plots.two_towers(images, ["a cat"])
 
 
-def test_gradient_path_marks_the_context_alone():
-    figure = plots.gradient_path("hot air balloon")
+def learned_boxes(figure):
+    return [patch for patch in figure.axes[0].patches if patch.get_linewidth() == 2]
+
+
+def test_gradient_path_has_a_prompt_for_each_class_and_one_context_for_all():
+    names = ["hot air balloon", "key", "tree"]
+    figure = plots.gradient_path(names, IMAGES[0])
     words = [text.get_text() for text in figure.axes[0].texts]
+    assert words.count("SOS") == words.count("EOT") == 3
+    assert {"hot air\nballoon", "key", "tree"} <= set(words)
     assert sum(word.startswith(r"$\mathbf{v}") for word in words) == 3  # v_1, v_2 ... v_M, and dots between
-    framed = [patch for patch in figure.axes[0].patches if patch.get_linewidth() == 2]
-    assert len(framed) == 4
+    assert len(learned_boxes(figure)) == 4
+    backward = [text for text in figure.axes[0].texts if isinstance(text, matplotlib.text.Annotation)]
+    arrive = [arrow for arrow in backward if arrow.xy[0] < 2.2 < arrow.xyann[0]]
+    assert len(arrive) == 3 and len({arrow.xy[0] for arrow in arrive}) == 1
+
+
+def test_class_specific_contexts_differ_in_shade_and_index_and_unified_ones_do_not():
+    figure = plots.contexts(["cat", "dog", "key"])
+    words = [text.get_text() for text in figure.axes[0].texts]
+    assert words.count(r"$\mathbf{v}_1$") == 3
+    assert [words.count(rf"$\mathbf{{v}}^{{\,{i}}}_1$") for i in (1, 2, 3)] == [1, 1, 1]
+    left, right = (
+        {box.get_facecolor() for box in learned_boxes(figure) if (box.get_x() > 4) == side} for side in (0, 1)
+    )
+    assert len(left) == 1 and len(right) == 3
+
+
+def test_cocoop_has_the_prompts_of_coop_and_those_of_each_image():
+    words = texts(plots.cocoop(IMAGES[:2], ["cat", "dog"]))
+    assert words.count("cat") == 3
+    assert [words.count(rf"$\mathbf{{v}}_1{shift}$") for shift in ("", r"\!+\!\mathbf{h}_1", r"\!+\!\mathbf{h}_2")] == [
+        1
+    ] * 3
+
+
+def test_base_to_new_shows_images_of_the_base_classes_alone():
+    figure = plots.base_to_new(["cat", "dog"], ["key", "tree"], [IMAGES[:2], IMAGES[2:4]], shots=8)
+    assert len([axis for axis in figure.findobj(matplotlib.axes.Axes) if axis.images]) == 4
+    assert {"cat", "tree", "8 labelled images of each", "only the names, no image"} <= set(texts(figure))
+
+
+@pytest.mark.parametrize("name", sorted(DIAGRAMS))
+def test_no_words_of_a_diagram_overlap_or_leave_it(name):
+    figure = FIGURES[name]("")
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts if text.get_text()]
+    for place, box in enumerate(boxes):
+        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 and figure.bbox.y0 <= box.y0, name
+        assert not any(box.overlaps(other) for other in boxes[:place]), name
+
+
+def test_answers_of_methods_have_their_names_and_those_of_templates_quotation_marks():
+    words = texts(plots.compare_answers(IMAGES[:1], {"CoOp": ["cat"], "a {}.": ["cat"]}, ["cat"]))
+    assert {"CoOp, M=16", "“a {}.”"} <= set(words)
 
 
 def test_a_long_word_at_the_edge_is_not_cut_off():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from coop_edu.data.few_shot import ALL
 from coop_edu.evaluate.seeds import mean_and_std
 from coop_edu.plots.style import (
     BLACK,
+    DASHED,
     GREY,
     PAPER,
     caption,
@@ -36,8 +37,9 @@ def accuracy_curves(
     >>> [text.get_text() for text in figure.axes[0].get_xticklabels()]
     ['0', '1', '2']
     """
-    figure, axis = new_figure(7.0, 3.9)
-    _draw_curves(axis, curves, label_lines=True)
+    figure, axis = new_figure(7.0, 4.1)
+    _draw_curves(axis, curves)
+    _legend_above(figure, max(1, min(4, int(7.0 / _widest_entry(curves)))))
     axis.set(title=title, xlabel="labelled images per class (shots)", ylabel="accuracy, %")
     return caption(figure, message)
 
@@ -53,9 +55,7 @@ def accuracy_panels(
     columns = min(columns, len(tasks))
     rows = -(-len(tasks) // columns)
     methods = {method for curves in tasks.values() for method in curves}
-    entry = 0.5 + 0.085 * max(
-        (len(shown_name(method)) for method in methods), default=0
-    )  # about the width of the longest label, in inches
+    entry = _widest_entry(methods)
     width = max(min(9.3, 2.9 * columns), entry + 0.2)
     across = max(1, min(4, int(width / entry)))
     height = 2.1 * rows + 0.6 + 0.22 * -(-len(methods) // across)
@@ -63,12 +63,11 @@ def accuracy_panels(
     for axis in axes.flat[len(tasks) :]:
         axis.axis("off")
     for axis, (name, curves) in zip(axes.flat, tasks.items(), strict=False):
-        _draw_curves(axis, curves, label_lines=False)
+        _draw_curves(axis, curves)
         axis.set_title(name, fontsize=10)
-    entries = {label: handle for axis in axes.flat for handle, label in zip(*axis.get_legend_handles_labels())}
     figure.supxlabel("labelled images per class (shots)", fontsize=10)
     figure.supylabel("accuracy, %", fontsize=10)
-    figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=across, frameon=False)
+    _legend_above(figure, across)
     return caption(figure, message)
 
 
@@ -110,31 +109,43 @@ def domain_table(
 
 
 def text_table(rows: Mapping[str, Mapping[str, float]]) -> str:
-    """The same numbers as aligned text, to print: one row per method, one column per dataset.
+    """The same numbers as aligned text, to print: one row per method (by its `shown_name`), one column per dataset.
 
     >>> print(text_table({"zero-shot": {"A": 61.25, "B": 40.0}, "CoOp": {"A": 70.0, "B": 9.5}}))
-                  A     B
-    zero-shot  61.2  40.0
-    CoOp       70.0   9.5
+                   A     B
+    zero-shot   61.2  40.0
+    CoOp, M=16  70.0   9.5
     """
     check_not_empty(rows, "row")
     columns = list(next(iter(rows.values())))
-    first = max(map(len, rows))
+    first = max(len(shown_name(name)) for name in rows)
     widths = [max(len(column), 5) for column in columns]
     lines = [" " * first + "".join(f" {name:>{w}}" for name, w in zip(columns, widths, strict=True))]
     for name, row in rows.items():
         cells = (f" {row[column]:>{w}.1f}" for column, w in zip(columns, widths, strict=True))
-        lines.append(f"{name:<{first}}" + "".join(cells))
+        lines.append(f"{shown_name(name):<{first}}" + "".join(cells))
     return "\n".join(lines)
 
 
-def _draw_curves(axis: Axes, curves: Mapping[str, Mapping[int, Any]], *, label_lines: bool) -> None:
+def _widest_entry(methods: Iterable[str]) -> float:
+    """About the width of a legend's longest entry, in inches."""
+    return 0.5 + 0.085 * max((len(shown_name(method)) for method in methods), default=0)
+
+
+def _legend_above(figure: Figure, columns: int) -> None:
+    entries = {label: line for axis in figure.axes for line, label in zip(*axis.get_legend_handles_labels())}
+    figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=columns, frameon=False)
+
+
+def _draw_curves(axis: Axes, curves: Mapping[str, Mapping[int, Any]]) -> None:
     check_not_empty(curves, "method")
     shots = sorted({k for points in curves.values() for k in points})
     place = {k: i for i, k in enumerate(shots)}
     for method, points in curves.items():
         colour, marker, _ = style_of(method)
-        look: dict[str, Any] = {"linestyle": "--", "markerfacecolor": "white"} if method.endswith(PAPER) else {}
+        look: dict[str, Any] = {"linestyle": "--"} if method.endswith(DASHED) else {}
+        if method.endswith(PAPER):
+            look["markerfacecolor"] = "white"
         xs = [place[k] for k in sorted(points)]
         mean, std = np.array([mean_and_std(points[k]) for k in sorted(points)]).T
         size = 11 if marker == "*" else 6
@@ -144,5 +155,3 @@ def _draw_curves(axis: Axes, curves: Mapping[str, Mapping[int, Any]], *, label_l
             axis.plot([0, len(shots) - 1], [mean[0]] * 2, color=colour, linestyle="--", linewidth=1)
     axis.set_xticks(range(len(shots)), ["all" if k == ALL else str(k) for k in shots])
     tidy(axis)
-    if label_lines:
-        axis.legend(frameon=False)

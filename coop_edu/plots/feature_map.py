@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -40,10 +39,10 @@ def feature_map(
 ) -> Figure:
     """Images and text features at the start, in the middle and at the end of a training, in two dimensions.
 
-    path: the text features after each epoch, the start first; labels: the classes that are drawn, at most eight.  An
-    arrow leads to each class from its place in the panel before.  The axes are the two directions in which the classes'
-    mean training images differ most, so they do not depend on what is learned.  Text features are drawn from their
-    common mean at the start, which the softmax does not see.
+    path: the text features after each epoch, the start first; labels: the classes that are drawn, at most eight.  The
+    axes are the two directions in which the classes' mean training images differ most, so they do not depend on what is
+    learned.  Text features are drawn from their common mean at the start, which the softmax does not see, and with one
+    factor for all.  So only their directions count, and a ray from the centre leads to each.
     """
     f = normalize(train.image_features, dim=-1)
     means = torch.stack([f[train.labels == label].mean(dim=0) for label in labels])  # (k, E)
@@ -51,20 +50,17 @@ def feature_map(
     dots = (normalize(images.image_features, dim=-1) - means.mean(dim=0)) @ axes.T  # (N, 2)
     w = torch.stack([step[list(labels)].cpu() for step in path])  # (T, k, E)
     ways = (w - w[0].mean(dim=0)) @ axes.T  # (T, k, 2)
-    ways = ways * dots.abs().max() / ways.abs().max()  # one factor for all: their directions count
+    ways = ways * dots.abs().max() / ways.abs().max()
     reach = 1.08 * max(float(dots.abs().max()), float(ways.abs().max()))
     figure, panels = new_figure(9.2, 3.6, 1, 3)
     stops = 0, len(path) // 2, len(path) - 1
-    for panel, before, now in zip(panels, (0, *stops), stops):
+    for panel, now in zip(panels, stops):
         right = _share_right(images, w[now], labels)
         for place, label in enumerate(labels):
             colour, marker = LOOKS[place]
-            start, end = ways[before, place].tolist(), ways[now, place].tolist()
+            end = ways[now, place].tolist()
             panel.scatter(*dots[images.labels == label].T, color=colour, marker=marker, s=15, alpha=0.75, linewidths=0)
-            if now:
-                far = math.dist(start, end) > 0.15 * reach  # a shorter one is all head
-                arrow = {"arrowstyle": "->" if far else "-", "color": colour, "linewidth": 1.6, "shrinkA": 0}
-                panel.annotate("", end, start, arrowprops=arrow | {"shrinkB": 5 if far else 0})
+            panel.plot([0, end[0]], [0, end[1]], color=colour, linewidth=1, alpha=0.6)
             panel.scatter(*end, color=colour, marker="D", s=58, edgecolors="black", linewidths=0.8, zorder=3)
             if not now:
                 panel.scatter([], [], color=colour, marker=marker, label=images.classnames[label])

@@ -19,6 +19,7 @@ from coop_edu.plots.style import (
     check_not_empty,
     draw_image,
     new_figure,
+    shown_name,
     tidy,
     whole_percent,
 )
@@ -70,16 +71,18 @@ def compare_wordings(
 def compare_answers(
     images: Sequence[Any], answers: Mapping[str, Sequence[str]], truths: Sequence[str], *, message: str = ""
 ) -> Figure:
-    """Several images, and below each the answer of every wording, with ✓ or ✗.
+    """Several images, and below each the answer of every wording or method, with ✓ or ✗.
 
-    `answers`: template -> a class name for each image; `truths`: the right ones. ValueError for another number of them.
+    `answers`: a template or the label of a method -> a class name for each image; `truths`: the right ones. Templates
+    stand in quotation marks. ValueError for another number of names.
     """
     check_not_empty(images, "image")
     figure, axis = new_figure(min(9.3, 1.6 + 1.3 * len(images)), 1.4 + 0.45 * len(answers))
     for column, (image, truth) in enumerate(zip(images, truths, strict=True)):
         draw_image(axis.inset_axes((column + 0.1, -0.8, 0.8, 0.8), transform=axis.transData), image, truth)
     for row, (wording, names) in enumerate(answers.items()):
-        axis.text(-0.1, 0.24 + 0.36 * row, textwrap.fill(f"“{wording}”", 18), ha="right", va="center", fontsize=10)
+        row_name = textwrap.fill(f"“{wording}”" if "{" in wording else shown_name(wording), 18)
+        axis.text(-0.1, 0.24 + 0.36 * row, row_name, ha="right", va="center", fontsize=10)
         for column, (name, truth) in enumerate(zip(names, truths, strict=True)):
             look: dict[str, Any] = {"color": RIGHT, "fontweight": "bold"} if name == truth else {}
             text = textwrap.fill(f"{'✓' if name == truth else '✗'} {name}", 14)

@@ -35,6 +35,7 @@ FORMULA = "formula"  # the gid of the texts that matplotlib typesets as formulas
 SCREEN = 96  # pixels per inch in a browser
 ENOUGH = 1400  # pixels; up to this width a stored image has twice the resolution, for sharp screens
 PAPER = " (paper)"  # ends the label of a method's published curve
+DASHED = (PAPER, ", your own")  # the ends of labels whose curves are dashed
 STYLES = {  # label of a method: (colour, marker, hatch), the same in every figure
     "zero-shot": (BLACK, "*", ""),
     "linear probe": (GREY, "s", "//"),
@@ -45,6 +46,7 @@ STYLES = {  # label of a method: (colour, marker, hatch), the same in every figu
     "CoOp, M=4": (TEAL, "P", "++"),
     "CoOp, name in the middle": (WINE, "X", "||"),
     "CoOp, M=4 from words": (OLIVE, "h", "oo"),
+    "CoOp, your own": (ROSE, "p", "**"),
 }
 BAR, RIGHT, LEARNED = SKY, GREEN, PURPLE
 
@@ -138,7 +140,7 @@ def style_of(label: str) -> tuple[str, str, str]:
 
 
 def shown_name(label: str) -> str:
-    """What a figure calls a method. The number of vectors, which the label of the paper's CoOp leaves out, is in it.
+    """What figures and tables call a method. The number of vectors, which the paper's CoOp leaves out, is in it.
 
     >>> shown_name("CoOp"), shown_name("CoOp (paper)"), shown_name("CoOp, M=4")
     ('CoOp, M=16', 'CoOp, M=16 (paper)', 'CoOp, M=4')
