@@ -20,7 +20,7 @@ from coop_edu.plots.boxes import (
     canvas,
     context,
     formula,
-    picture,
+    thumbnail,
     write,
 )
 from coop_edu.plots.style import GREY, LEARNED, ORANGE, SKY, caption, draw_image, new_figure
@@ -84,7 +84,7 @@ def gradient_path(classnames: Sequence[str], image: Any, *, message: str = "") -
     box(axis, fits + 1.86, middle - 0.3, 0.6, 0.6, SKY)
     write(axis, fits + 2.16, middle, "loss", 10)
     formula(axis, fits + 1.345, middle, r"$p(y\mid\mathbf{x})$", 11)
-    picture(axis, LENGTH - 0.7, 0.1, 0.7, image)
+    thumbnail(axis, LENGTH - 0.7, 0.1, 0.7, image)
     formula(axis, towers + encoder + 0.5, 0.45, r"$\mathbf{f}$", 13)
     for x in (LENGTH + 0.04, towers + encoder + 0.04, fits - 0.36):
         arrow(axis, (x, 0.45), (x + (0.26 if x < towers else 0.32), 0.45))

@@ -52,7 +52,7 @@ def arrow(axis: Axes, start: tuple[float, float], stop: tuple[float, float], col
     axis.annotate("", stop, start, arrowprops=look | {"shrinkA": 0, "shrinkB": 0})
 
 
-def picture(axis: Axes, x: float, y: float, size: float, image: Any) -> None:
+def thumbnail(axis: Axes, x: float, y: float, size: float, image: Any) -> None:
     draw_image(axis.inset_axes((x, y, size, size), transform=axis.transData), image)
 
 

@@ -23,7 +23,7 @@ from coop_edu.plots.boxes import (
     canvas,
     context,
     formula,
-    picture,
+    thumbnail,
     token,
     write,
 )
@@ -84,7 +84,7 @@ def base_to_new(
     for row, some in enumerate(images):
         y = tops["base"] - high - pitch * row
         for place, image in enumerate(some):
-            picture(axis, 1.18 + place * (small + GAP), y, small, image)
+            thumbnail(axis, 1.18 + place * (small + GAP), y, small, image)
         formula(axis, 1.2 + len(some) * (small + GAP) + 0.08, y + small / 2, r"$\cdots$", 12)
     context(axis, learned, tops["base"] - block + 0.06, block - 0.06, cell=0.34, size=10)
     write(axis, learned + 0.66, tops["base"] + 0.2, "learned context", 9.5, INK)
@@ -130,7 +130,7 @@ def cocoop(images: Sequence[Any], classnames: Sequence[str], *, message: str = "
     write(axis, 3.09, bottoms[-1] + tall / 2 + 0.1, "meta-net", 9)
     for row, (bottom, image) in enumerate(zip(bottoms, images, strict=True)):
         middle, fill = bottom + block / 2, SHADES[1 + row % 2]
-        picture(axis, 0.02, middle - 0.4, 0.8, image)
+        thumbnail(axis, 0.02, middle - 0.4, 0.8, image)
         formula(axis, 2.39, middle, rf"$\mathbf{{f}}_{row + 1}$", 12)
         box(axis, 3.76, middle - 0.2, 0.4, 0.4, fill)
         formula(axis, 3.96, middle, rf"$\mathbf{{h}}_{row + 1}$", 11)
