@@ -134,7 +134,9 @@ def _widest_entry(methods: Iterable[str]) -> float:
 
 def _legend_above(figure: Figure, columns: int) -> None:
     entries = {label: line for axis in figure.axes for line, label in zip(*axis.get_legend_handles_labels())}
-    figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=columns, frameon=False)
+    rows = -(-len(entries) // columns)
+    even = -(-len(entries) // rows)  # four entries in two rows, where three would fit: two and two
+    figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=even, frameon=False)
 
 
 def _draw_curves(axis: Axes, curves: Mapping[str, Mapping[int, Any]]) -> None:
