@@ -319,7 +319,27 @@ AVERAGES = {
     "large tasks out": (largest_tasks_out, "most images"),
     "swapped": (lambda gains, images: other_averages(gains, images)[::-1], "swapped"),
 }
+
+
+def kg_loss(loss, g, w, weight, turn=normalize, sign=1, of=None):
+    cosine = (turn(g) * turn(w)).sum(dim=1) if of is None else of(turn(g), turn(w))
+    return loss + weight * (1 - sign * cosine.mean())
+
+
+PULLS = {
+    "not normalised": (partial(kg_loss, turn=torch.clone), "not normalised"),
+    "no loss": (lambda loss, g, w, weight: kg_loss(0.0, g, w, weight), "loss is missing"),
+    "no weight": (lambda loss, g, w, weight: kg_loss(loss, g, w, 1.0), "weight is missing"),
+    "sign": (partial(kg_loss, sign=-1), "sign of the cosine"),
+    "cosine": (lambda loss, g, w, weight: loss + weight - (kg_loss(loss, g, w, weight) - loss), "one minus"),
+    "sum": (lambda loss, g, w, weight: kg_loss(loss, g, w, 4 * weight), "take their mean"),
+    "all pairs": (partial(kg_loss, of=lambda g, w: g @ w.T), "all others"),
+    "width": (partial(kg_loss, of=lambda g, w: (g * w).mean(dim=1)), "width"),
+    "weight of the loss": (lambda loss, g, w, weight: kg_loss(weight * loss, g, w, 1.0), "belongs to the distance"),
+    "number": (lambda *given: kg_loss(*given).item(), "as a tensor"),
+}
 PIECES = {
+    checks.check_kg_loss: (kg_loss, PULLS),
     checks.check_unified_gradient: (unified_gradient, GRADIENTS),
     checks.check_between: (between, LINES),
     checks.check_other_averages: (other_averages, AVERAGES),

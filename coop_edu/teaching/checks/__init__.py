@@ -25,7 +25,7 @@ from coop_edu.teaching.checks.later import (
     check_prograd,
     check_seeds_needed,
 )
-from coop_edu.teaching.checks.loop import check_loss, check_step, check_training_loop
+from coop_edu.teaching.checks.loop import check_kg_loss, check_loss, check_step, check_training_loop
 from coop_edu.teaching.checks.prompts import (
     check_class_probabilities,
     check_cosine_gap,
@@ -48,7 +48,7 @@ from coop_edu.teaching.checks.training import check_learning_rate, check_sampler
 __all__ = [
     "check_accuracy_with_error", "check_average", "check_between", "check_calibration_error",
     "check_class_probabilities", "check_class_specific", "check_cosine_gap", "check_domain", "check_encoding",
-    "check_entropy_method", "check_honest_report", "check_kept_above_chance", "check_learning_rate",
+    "check_entropy_method", "check_honest_report", "check_kept_above_chance", "check_kg_loss", "check_learning_rate",
     "check_leave_one_out", "check_loss", "check_most_confused", "check_one_call", "check_other_averages",
     "check_padded_batch", "check_prograd", "check_prompt_assembly", "check_prompt_learner", "check_prompts",
     "check_run_cost", "check_sampler", "check_seeds_needed", "check_step", "check_training_loop",

@@ -48,6 +48,34 @@ def check_loss(solution: Callable) -> str:
 
 
 @checker
+def check_kg_loss(solution: Callable) -> str:
+    """KgCoOp (Yao et al. 2023): `solution(loss, g (K, E), w (K, E), weight) -> ()`, g and w of any length."""
+    loss, weight = torch.tensor(0.7), 8.0
+    g, w = 3 * random_numbers(1, 4, 6), 2 * random_numbers(2, 4, 6)
+    cosines = (normalize(g) * normalize(w)).sum(dim=1)
+    given = answer_of(solution, loss, g.clone().requires_grad_(), w.clone(), weight)
+    if not isinstance(given, torch.Tensor) or not given.requires_grad:
+        raise Wrong("no gradient can flow back to g: give the loss as a tensor, without .item() or .detach()")
+    mistakes = {
+        "the features are not normalised": loss + weight * (1 - (g * w).sum(dim=1).mean()),
+        "CoOp's loss is missing": weight * (1 - cosines.mean()),
+        "the weight is missing": loss + 1 - cosines.mean(),
+        "the sign of the cosine: near features should cost nothing": loss + weight * (1 + cosines.mean()),
+        "it adds the cosine; the distance is one minus the cosine": loss + weight * cosines.mean(),
+        "it adds up the classes; take their mean": loss + weight * (1 - cosines).sum(),
+        "each class is compared with all others; compare it with its own hand-written feature": loss
+        + weight * (1 - (normalize(g) @ normalize(w).T).mean()),
+        "the width is averaged; add it up, and take the mean over the classes": loss
+        + weight * (1 - cosines.mean() / 6),
+        "the weight multiplies CoOp's loss; it belongs to the distance": weight * loss + 1 - cosines.mean(),
+    }
+    compare(given, loss + weight * (1 - cosines.mean()), mistakes)
+    if not torch.equal(answer_of(solution, loss, g.clone().requires_grad_(), w.clone(), 0.0), loss):
+        raise Wrong("with weight 0 it should be CoOp's loss")
+    return "CoOp's loss, and a pull towards what was written."
+
+
+@checker
 def check_step(solution: Callable) -> str:
     """One step: `solution(learner, image_features, labels, rate) -> loss`; the context moves against its gradient.
 
