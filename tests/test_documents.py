@@ -15,7 +15,9 @@ import sys
 import pytest
 from PIL import Image
 
-from coop_edu import PromptLearner, __main__, load_clip, save_prompt
+from coop_edu import PromptLearner, ZeroShot, __main__, accuracy, load_clip, load_dataset, save_prompt
+from coop_edu.grid.frame import few_shot, shipped_results
+from coop_edu.scales import SCALES
 
 from test_repository import PROJECT, ROOT, read
 
@@ -73,6 +75,18 @@ def test_the_grid_and_its_report(tmp_path, monkeypatch, capsys):
             assert status == 1 and "101_ObjectCategories" in err
         else:
             assert status == 0 and "CoOp" in out, err
+
+
+@pytest.mark.slow
+def test_readme_states_the_gain_over_the_bare_name():
+    said = re.search(
+        r"and ([\d.]+) above the bare class name.*?only ([\d.]+) above the bare name", read("README.md"), re.S
+    )
+    clip, tasks = load_clip("mini"), [load_dataset(name) for name in SCALES["mini"].tasks]
+    bare = [accuracy(ZeroShot(clip, task.classnames, "{}"), task.test, progress=False) for task in tasks]
+    by_task = few_shot(shipped_results()).query("method == 'M16_end'").groupby("shots")["percent"].mean()
+    gains = [by_task[shots] - sum(bare) / len(bare) for shots in (16, 2)]
+    assert [float(points) for points in said.groups()] == pytest.approx(gains, abs=0.1)
 
 
 def test_a_saved_prompt_answers_a_folder(tmp_path, monkeypatch):
