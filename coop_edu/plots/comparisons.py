@@ -51,15 +51,15 @@ def ranked_dots(
 
 
 def slopes(columns: Mapping[str, Sequence[float]], *, label: str = "accuracy, %", message: str = "") -> Figure:
-    """The same seeds under several choices: a thin line for each seed, a thick one for their mean, written above.
+    """The same seeds under several choices: a thin line for each seed, over a broad one for their mean, written above.
 
     `columns`: choice -> accuracies, one per seed, in the same order.
     """
     check_not_empty(columns, "choice")
     values = np.array(list(columns.values()), dtype=float)  # (choices, seeds)
     figure, axis = new_figure(2.0 + 1.4 * len(columns), 3.0)
-    axis.plot(values, color=GREY, linewidth=1, marker="o", markersize=3)
-    axis.plot(values.mean(axis=1), color=BLACK, linewidth=3, marker="D")
+    axis.plot(values, color=BLACK, linewidth=1, marker="o", markersize=3, zorder=3)
+    axis.plot(values.mean(axis=1), color="#bbbbbb", linewidth=7, zorder=2)  # below, so that it hides no seed
     for place, mean in enumerate(values.mean(axis=1)):  # above the axes: beside its point the lines would cross it
         axis.annotate(f"mean {mean:.1f}", (place, 1.02), xycoords=axis.get_xaxis_transform(),
                       ha="center", va="bottom")  # fmt: skip
