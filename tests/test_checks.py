@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
-from test_checks_building import BATCHES, CLASS_SPECIFIC, LEARNERS, LOOPS, PIECES
+from test_checks_building import PIECES
 from test_checks_building import ZOO as ZOO_OF_LATER
 from torch.nn.functional import normalize
 
@@ -122,11 +122,7 @@ F = checks.check_prompts
 
 LATER = {
     **ZOO_OF_LATER,
-    **{f"learner, {name}": (checks.check_prompt_learner, *wrong) for name, wrong in LEARNERS.items()},
-    **{f"batch, {name}": (checks.check_one_call, *wrong) for name, wrong in BATCHES.items()},
-    **{f"of each class, {name}": (checks.check_class_specific, *wrong) for name, wrong in CLASS_SPECIFIC.items()},
     **{f"{check.__name__}, {n}": (check, *wrong) for check, (_, zoo) in PIECES.items() for n, wrong in zoo.items()},
-    **{f"loop, {name}": (checks.check_training_loop, *wrong) for name, wrong in LOOPS.items()},
 }
 
 ZOO = {  # name: (checker, wrong solution, words of the diagnosis)

@@ -125,31 +125,6 @@ BATCHES = {
 }
 
 
-def test_a_prompt_learner_of_ones_own_is_right():
-    verdict = checks.check_prompt_learner(Right)
-    assert verdict.status == "right", verdict
-
-
-@pytest.mark.parametrize("name", LEARNERS)
-def test_each_wrong_prompt_learner_is_named(name):
-    solution, words = LEARNERS[name]
-    verdict = checks.check_prompt_learner(solution)
-    assert verdict.status == "wrong" and words in verdict.message, verdict
-
-
-def test_one_batch_is_right():
-    for check in (checks.check_one_call, checks.check_prompt_learner):
-        verdict = check(OneBatch)
-        assert verdict.status == "right", verdict
-
-
-@pytest.mark.parametrize("name", BATCHES)
-def test_each_wrong_batch_is_named(name):
-    solution, words = BATCHES[name]
-    verdict = checks.check_one_call(solution)
-    assert verdict.status == "wrong" and words in verdict.message, verdict
-
-
 def test_clip_that_is_thawed_is_noticed():
     class Thawed(Right):
         def forward(self):
@@ -338,28 +313,6 @@ PULLS = {
     "weight of the loss": (lambda loss, g, w, weight: kg_loss(weight * loss, g, w, 1.0), "belongs to the distance"),
     "number": (lambda *given: kg_loss(*given).item(), "as a tensor"),
 }
-PIECES = {
-    checks.check_kg_loss: (kg_loss, PULLS),
-    checks.check_unified_gradient: (unified_gradient, GRADIENTS),
-    checks.check_between: (between, LINES),
-    checks.check_other_averages: (other_averages, AVERAGES),
-    checks.check_encoding: (encoded, ENCODINGS),
-    checks.check_loss: (loss_of, LOSSES),
-    checks.check_step: (step, STEPS),
-}
-
-
-def test_the_pieces_of_the_method_are_right():
-    for check, (right, _) in PIECES.items():
-        verdict = check(right)
-        assert verdict.status == "right", verdict
-
-
-@pytest.mark.parametrize(("check", "name"), [(check, name) for check, (_, zoo) in PIECES.items() for name in zoo])
-def test_each_wrong_piece_is_named(check, name):
-    solution, words = PIECES[check][1][name]
-    verdict = check(solution)
-    assert verdict.status == "wrong" and words in verdict.message, verdict
 
 
 class OfEachClass(Right):
@@ -405,19 +358,6 @@ CLASS_SPECIFIC = {
 }
 
 
-def test_a_class_specific_learner_is_right():
-    for solution in (OfEachClass, started(lambda ctx, K: ctx.expand(K, -1, -1).clone())):
-        verdict = checks.check_class_specific(solution)
-        assert verdict.status == "right", verdict
-
-
-@pytest.mark.parametrize("name", CLASS_SPECIFIC)
-def test_each_wrong_class_specific_learner_is_named(name):
-    solution, words = CLASS_SPECIFIC[name]
-    verdict = checks.check_class_specific(solution)
-    assert verdict.status == "wrong" and words in verdict.message, verdict
-
-
 def train(
     learner,
     features,
@@ -458,31 +398,49 @@ def train(
 
 
 LOOPS = {
-    "not cleared": ({"clear": False}, "zero_grad"),
-    "no step": ({"step": False}, "has not moved"),
-    "no momentum": ({"momentum": 0.0}, "momentum"),
-    "first rate": ({"rate": 0}, "stays that of the first"),
-    "last rate": ({"rate": -1}, "last epoch's"),
-    "first batches": ({"all_of": "first"}, "batches of the first"),
-    "another decay": ({"decay": 0.5}, "at step"),
-    "no decay": ({"decay": 0.0}, "weight decay"),
-    "a new optimizer in each epoch": ({"anew": True}, "forgets the momentum"),
-    "rate set after the epoch": ({"late": True}, "after the epoch"),
-    "loss after the step": ({"after": True}, "the step was made from"),
-    "all images": ({"everything": True}, "all images"),
-    "cleared once an epoch": ({"clear": "epoch"}, "of an epoch add up"),
+    "not cleared": (partial(train, **{"clear": False}), "zero_grad"),
+    "no step": (partial(train, **{"step": False}), "has not moved"),
+    "no momentum": (partial(train, **{"momentum": 0.0}), "momentum"),
+    "first rate": (partial(train, **{"rate": 0}), "stays that of the first"),
+    "last rate": (partial(train, **{"rate": -1}), "last epoch's"),
+    "first batches": (partial(train, **{"all_of": "first"}), "batches of the first"),
+    "another decay": (partial(train, **{"decay": 0.5}), "at step"),
+    "no decay": (partial(train, **{"decay": 0.0}), "weight decay"),
+    "a new optimizer in each epoch": (partial(train, **{"anew": True}), "forgets the momentum"),
+    "rate set after the epoch": (partial(train, **{"late": True}), "after the epoch"),
+    "loss after the step": (partial(train, **{"after": True}), "the step was made from"),
+    "all images": (partial(train, **{"everything": True}), "all images"),
+    "cleared once an epoch": (partial(train, **{"clear": "epoch"}), "of an epoch add up"),
+}
+PIECES = {  # checker: (right solutions, {name: (wrong solution, words of the diagnosis)})
+    checks.check_prompt_learner: ([Right, OneBatch], LEARNERS),
+    checks.check_one_call: ([OneBatch], BATCHES),
+    checks.check_class_specific: (
+        [OfEachClass, started(lambda ctx, K: ctx.expand(K, -1, -1).clone())],
+        CLASS_SPECIFIC,
+    ),
+    checks.check_training_loop: ([train], LOOPS),
+    checks.check_kg_loss: ([kg_loss], PULLS),
+    checks.check_unified_gradient: ([unified_gradient], GRADIENTS),
+    checks.check_between: ([between], LINES),
+    checks.check_other_averages: ([other_averages], AVERAGES),
+    checks.check_encoding: ([encoded], ENCODINGS),
+    checks.check_loss: ([loss_of], LOSSES),
+    checks.check_step: ([step], STEPS),
 }
 
 
-def test_the_training_loop_is_right():
-    verdict = checks.check_training_loop(train)
-    assert verdict.status == "right", verdict
+def test_the_pieces_of_the_method_are_right():
+    for check, (solutions, _) in PIECES.items():
+        for solution in solutions:
+            verdict = check(solution)
+            assert verdict.status == "right", verdict
 
 
-@pytest.mark.parametrize("name", LOOPS)
-def test_each_wrong_loop_is_named(name):
-    options, words = LOOPS[name]
-    verdict = checks.check_training_loop(lambda *arguments: train(*arguments, **options))
+@pytest.mark.parametrize(("check", "name"), [(check, name) for check, (_, zoo) in PIECES.items() for name in zoo])
+def test_each_wrong_piece_is_named(check, name):
+    solution, words = PIECES[check][1][name]
+    verdict = check(solution)
     assert verdict.status == "wrong" and words in verdict.message, verdict
 
 

@@ -114,7 +114,7 @@ def grouped_intervals(
     label: str = "difference, points",
     message: str = "",
 ) -> Figure:
-    """`intervals` upright, a group for each place and a method's marker for each method in it, hollow as there.
+    """Upright intervals: a group for each place, and in it each method with its marker, hollow where it reaches zero.
 
     `groups`: method -> {place: (mean, half the width of its interval)}, the places in order. `zero`: what the methods
     are compared with; the line at zero has this name.

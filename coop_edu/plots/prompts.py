@@ -51,7 +51,7 @@ def contexts(classnames: Sequence[str], *, message: str = "") -> Figure:
         middle = x + FRONT + len(INDICES) * CELL / 2
         formula(axis, middle, 0.56, DOTS, 12)
         formula(axis, x + BEHIND + 0.49, 0.56, DOTS, 12)
-        formula(axis, x + LENGTH / 2, 0.16, f"{count} numbers are learned", 11, INK)
+        formula(axis, x + LENGTH / 2, 0.16, f"{count} parameters are learned", 11, INK)
     return caption(figure, message)
 
 

@@ -140,7 +140,7 @@ def style_of(label: str) -> tuple[str, str, str]:
 
 
 def shown_name(label: str) -> str:
-    """What figures and tables call a method. The number of vectors, which the paper's CoOp leaves out, is in it.
+    """The name of a method in figures and tables: the paper's CoOp is shown with its number of vectors.
 
     >>> shown_name("CoOp"), shown_name("CoOp (paper)"), shown_name("CoOp, M=4")
     ('CoOp, M=16', 'CoOp, M=16 (paper)', 'CoOp, M=4')

@@ -174,7 +174,7 @@ def check_unified_gradient(solution: Callable) -> str:
             "the share should be between 0 and 1, not in percent": 100 * right,
         }  # fmt: skip
         compare(share, right, shares)
-    return "the shared context hears all classes, and most of it comes from those with an image."
+    return "the sum over all classes, and the share of those without an image."
 
 
 def _build(solution: Callable, names: list[str], M: int) -> tuple[PromptLearner, nn.Module]:

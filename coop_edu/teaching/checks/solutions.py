@@ -170,11 +170,11 @@ def finished(yours: Any) -> Any:
     >>> finished(lambda labels, k, seed: None)
     Traceback (most recent call last):
     ...
-    KeyError: "'<lambda>' is no exercise: write yours with def or class, under its name in the exercise"
+    KeyError: "'<lambda>' is not an exercise: write yours with def or class, and give it the exercise's name"
     """
     if yours.__name__ not in SOLVED:
         raise KeyError(
-            f"'{yours.__name__}' is no exercise: write yours with def or class, under its name in the exercise"
+            f"'{yours.__name__}' is not an exercise: write yours with def or class, and give it the exercise's name"
         )
     check, solution = SOLVED[yours.__name__]
     if yours is not solution and check(yours).status == RIGHT:
