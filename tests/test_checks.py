@@ -67,10 +67,6 @@ def in_front(prompts):
     return torch.stack([torch.cat([torch.zeros(L - len(p), p.shape[1]), p]) for p in prompts])
 
 
-def kept(there, source, few, many):
-    return 100 * (there - 100 / few) / (source - 100 / many)
-
-
 def loop_probabilities(f, w, tau):
     rows = []
     for x in f:
@@ -94,7 +90,6 @@ RIGHT = [
     (checks.check_sampler, lambda y, k, s: sample(y, k, random.Random(s).sample)),
     (checks.check_sampler, lambda y, k, s: torch.tensor(sample(y, k, random.Random(s).sample))),
     (checks.check_learning_rate, right_rate),
-    (checks.check_kept_above_chance, kept),
     (checks.check_average, lambda a: mean_and_std(table(a).mean(0).tolist())),
     (checks.check_average, lambda a: [table(a).mean(), table(a).mean(0).std(correction=0)]),
 ]
@@ -105,9 +100,8 @@ P, E, A, S = (
     checks.check_prompt_assembly,
     checks.check_sampler,
 )
-L, D, G, B = (
+L, G, B = (
     checks.check_learning_rate,
-    checks.check_kept_above_chance,
     checks.check_cosine_gap,
     checks.check_padded_batch,
 )
@@ -244,18 +238,6 @@ ZOO = {  # name: (checker, wrong solution, words of the diagnosis)
     "constant": (L, lambda e, n: 1e-5 if e == 0 else 0.002, "cosine is missing"),
     "not halved": (L, lambda e, n: 1e-5 if e == 0 else 0.002 * math.cos(math.pi * (e - 1) / n), "negative"),
     "in degrees": (L, lambda e, n: 1e-5 if e == 0 else 0.001 * (1 + math.cos(180 * (e - 1) / n)), "should be"),
-    "no chance": (D, lambda t, s, few, many: 100 * t / s, "chance is not subtracted"),
-    "chance of the source": (D, lambda t, s, few, many: kept(t, s, many, many), "the source's on both"),
-    "chance of the variant": (D, lambda t, s, few, many: kept(t, s, few, few), "the variant's on both"),
-    "chances swapped": (D, lambda t, s, few, many: kept(t, s, many, few), "swapped"),
-    "chance, a fraction": (
-        D,
-        lambda t, s, few, many: 100 * (t - 1 / few) / (s - 1 / many),
-        "it is 100 / K",
-    ),
-    "fraction": (D, lambda *a: kept(*a) / 100, "give percent"),
-    "upside down": (D, lambda *a: 1e4 / kept(*a), "upside down"),
-    "not divided": (D, lambda t, s, few, many: t - 100 / few, "divide it"),
 }
 
 CHECKERS = [getattr(checks, name) for name in dir(checks) if name.startswith("check_")]

@@ -1,6 +1,7 @@
 """The checkers of the exercises that build CoOp, and of notebooks 06 and 09 to 12: right and wrong solutions."""
 
-import math
+import json
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
@@ -275,24 +276,187 @@ LINES = {
 }
 
 
-def other_averages(gains, images, weights=None, divide=None, keep=slice(None, -2), rest=3):
-    total = sum(gain * (weights or images)[task] for task, gain in gains.items())
-    return total / (divide or sum((weights or images).values())), sum(sorted(gains.values())[keep]) / rest
+def two_ways(logits, labels, own, among_all=None, among_own=None, percent=100):
+    own = torch.tensor(own)
+    right = logits.argmax(1) == own[labels] if among_all is None else among_all(logits, labels, own)
+    of_own = logits[:, own].argmax(1) == labels if among_own is None else among_own(logits, labels, own)
+    return percent * right.double().mean(), percent * of_own.double().mean()
 
 
-def largest_tasks_out(gains, images):
-    kept = sorted(images, key=images.get)[:-2]
-    return other_averages(gains, images)[0], sum(gains[task] for task in kept) / 3
+def counted(**changed):
+    return partial(two_ways, **changed)
 
 
-AVERAGES = {
-    "not weighted": (partial(other_averages, weights=dict.fromkeys("abcde", 1)), "not weighted"),
-    "by tasks": (partial(other_averages, divide=5), "that of all images"),
-    "by all": (partial(other_averages, rest=5), "there are three tasks"),
-    "smallest out": (partial(other_averages, keep=slice(2, None)), "two smallest"),
-    "one out": (partial(other_averages, keep=slice(None, -1), rest=4), "only one task"),
-    "large tasks out": (largest_tasks_out, "most images"),
-    "swapped": (lambda gains, images: other_averages(gains, images)[::-1], "swapped"),
+def masked(logits, labels, own):
+    return torch.zeros_like(logits).index_copy(1, own, logits[:, own]).argmax(1) == own[labels]
+
+
+COUNTS = {
+    "labels as they are": (counted(among_all=lambda z, y, own: z.argmax(1) == y), "own[label]"),
+    "swapped": (lambda *given: two_ways(*given)[::-1], "swapped"),
+    "fractions": (counted(percent=1), "give percent"),
+    "twice the first": (counted(among_own=lambda z, y, own: z.argmax(1) == own[y]), "the first again"),
+    "masked by 0": (counted(among_own=masked), "set to 0"),
+    "some left out": (
+        counted(among_own=lambda z, y, own: (z.argmax(1) == own[y])[torch.isin(z.argmax(1), own)]),
+        "are left out",
+    ),
+    "two numberings": (counted(among_own=lambda z, y, own: z[:, own].argmax(1) == own[y]), "as the labels do"),
+    "sorted": (counted(among_own=lambda z, y, own: z[:, own.sort().values].argmax(1) == y), "sorted"),
+    "the first": (counted(among_own=lambda z, y, own: z[:, : len(own)].argmax(1) == y), "first classes"),
+    "one number": (lambda *given: two_ways(*given)[1], "two numbers"),
+}
+
+
+def probe_loss(W, b, x, y, C, fit=None, penalty=lambda W, b: W.square().sum() / 2, turn=torch.clone, of_W=torch.clone):
+    z = turn(x) @ of_W(W).T + b
+    return (C if fit is None else fit(C)) * cross_entropy(z, y, reduction="sum") + penalty(W, b)
+
+
+def probe(**changed):
+    return partial(probe_loss, **changed)
+
+
+PROBES = {
+    "mean": (probe(fit=lambda C: C / 8), "averaged"),
+    "no penalty": (probe(penalty=lambda W, b: 0), "penalty is missing"),
+    "penalty alone": (probe(fit=lambda C: 0), "penalty alone"),
+    "C of the penalty": (lambda W, b, x, y, C: probe_loss(W, b, x, y, 1 / C) * C, "belongs to the cross entropies"),
+    "divided by C": (lambda W, b, x, y, C: probe_loss(W, b, x, y, C) / C, "multiplied by it"),
+    "no C": (probe(fit=lambda C: 1), "C is missing"),
+    "not half": (probe(penalty=lambda W, b: W.square().sum()), "half"),
+    "length": (probe(penalty=lambda W, b: W.norm() / 2), "take its square"),
+    "mean of squares": (probe(penalty=lambda W, b: W.square().mean() / 2), "add up the squares"),
+    "b, too": (probe(penalty=lambda W, b: (W.square().sum() + b.square().sum()) / 2), "only W is"),
+    "no b": (lambda W, b, x, y, C: probe_loss(W, 0 * b, x, y, C), "b is missing"),
+    "both normalised": (probe(turn=normalize, of_W=normalize), "as in Eq. 1"),
+    "normalised": (probe(turn=normalize), "takes them as they are"),
+    "sign": (probe(penalty=lambda W, b: -W.square().sum() / 2), "sign"),
+    "number": (lambda *given: probe_loss(*given).item(), "as a tensor"),
+}
+
+
+def run_all(
+    cells, compute, path, mend=True, know=True, at_end=False, line=lambda cell, x: json.dumps([cell, x]) + "\n"
+):
+    text = path.read_text() if path.exists() and know else ""
+    if mend and know:
+        text = text[: text.rfind("\n") + 1]
+        path.write_text(text)
+    found = dict(json.loads(row) for row in text.splitlines())
+    new = {}
+    for cell in cells:
+        if cell not in found:
+            found[cell] = new[cell] = compute(cell)
+            if not at_end:
+                with path.open("a") as file:
+                    file.write(line(cell, new[cell]))
+    if at_end:
+        path.write_text(text + "".join(line(*pair) for pair in new.items()))
+    return {cell: found[cell] for cell in cells}
+
+
+def run_all_by_split(cells, compute, path):
+    rows = path.read_text().split("\n")[:-1] if path.exists() else []
+    path.write_text("".join(f"{row}\n" for row in rows))
+    found = {cell: float(number) for cell, number in (row.split() for row in rows)}
+    for cell in cells:
+        if cell in found:
+            continue
+        found[cell] = compute(cell)
+        with open(path, "a") as file:
+            print(cell, found[cell], file=file)
+    return {cell: found[cell] for cell in cells}
+
+
+def swallowed(cells, compute, path):
+    for cell in cells:
+        with suppress(Exception):
+            compute(cell)
+    return {cell: ord(cell) / 4 for cell in cells}
+
+
+def skips_what_it_cannot_read(cells, compute, path, end="\n"):
+    found = {}
+    for row in path.read_text().splitlines() if path.exists() else []:
+        try:
+            found |= [json.loads(row)]
+        except ValueError:
+            continue
+    for cell in cells:
+        if cell not in found:
+            found[cell] = compute(cell)
+            with path.open("a") as file:
+                file.write(json.dumps([cell, found[cell]]) + end)
+    return {cell: found[cell] for cell in cells}
+
+
+GRIDS = {
+    "swallowed": (swallowed, "swallowed"),
+    "at the end": (partial(run_all, at_end=True), "write each at once"),
+    "computed again": (partial(run_all, know=False), "computed again"),
+    "not mended": (partial(run_all, mend=False), "stops it"),
+    "skipped": (skips_what_it_cannot_read, "still in the file"),
+    "two lines": (partial(skips_what_it_cannot_read, end="\n\n"), "four lines"),
+    "a list": (lambda *given: list(run_all(*given).values()), "a dictionary was expected"),
+    "all there is": (lambda cells, *given: run_all([*"abcd"], *given), "asked for the cells"),
+    "texts": (lambda *given: {cell: str(x) for cell, x in run_all(*given).items()}, "as the number that it was"),
+}
+
+
+def in_groups(encode, ctx, loss_of, groups, graph=False, only=slice(None), divide=1, keep=False):
+    with torch.set_grad_enabled(graph):
+        parts = [encode(ctx, group) for group in groups]
+    features = torch.cat(parts).detach().requires_grad_()
+    (of_features,) = torch.autograd.grad(loss_of(features), features)
+    pieces, total, kept = of_features.split([len(part) for part in parts]), torch.zeros_like(ctx), []
+    for group, piece in list(zip(groups, pieces))[only]:
+        again = encode(ctx, group)
+        total += torch.autograd.grad(again, ctx, piece, retain_graph=keep)[0] / divide
+        kept += [again] if keep else []
+    return total
+
+
+def one_group_after_the_other(encode, ctx, loss_of, groups):
+    total = torch.zeros_like(ctx)
+    for one in groups:
+        parts = [encode(ctx, group) if group is one else encode(ctx.detach(), group) for group in groups]
+        total += torch.autograd.grad(loss_of(torch.cat(parts)), ctx)[0]
+    return total
+
+
+def at_once(encode, ctx, loss_of, groups):
+    return torch.autograd.grad(loss_of(torch.cat([encode(ctx, group) for group in groups])), ctx)[0]
+
+
+GROUPS = {
+    "at once": (at_once, "graphs of all groups"),
+    "with graphs": (partial(in_groups, graph=True), "graphs of all groups"),
+    "graphs kept": (partial(in_groups, keep=True), "graphs of all groups"),
+    "last": (partial(in_groups, only=slice(-1, None)), "last group alone"),
+    "first": (partial(in_groups, only=slice(1)), "first group alone"),
+    "mean": (partial(in_groups, divide=3), "add them up"),
+}
+
+
+def tied(context, **attributes):
+    return type("Tied", (PromptLearner,), {"context": lambda self, image_features: context(self), **attributes})
+
+
+TIED = {
+    "as it is": (tied(lambda self: self.ctx), "M different vectors"),
+    "one": (tied(lambda self: self.ctx[:1]), "M times"),
+    "(D,)": (tied(lambda self: self.ctx[0]), "the context is (M, D)"),
+    "one row": (tied(lambda self: self.ctx[0].repeat(self.n_ctx)), "stack them"),
+    "numbers repeated": (
+        tied(lambda self: self.ctx[:1].repeat_interleave(self.n_ctx, dim=1)),
+        "repeat the vector as a whole",
+    ),
+    "last": (tied(lambda self: self.ctx[-1:].expand_as(self.ctx)), "take the first"),
+    "mean": (tied(lambda self: self.ctx.mean(0, keepdim=True).expand_as(self.ctx)), "mean of the vectors"),
+    "detached": (tied(lambda self: self.ctx[:1].detach().expand_as(self.ctx)), "no gradient"),
+    "forward": (tied(lambda self: self.ctx, forward=lambda self, ctx=None: 1), "override context"),
+    "no learner": (lambda clip, names, **options: clip, "a subclass of PromptLearner"),
 }
 
 
@@ -423,7 +587,17 @@ PIECES = {  # checker: (right solutions, {name: (wrong solution, words of the di
     checks.check_kg_loss: ([kg_loss], PULLS),
     checks.check_unified_gradient: ([unified_gradient], GRADIENTS),
     checks.check_between: ([between], LINES),
-    checks.check_other_averages: ([other_averages], AVERAGES),
+    checks.check_two_ways: ([two_ways], COUNTS),
+    checks.check_probe_loss: ([probe_loss], PROBES),
+    checks.check_run_all: ([run_all, run_all_by_split], GRIDS),
+    checks.check_gradient_in_groups: ([in_groups, one_group_after_the_other], GROUPS),
+    checks.check_tied: (
+        [
+            tied(lambda self: self.ctx[:1].expand_as(self.ctx)),
+            tied(lambda self: torch.stack([self.ctx[0]] * self.n_ctx)),
+        ],
+        TIED,
+    ),
     checks.check_encoding: ([encoded], ENCODINGS),
     checks.check_loss: ([loss_of], LOSSES),
     checks.check_step: ([step], STEPS),
@@ -452,11 +626,6 @@ def test_losses_by_epoch_are_told_from_losses_by_step():
 def spread(x, n_less=1):
     mean = sum(x) / len(x)
     return (sum((v - mean) ** 2 for v in x) / (len(x) - n_less)) ** 0.5
-
-
-def seeds(d, reach=lambda n: student.ppf(0.975, n - 1), n_less=1, root=0.5, more=0, last=1000):
-    mean, s = sum(d) / len(d), spread(d, n_less)
-    return next((n + more for n in range(2, last + 1) if reach(n) * s / n**root < abs(mean)), math.inf)
 
 
 def ece(confidence, right, bins, last=True, weighted=True, signed=False):
@@ -504,12 +673,6 @@ def by_rule(d, paper, n_less=1, errors=None, divide=True):
     mean, error = sum(d) / len(d), spread(d, n_less) / (len(d) ** 0.5 if divide else 1)
     far = abs(mean) > errors * error
     return "too close to call" if not far else "agrees" if mean * paper > 0 else "disagrees"
-
-
-def cost(N, K, T, B, image, prompt, size, once, back=2, steps=None, images=None, memory=None):
-    steps = T * max(1, N // B) if steps is None else steps
-    images = (N if once else steps * min(B, N)) if images is None else images
-    return images * image + steps * back * K * prompt, K * size if memory is None else memory
 
 
 class Sure(PromptLearner):
@@ -563,8 +726,6 @@ RIGHT = {
     "entropy": (checks.check_entropy_method, Sure),
     "honest": (checks.check_honest_report, honest),
     "rule": (checks.check_verdict, by_rule),
-    "cost": (checks.check_run_cost, cost),
-    "seeds": (checks.check_seeds_needed, seeds),
     "ece": (checks.check_calibration_error, ece),
     "ece, a number": (checks.check_calibration_error, lambda c, r, b: float(ece(c, r, b))),
     "prograd": (checks.check_prograd, prograd),
@@ -573,9 +734,9 @@ RIGHT = {
     "weights, times": (checks.check_weight_matrix, lambda W: (float(1 / W[1].norm()), W / W[1].norm())),
     "error": (checks.check_accuracy_with_error, lambda k, n: (100 * k / n, 100 * (k / n * (1 - k / n) / n) ** 0.5)),
 }
-P, C, K, W = checks.check_seeds_needed, checks.check_calibration_error, checks.check_prograd, checks.check_weight_matrix
+C, K, W = checks.check_calibration_error, checks.check_prograd, checks.check_weight_matrix
 A = checks.check_accuracy_with_error
-H, V, R = checks.check_honest_report, checks.check_verdict, checks.check_run_cost
+H, V = checks.check_honest_report, checks.check_verdict
 M = checks.check_entropy_method
 Q, T = checks.check_domain, checks.check_most_confused
 ZOO = {
@@ -635,33 +796,11 @@ ZOO = {
     "above counts": (V, lambda d, p: by_rule(d, 1), "both are below 0"),
     "no verdict is close": (V, lambda d, p: "agrees" if sum(d) * p > 0 else "disagrees", "differ by more"),
     "near the paper": (V, lambda d, p: "agrees" if abs(sum(d) / len(d) - p) < 2 else "disagrees", "and it says"),
-    "steps rounded up": (R, lambda *a: cost(*a, steps=a[2] * -(-a[0] // a[3])), "round down"),
-    "steps run on": (R, lambda *a: cost(*a, steps=a[2] * a[0] // a[3]), "in each epoch"),
-    "no way back": (R, lambda *a: cost(*a, back=1), "backward pass is missing"),
-    "weights learn": (R, lambda *a: cost(*a, back=3), "weights are frozen"),
-    "always once": (R, lambda *a: cost(*a[:7], True), "each step encodes its batch"),
-    "never once": (R, lambda *a: cost(*a[:7], False), "with encode_once each"),
-    "memory of all steps": (R, lambda *a: cost(*a, memory=a[2] * (a[0] // a[3]) * a[1] * a[6]), "do not multiply"),
-    "memory of images": (R, lambda *a: cost(*a, memory=a[3] * a[6]), "not for each image"),
-    "no step": (R, lambda *a: cost(*a, steps=a[2] * (a[0] // a[3])), "do not fill"),
-    "operations alone": (R, lambda *a: cost(*a)[0], "two numbers"),
     "fractions": (A, lambda k, n: (k / n, (k / n * (1 - k / n) / n) ** 0.5), "fractions"),
     "one image": (A, lambda k, n: (100 * k / n, 100 * (k / n * (1 - k / n)) ** 0.5), "single images"),
     "variance": (A, lambda k, n: (100 * k / n, 100 * k / n * (1 - k / n) / n), "square root"),
     "a coin": (A, lambda k, n: (100 * k / n, 50 / n**0.5), "a coin"),
     "one number": (A, lambda k, n: 100 * k / n, "two numbers"),
-    "one too few": (P, lambda d: seeds(d, more=-1), "one too few"),
-    "one too many": (P, lambda d: seeds(d, more=1), "one too many"),
-    "two for t": (P, lambda d: seeds(d, lambda n: 2), "take t"),
-    "one error": (P, lambda d: seeds(d, lambda n: 1), "one standard error"),
-    "a fixed t": (P, lambda d: seeds(d, lambda n: student.ppf(0.975, len(d) - 1)), "changes with n"),
-    "degrees of freedom": (P, lambda d: seeds(d, lambda n: student.ppf(0.975, n)), "degrees of freedom"),
-    "one side": (P, lambda d: seeds(d, lambda n: student.ppf(0.95, n - 1)), "0.975"),
-    "no root": (P, lambda d: seeds(d, root=1), "the root of n"),
-    "divided by n": (P, lambda d: seeds(d, n_less=0), "take n - 1"),
-    "error for spread": (P, lambda d: seeds(d, lambda n: student.ppf(0.975, n - 1) / len(d) ** 0.5), "already divided"),
-    "zero": (P, lambda d: seeds(d) if sum(d) else 0, "math.inf"),
-    "no end": (P, lambda d: seeds(d, last=5000), "math.inf"),
     "last bin": (C, lambda c, r, b: ece(c, r, b, last=False), "exactly 1"),
     "bins alike": (C, lambda c, r, b: ece(c, r, b, weighted=False), "counts alike"),
     "signs": (C, lambda c, r, b: ece(c, r, b, signed=True), "absolute"),

@@ -1,8 +1,5 @@
 """backward_in_chunks: the gradient of all classes at once, in memory that does not grow with their number."""
 
-import gc
-import weakref
-
 import open_clip
 import pytest
 import torch
@@ -11,6 +8,7 @@ from hypothesis import strategies as st
 
 from coop_edu.coop.prompt_layout import POSITIONS
 from coop_edu.coop.prompt_learner import PromptLearner
+from coop_edu.teaching.memory import bytes_kept
 
 from tiny_clip import tiny_clip
 
@@ -82,44 +80,13 @@ def test_the_gradient_is_added_to_what_is_there_and_scaled_as_it_is_asked_to_be(
 # ------------------------------------------------------------------------------------------------- memory
 
 
-def bytes_kept_for_backward(learner, step):
-    """The most bytes that autograd keeps at any moment of step(), CLIP's own weights apart."""
-    weights = {p.untyped_storage().data_ptr() for p in learner.clip.model.parameters()}
-    alive, now, most = {}, 0, 0
-
-    class Kept:
-        def __init__(self, tensor):
-            self.tensor = tensor
-
-    def forget(key, size):
-        nonlocal now
-        alive[key] -= 1
-        now -= size if alive[key] == 0 else 0
-
-    def keep(tensor):
-        nonlocal now, most
-        key, size = tensor.untyped_storage().data_ptr(), tensor.untyped_storage().nbytes()
-        kept = Kept(tensor)
-        if key not in weights:
-            now += size if alive.get(key, 0) == 0 else 0
-            alive[key] = alive.get(key, 0) + 1
-            weakref.finalize(kept, forget, key, size)
-            most = max(most, now)
-        return kept
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda kept: kept.tensor):
-        step()
-    gc.collect()
-    assert now == 0, "something is kept after the step"
-    return most
-
-
 def memory_of_a_step(K, size, **options):
     features, labels = batch(K)
     learner = learner_of(K, max_classes_at_once=size, n_ctx=4, **options)
+    weights = learner.clip.model.parameters()
     if size is None:
-        return bytes_kept_for_backward(learner, lambda: learner.loss(features, labels).backward())
-    return bytes_kept_for_backward(learner, lambda: learner.backward_in_chunks(features, labels))
+        return bytes_kept(lambda: learner.loss(features, labels).backward(), weights)
+    return bytes_kept(lambda: learner.backward_in_chunks(features, labels), weights)
 
 
 @pytest.mark.parametrize("options", [{}, {"position": "middle"}, {"class_specific": True}], ids=str)

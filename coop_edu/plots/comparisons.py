@@ -132,7 +132,8 @@ def grouped_intervals(
             x, (mean, half) = place + 0.36 * (number - (len(groups) - 1) / 2), points[name]
             _draw_interval(axis, x, mean, half, marker, colour)
             up = mean >= 0  # the number stands at the end that is not at the line
-            end, side = (mean + half, (0, 4)) if up else (mean - half, (0, -4))
+            free = 4 if half else 8  # without an interval, clear of the marker
+            end, side = (mean + half, (0, free)) if up else (mean - half, (0, -free))
             text = _signed(f"{mean:+.1f}")
             axis.annotate(text, (x, end), xytext=side, ha="center", va="bottom" if up else "top", **look)
     axis.set_xticks(range(len(places)), places)

@@ -1,16 +1,14 @@
-"""Checkers of notebooks 06 and 09 to 12: a domain, seeds, an error, confusion, calibration, methods after CoOp."""
+"""Checkers of notebooks 06 and 09 to 12: a domain, tied vectors, an error, confusion, calibration, later methods."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from statistics import fmean, pstdev, stdev
 
 import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from scipy.stats import t
 
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.teaching.checks.building import NAMES, clip_of_checks
@@ -75,42 +73,34 @@ def check_most_confused(solution: Callable) -> str:
 
 
 @checker
-def check_seeds_needed(solution: Callable) -> str:
-    """How many seeds make a mean clear: `solution(differences) -> n`, the smallest n >= 2 with t s / sqrt(n) < |mean|.
-
-    s is the standard deviation of the differences, with n - 1 below the sum of squares, and t the 97.5 % quantile of
-    Student's distribution with n - 1 degrees of freedom. math.inf if a thousand seeds are not enough.
-    """
-    cases = [[5.0, -3.0, 2.0, -1.0, 1.5, -0.5], [-3.5, -4.0, -3.0, 2.0], [0.5, -1.5, -1.0, -1.5], [2.0, 2.4, 1.9]]
-    given = [answer_of(solution, list(differences)) for differences in cases]
-
-    def all_of(reach: Callable[[int, int], float] = lambda n, had: t.ppf(0.975, n - 1), spread=stdev, root=0.5):
-        """The answers with another reach (a function of n and of the seeds there were), spread or power of n."""
-        return [
-            float(next(
-                n for n in range(2, 1001) if reach(n, len(d)) * spread(d) / n**root < abs(fmean(d))
-            )) for d in cases
-        ]  # fmt: skip
-
-    right = all_of()
-    mistakes = {
-        "it is one too few; with so few seeds the interval still reaches zero": [n - 1 for n in right],
-        "it is one too many; a smaller n is enough": [n + 1 for n in right],
-        "two standard errors are a 95 % interval only for many seeds; take t": all_of(lambda n, had: 2.0),
-        "that is one standard error; the interval reaches t of them": all_of(lambda n, had: 1.0),
-        "t is that of the given seeds; it changes with n": all_of(lambda n, had: t.ppf(0.975, had - 1)),
-        "t has n - 1 degrees of freedom, not n": all_of(lambda n, had: t.ppf(0.975, n)),
-        "that t leaves 5 % on each side; take the quantile 0.975": all_of(lambda n, had: t.ppf(0.95, n - 1)),
-        "the error falls with the root of n, not with n": all_of(root=1.0),
-        "the squares are divided by n; take n - 1": all_of(spread=pstdev),
-        "s is already divided by the root of n; it is the spread of single seeds":
-            all_of(spread=lambda d: stdev(d) / math.sqrt(len(d))),
-    }  # fmt: skip
-    compare(given, right, mistakes, relative=1e-6)
-    for hopeless in ([1.0, -1.0, 0.1], [1.0, -1.0]):
-        if answer_of(solution, hopeless) != math.inf:
-            raise Wrong(f"a thousand seeds are not enough for {hopeless}: return infinity there, math.inf")
-    return "four times as many seeds halve the error."
+def check_tied(solution: Callable) -> str:
+    """One vector, M times: `solution` is a PromptLearner whose context is its first vector, repeated."""
+    clip, names = clip_of_checks(), NAMES[3]
+    for M in (3, 2):
+        mine = answer_of(solution, clip, list(names), n_ctx=M, seed=1)
+        if not isinstance(mine, PromptLearner):
+            raise Wrong(f"a subclass of PromptLearner was expected, and it made {type(mine).__name__}")
+        if type(mine).forward is not PromptLearner.forward:
+            raise Wrong("override context, not forward: all that trains or predicts asks context(...)")
+        f = random_numbers(5, 4, mine().shape[1])
+        used, plain = answer_of(mine.context, f), mine.ctx.detach()
+        if not isinstance(used, torch.Tensor):
+            raise Wrong(f"a tensor was expected, and it returned {type(used).__name__}")
+        mistakes = {
+            "that is the context of CoOp: M different vectors": plain,
+            "that is one vector alone; the prompt should have it M times": plain[:1],
+            "that is one vector, (D,); the context is (M, D)": plain[0],
+            "each number is repeated; repeat the vector as a whole": plain[:1].repeat_interleave(M, dim=1),
+            "the vectors stand in one long row; stack them, (M, D)": plain[0].repeat(M),
+            "that is the last vector; take the first": plain[-1:].expand(M, -1),
+            "that is the mean of the vectors, which is much shorter than each; take the first": plain.mean(
+                dim=0, keepdim=True
+            ).expand(M, -1),
+        }
+        compare(used, plain[:1].expand(M, -1), mistakes)
+        if not used.requires_grad:
+            raise Wrong("no gradient can flow back to the vector: do not detach or copy it")
+    return "as long as CoOp's context, with the freedom of one vector."
 
 
 @checker

@@ -1,12 +1,14 @@
-"""Checkers of notebooks 02, 06 and 07: an honest report, what a shift leaves, averages, a verdict."""
+"""Checkers of notebooks 02, 06 and 07: an honest report, classes that compete, a probe, averages, a verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import torch
+from torch.nn.functional import cross_entropy
 
-from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare, parts_of
+from coop_edu.clip.probability import normalize
+from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare, parts_of, random_numbers
 
 
 @checker
@@ -42,32 +44,6 @@ def check_honest_report(solution: Callable) -> str:
 
 
 @checker
-def check_other_averages(solution: Callable) -> str:
-    """`solution(gains, images) -> (mean weighted by images, mean without the two largest gains)`, both by task."""
-    gains = {"a": 12.0, "b": -1.5, "c": 4.0, "d": 30.0, "e": 2.0}
-    images = {"a": 100, "b": 400, "c": 250, "d": 50, "e": 200}
-    given = parts_of(answer_of(solution, dict(gains), dict(images)), 2, "two numbers, two averages")
-    ordered = sorted(gains.values())
-    by_size = [gains[task] for task in sorted(images, key=lambda task: images[task])]
-    total = sum(gains[task] * images[task] for task in gains)
-    weighted, rest = total / sum(images.values()), sum(ordered[:-2]) / 3
-    mistakes = {
-        "the first is not weighted by the test images": (sum(ordered) / 5, rest),
-        "the weighted sum is divided by the number of tasks; divide by that of all images": (total / 5, rest),
-        "without the two largest there are three tasks; divide by their number": (weighted, sum(ordered[:-2]) / 5),
-        "the two smallest gains are left out, not the two largest": (weighted, sum(ordered[2:]) / 3),
-        "only one task is left out": (weighted, sum(ordered[:-1]) / 4),
-        "the two tasks with most images are left out; it should be the largest gains": (
-            weighted,
-            sum(by_size[:-2]) / 3,
-        ),
-        "the two averages are swapped": (rest, weighted),
-    }
-    compare(given, (weighted, rest), mistakes)
-    return "and now you can see what the headline hangs on."
-
-
-@checker
 def check_verdict(solution: Callable) -> str:
     """The rule of notebook 07: `solution(differences, paper) -> verdict`.
 
@@ -92,28 +68,78 @@ def check_verdict(solution: Callable) -> str:
 
 
 @checker
-def check_kept_above_chance(solution: Callable) -> str:
-    """What is kept above chance, in percent: `solution(there, source, classes_there, classes_source)`.
+def check_two_ways(solution: Callable) -> str:
+    """Accuracies among all classes, and among a variant's own: `solution(logits (N, K), labels (N,), own) -> (%, %)`.
 
-    `there` and `source` are accuracies in percent, on a variant and on the source, among so many classes each.
+    own: the column of each of the variant's classes; labels count within the variant.
     """
-    for there, source, few, many in ((24.0, 78.0, 29, 77), (50.0, 80.0, 4, 10)):
-        chance, of_source = 100 / few, 100 / many
-        right = 100 * (there - chance) / (source - of_source)
-        mistakes = {
-            "chance is not subtracted: 1 / K of all answers are right by guessing": 100 * there / source,
-            "chance is the source's on both; with fewer classes it is higher":
-                100 * (there - of_source) / (source - of_source),
-            "chance is the variant's on both; the source has more classes": 100 * (there - chance) / (source - chance),
-            "the two numbers of classes are swapped": 100 * (there - of_source) / (source - chance),
-            "the accuracies are percent and chance is a fraction; it is 100 / K":
-                100 * (there - 1 / few) / (source - 1 / many),
-            "that is a fraction; give percent": right / 100,
-            "the fraction is upside down: what is left, divided by what was there": 1e4 / right,
-            "that is the accuracy without chance; divide it by the same of the source": there - chance,
-        }  # fmt: skip
-        compare(float(answer_of(solution, there, source, few, many)), right, mistakes)
-    return "nothing kept is guessing, everything kept is 100."
+    own = [6, 1, 4]
+    logits, labels = random_numbers(2, 60, 7) - 1, torch.arange(60) % 3
+    columns = torch.tensor(own)
+    logits[torch.arange(60), columns[labels]] += 1.5
+    best, best_own = logits.argmax(dim=1), logits[:, columns].argmax(dim=1)
+    masked = torch.zeros_like(logits)
+    masked[:, columns] = logits[:, columns]
+    among_all, among_own = (100 * hits.double().mean() for hits in (best == columns[labels], best_own == labels))
+    inside = (best[:, None] == columns).any(dim=1)  # the best of all classes is one of the variant's
+    given = parts_of(answer_of(solution, logits.clone(), labels.clone(), list(own)), 2, "two numbers, in percent")
+    among = {
+        "the second is the first again; let the variant's own classes compete": among_all,
+        "the other classes' logits are set to 0, which may be more than the rest; leave them out":
+            100 * (masked.argmax(dim=1) == columns[labels]).double().mean(),
+        "images whose best class is no class of the variant are left out; they have an answer among its own as well":
+            100 * (best == columns[labels])[inside].double().mean(),
+        "among its own, argmax counts within the variant, as the labels do": 100 * (
+            best_own == columns[labels]
+        ).double().mean(),
+        "the columns are sorted; the labels count in the order of `own`":
+            100 * (logits[:, sorted(own)].argmax(dim=1) == labels).double().mean(),
+        "the first classes are taken, not those of `own`":
+            100 * (logits[:, :3].argmax(dim=1) == labels).double().mean(),
+    }  # fmt: skip
+    mistakes = {
+        "the labels count within the variant: among all classes, compare with own[label]":
+            (100 * (best == labels).double().mean(), among_own),
+        "the two numbers are swapped: first among all": (among_own, among_all),
+        "these are fractions; give percent": (among_all / 100, among_own / 100),
+        **{reason: (among_all, wrong) for reason, wrong in among.items()},
+    }  # fmt: skip
+    compare(given, (among_all, among_own), mistakes)
+    return "fewer rivals, and so never less."
+
+
+@checker
+def check_probe_loss(solution: Callable) -> str:
+    """A linear probe's loss: `solution(W (K, E), b (K,), x (N, E), y (N,), C) -> ()`, C times the *sum* of the cross
+    entropies of W x + b, and half the squared length of W (logistic regression as scikit-learn has it).
+    """
+    W, b, x, y = random_numbers(1, 3, 5), random_numbers(2, 3), 2 * random_numbers(3, 8, 5), torch.arange(8) % 3
+    C = 0.3
+    logits, penalty = x @ W.T + b, W.square().sum() / 2
+    fit, N = cross_entropy(logits, y, reduction="sum"), len(y)
+    given = answer_of(solution, W.clone().requires_grad_(), b.clone().requires_grad_(), x.clone(), y.clone(), C)
+    if not isinstance(given, torch.Tensor) or not given.requires_grad:
+        raise Wrong("no gradient can flow back to W: give the loss as a tensor, without .item() or .detach()")
+    unit = cross_entropy(normalize(x) @ normalize(W).T + b, y, reduction="sum")
+    mistakes = {
+        "the cross entropies are averaged; add them up": C * fit / N + penalty,
+        "the penalty is missing": C * fit,
+        "that is the penalty alone": penalty,
+        "C stands before the penalty; it belongs to the cross entropies": fit + C * penalty,
+        "the penalty is divided by C; the cross entropies are multiplied by it": fit + penalty / C,
+        "C is missing": fit + penalty,
+        "half of the squared length is taken, not the whole": C * fit + 2 * penalty,
+        "the penalty has the length of W; take its square": C * fit + W.norm() / 2,
+        "the penalty is averaged; add up the squares": C * fit + penalty / W.numel(),
+        "b is penalised, too; only W is": C * fit + penalty + b.square().sum() / 2,
+        "b is missing": C * cross_entropy(x @ W.T, y, reduction="sum") + penalty,
+        "features and rows are normalised, as in Eq. 1; a probe takes them as they are": C * unit + penalty,
+        "the features are normalised; a probe takes them as they are":
+            C * cross_entropy(normalize(x) @ W.T + b, y, reduction="sum") + penalty,
+        "the sign of the penalty is wrong: large weights should cost something": C * fit - penalty,
+    }  # fmt: skip
+    compare(given, C * fit + penalty, mistakes)
+    return "the same cross entropy as CoOp's; what moves is another thing."
 
 
 @checker

@@ -6,6 +6,7 @@ The notebooks have the same solutions folded under the exercises (tests/test_che
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from collections.abc import Callable
@@ -16,16 +17,17 @@ import torch.nn.functional as F
 
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.teaching.checks.building import check_encoding, check_prompt_learner
+from coop_edu.teaching.checks.larger import check_gradient_in_groups, check_run_all
 from coop_edu.teaching.checks.later import (
     check_between,
     check_domain,
     check_entropy_method,
     check_most_confused,
-    check_seeds_needed,
+    check_tied,
 )
 from coop_edu.teaching.checks.loop import check_loss, check_step, check_training_loop
 from coop_edu.teaching.checks.prompts import check_prompt_assembly
-from coop_edu.teaching.checks.results import check_other_averages
+from coop_edu.teaching.checks.results import check_average, check_probe_loss, check_two_ways, check_verdict
 from coop_edu.teaching.checks.training import check_learning_rate, check_sampler
 from coop_edu.teaching.verdicts import RIGHT
 
@@ -101,30 +103,73 @@ class MyPromptLearner(torch.nn.Module):
         return self.text.ln_final(x[range(K), ends]) @ self.text.text_projection  # (K, E)
 
 
+def two_ways(logits: torch.Tensor, labels: torch.Tensor, own: list[int]) -> tuple[float, float]:
+    columns = torch.tensor(own)
+    among_all = logits.argmax(dim=1) == columns[labels]
+    among_own = logits[:, columns].argmax(dim=1) == labels
+    return 100 * among_all.double().mean().item(), 100 * among_own.double().mean().item()
+
+
+def probe_loss(W: torch.Tensor, b: torch.Tensor, x: torch.Tensor, y: torch.Tensor, C: float) -> torch.Tensor:
+    return C * F.cross_entropy(x @ W.T + b, y, reduction="sum") + W.square().sum() / 2
+
+
 def my_domain(image):
     from PIL import ImageOps
 
     return ImageOps.invert(image)
 
 
-def other_averages(gains: dict[str, float], images: dict[str, int]) -> tuple[float, float]:
-    weighted = sum(gain * images[task] for task, gain in gains.items()) / sum(images.values())
-    rest = sorted(gains.values())[:-2]
-    return weighted, sum(rest) / len(rest)
+def average_and_spread(accuracies: dict[str, list[float]]) -> tuple[float, float]:
+    by_seed = [sum(column) / len(column) for column in zip(*accuracies.values())]  # the average of each seed
+    mean = sum(by_seed) / len(by_seed)
+    variance = sum((value - mean) ** 2 for value in by_seed) / len(by_seed)
+    return mean, variance**0.5
+
+
+def verdict(differences: list[float], paper: float) -> str:
+    from scipy.stats import t
+
+    n = len(differences)
+    mean = sum(differences) / n
+    variance = sum((d - mean) ** 2 for d in differences) / (n - 1)
+    if abs(mean) <= t.ppf(0.975, n - 1) * (variance / n) ** 0.5:
+        return "too close to call"
+    return "agrees" if mean * paper > 0 else "disagrees"
+
+
+def run_all(cells, compute, path) -> dict:
+    text = path.read_text() if path.exists() else ""
+    whole = text[: text.rfind("\n") + 1]  # what stands behind the last line break was cut off
+    if whole != text:
+        path.write_text(whole)
+    found = dict(json.loads(line) for line in whole.splitlines())
+    for cell in cells:
+        if cell not in found:
+            found[cell] = compute(cell)
+            with path.open("a") as file:  # closed after each line, so that it is on the disk
+                file.write(json.dumps([cell, found[cell]]) + "\n")
+    return {cell: found[cell] for cell in cells}
+
+
+def gradient_in_groups(encode, ctx: torch.Tensor, loss_of, groups) -> torch.Tensor:
+    with torch.no_grad():
+        parts = [encode(ctx, group) for group in groups]
+    features = torch.cat(parts).requires_grad_()  # (K, E), a leaf: the gradient stops here
+    (of_features,) = torch.autograd.grad(loss_of(features), features)
+    total = torch.zeros_like(ctx)
+    for group, part in zip(groups, of_features.split([len(part) for part in parts])):
+        total += torch.autograd.grad(encode(ctx, group), ctx, part)[0]  # the chain rule, through one group
+    return total
+
+
+class Tied(PromptLearner):
+    def context(self, image_features):
+        return self.ctx[:1].expand_as(self.ctx)  # (M, D): one row, M times
 
 
 def between(start: torch.Tensor, end: torch.Tensor, share: float) -> torch.Tensor:
     return start + share * (end - start)
-
-
-def seeds_needed(differences):
-    from statistics import fmean, stdev
-
-    from scipy.stats import t
-
-    mean, s = fmean(differences), stdev(differences)
-    enough = (n for n in range(2, 1001) if t.ppf(0.975, n - 1) * s / n**0.5 < abs(mean))
-    return next(enough, float("inf"))
 
 
 def most_confused(table):
@@ -155,10 +200,15 @@ SOLVED: dict[str, tuple[Callable, Any]] = {
     "learning_rate": (check_learning_rate, learning_rate),
     "train": (check_training_loop, train),
     "MyPromptLearner": (check_prompt_learner, MyPromptLearner),
+    "two_ways": (check_two_ways, two_ways),
+    "probe_loss": (check_probe_loss, probe_loss),
     "my_domain": (check_domain, my_domain),
-    "other_averages": (check_other_averages, other_averages),
+    "average_and_spread": (check_average, average_and_spread),
+    "verdict": (check_verdict, verdict),
+    "run_all": (check_run_all, run_all),
+    "gradient_in_groups": (check_gradient_in_groups, gradient_in_groups),
     "between": (check_between, between),
-    "seeds_needed": (check_seeds_needed, seeds_needed),
+    "Tied": (check_tied, Tied),
     "most_confused": (check_most_confused, most_confused),
     "Sure": (check_entropy_method, Sure),
 }
