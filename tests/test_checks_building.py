@@ -262,17 +262,22 @@ GRADIENTS = {
 }
 
 
-def between(start, end, share):
-    return (1 - share) * start + share * end
+def split_move(before, after, common=lambda move: move.mean(0), own=lambda move, mean, after: move - mean, sign=1):
+    move = sign * (after - before)
+    return common(move), own(move, common(move), after)
 
 
-LINES = {
-    "swapped": (lambda start, end, share: between(end, start, share), "swapped"),
-    "stops": (lambda start, end, share: between(start, end, min(1, share)), "goes on"),
-    "the way": (lambda start, end, share: share * (end - start), "add it to the start"),
-    "from the end": (lambda start, end, share: end + share * (end - start), "begins at the start"),
-    "too much": (lambda start, end, share: start + share * end, "add up to one"),
-    "half": (lambda start, end, share: (start + end) / 2, "half way"),
+MOVES = {
+    "sum": (partial(split_move, common=lambda move: move.sum(0)), "not their sum"),
+    "over the width": (lambda a, b: ((b - a).mean(1), b - a), "over the classes"),
+    "of the end": (lambda a, b: (b.mean(0), b - a), "what it has moved"),
+    "sign": (partial(split_move, sign=-1), "after minus before"),
+    "each class": (lambda a, b: (b - a, b - a), "(E,)"),
+    "whole": (partial(split_move, own=lambda move, mean, after: move), "the whole move"),
+    "features": (partial(split_move, own=lambda move, mean, after: after - mean), "the features before"),
+    "turned": (partial(split_move, own=lambda move, mean, after: mean - move), "sign is wrong: what a class"),
+    "added": (partial(split_move, own=lambda move, mean, after: move + mean), "is added"),
+    "one thing": (lambda a, b: (b - a).mean(0), "two tensors"),
 }
 
 
@@ -586,7 +591,7 @@ PIECES = {  # checker: (right solutions, {name: (wrong solution, words of the di
     checks.check_training_loop: ([train], LOOPS),
     checks.check_kg_loss: ([kg_loss], PULLS),
     checks.check_unified_gradient: ([unified_gradient], GRADIENTS),
-    checks.check_between: ([between], LINES),
+    checks.check_split_move: ([split_move], MOVES),
     checks.check_two_ways: ([two_ways], COUNTS),
     checks.check_probe_loss: ([probe_loss], PROBES),
     checks.check_run_all: ([run_all, run_all_by_split], GRIDS),

@@ -92,7 +92,7 @@ def model_from_open_clip(name: str, model_name: str, pretrained: str | Path | No
         raise FileNotFoundError(
             f"the weights of {name!r} could not be loaded ({type(error).__name__}: {error}). Without network, get "
             f'open_clip_model.safetensors from {source}, and call load_clip({name!r}, pretrained="path/to/the/file").'
-        ) from error
+        ) from None  # three chained errors of the hub say no more, on a hundred lines
 
 
 def _create(model_name: str, pretrained: str | None) -> torch.nn.Module:

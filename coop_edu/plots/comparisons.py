@@ -138,7 +138,7 @@ def grouped_intervals(
             axis.annotate(text, (x, end), xytext=side, ha="center", va="bottom" if up else "top", **look)
     axis.set_xticks(range(len(places)), places)
     axis.set(ylabel=label, xlim=(-0.5, len(places) - 0.5))
-    axis.margins(y=0.1)
+    axis.margins(y=0.14)
     tidy(axis, grid="y")
     figure.legend(loc="outside upper center", ncols=4, frameon=False)
     return caption(figure, message)

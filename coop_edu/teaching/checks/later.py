@@ -124,20 +124,30 @@ def check_accuracy_with_error(solution: Callable) -> str:
 
 
 @checker
-def check_between(solution: Callable) -> str:
-    """On a straight line: `solution(start (M, D), end (M, D), share) -> (M, D)`; 0 is the start, 1 the end."""
-    start, end = random_numbers(1, 3, 4), random_numbers(2, 3, 4)
-    for share in (0.25, 1.5, 0.0):
-        mistakes = {
-            "start and end are swapped: share 0 is the start": torch.lerp(end, start, share),
-            "it stops at the end; beyond 1 the line goes on": torch.lerp(start, end, min(share, 1.0)),
-            "that is the way from the start; add it to the start": share * (end - start),
-            "the way is added to the end; it begins at the start": end + share * (end - start),
-            "the two shares should add up to one": start + share * end,
-            "that is half way, whatever the share": (start + end) / 2,
-        }
-        compare(answer_of(solution, start.clone(), end.clone(), share), torch.lerp(start, end, share), mistakes)
-    return "the straight line, and beyond."
+def check_split_move(solution: Callable) -> str:
+    """What moved: `solution(before (K, E), after (K, E)) -> (common (E,), own (K, E))`, with before + common + own =
+    after, and `common` the mean over the classes.
+    """
+    before, after = random_numbers(1, 4, 6), random_numbers(2, 4, 6)
+    move = after - before
+    common = move.mean(dim=0)
+    given = parts_of(answer_of(solution, before.clone(), after.clone()), 2, "two tensors, common and own")
+    firsts = {
+        "the common move is the mean over the classes, not their sum": move.sum(dim=0),
+        "the mean runs over the width; it should run over the classes": move.mean(dim=1),
+        "that is the mean feature after training; the common *move* is what it has moved": after.mean(dim=0),
+        "the sign of the move is wrong: after minus before": -common,
+        "one number is enough for each of the E directions, (E,), not for each class": move,
+    }
+    compare(given[0], common, firsts)
+    seconds = {
+        "that is the whole move; take the common one away": move,
+        "that is what is left of the features; take the features before away, too": after - common,
+        "the sign is wrong: what a class moves besides the common move": common - move,
+        "the common move is added; take it away": move + common,
+    }
+    compare(given[1], move - common, seconds)
+    return "what all classes share, and what each has for itself."
 
 
 @checker

@@ -19,10 +19,10 @@ from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.teaching.checks.building import check_encoding, check_prompt_learner
 from coop_edu.teaching.checks.larger import check_gradient_in_groups, check_run_all
 from coop_edu.teaching.checks.later import (
-    check_between,
     check_domain,
     check_entropy_method,
     check_most_confused,
+    check_split_move,
     check_tied,
 )
 from coop_edu.teaching.checks.loop import check_loss, check_step, check_training_loop
@@ -115,9 +115,7 @@ def probe_loss(W: torch.Tensor, b: torch.Tensor, x: torch.Tensor, y: torch.Tenso
 
 
 def my_domain(image):
-    from PIL import ImageOps
-
-    return ImageOps.invert(image)
+    return image.resize((16, 16)).resize(image.size)
 
 
 def average_and_spread(accuracies: dict[str, list[float]]) -> tuple[float, float]:
@@ -168,8 +166,10 @@ class Tied(PromptLearner):
         return self.ctx[:1].expand_as(self.ctx)  # (M, D): one row, M times
 
 
-def between(start: torch.Tensor, end: torch.Tensor, share: float) -> torch.Tensor:
-    return start + share * (end - start)
+def split_move(before: torch.Tensor, after: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    move = after - before  # (K, E)
+    common = move.mean(dim=0)  # (E,)
+    return common, move - common
 
 
 def most_confused(table):
@@ -207,7 +207,7 @@ SOLVED: dict[str, tuple[Callable, Any]] = {
     "verdict": (check_verdict, verdict),
     "run_all": (check_run_all, run_all),
     "gradient_in_groups": (check_gradient_in_groups, gradient_in_groups),
-    "between": (check_between, between),
+    "split_move": (check_split_move, split_move),
     "Tied": (check_tied, Tied),
     "most_confused": (check_most_confused, most_confused),
     "Sure": (check_entropy_method, Sure),
