@@ -38,7 +38,7 @@ PAPER = " (paper)"  # ends the label of a method's published curve
 DASHED = (PAPER, ", your own")  # the ends of labels whose curves are dashed
 STYLES = {  # label of a method: (colour, marker, hatch), the same in every figure
     "zero-shot": (BLACK, "*", ""),
-    "bare name": (ORANGE, "P", "++"),
+    "bare name": (INDIGO, "d", "O"),
     "linear probe": (GREY, "s", "//"),
     "CoOp": (BLUE, "o", ".."),  # M=16, as `shown_name` says in a figure
     "CoOp, class-specific": (VERMILION, "^", "xx"),
