@@ -338,6 +338,9 @@ PROBES = {
     "normalised": (probe(turn=normalize), "takes them as they are"),
     "sign": (probe(penalty=lambda W, b: -W.square().sum() / 2), "sign"),
     "number": (lambda *given: probe_loss(*given).item(), "as a tensor"),
+    "penalty of .data": (probe(penalty=lambda W, b: W.data.square().sum() / 2), "its gradient is not"),
+    "b detached": (lambda W, b, x, y, C: probe_loss(W, b.detach(), x, y, C), "its gradient is not"),
+    "root of squares": (probe(penalty=lambda W, b: W.square().sum().sqrt() ** 2 / 2), "its gradient is not"),
 }
 
 
@@ -396,15 +399,55 @@ def skips_what_it_cannot_read(cells, compute, path, end="\n"):
     return {cell: found[cell] for cell in cells}
 
 
+def left_open(cells, compute, path, found=None):
+    found = dict(json.loads(row) for row in path.read_text().splitlines()) if path.exists() else {}
+    with path.open("a") as file:
+        for cell in cells:
+            if cell not in found:
+                found[cell] = compute(cell)
+                file.write(json.dumps([cell, found[cell]]) + "\n")
+    return {cell: found[cell] for cell in cells}
+
+
+def saved_at_last(cells, compute, path):
+    found = dict(json.loads(row) for row in path.read_text().splitlines()) if path.exists() else {}
+    try:
+        for cell in cells:
+            found[cell] = found.get(cell) or compute(cell)
+    finally:
+        path.write_text("".join(json.dumps(pair) + "\n" for pair in found.items()))
+    return {cell: found[cell] for cell in cells}
+
+
+def only_what_is_asked(cells, compute, path):
+    found = run_all(cells, compute, path)
+    path.write_text("".join(json.dumps(pair) + "\n" for pair in found.items()))
+    return found
+
+
 GRIDS = {
+    "left open": (left_open, "flush it"),
+    "saved at last": (saved_at_last, "flush it"),
+    "what is asked": (only_what_is_asked, "changes the file"),
+    "rounded": (
+        partial(run_all, line=lambda cell, x: json.dumps([cell, round(x, 2)]) + "\n"),
+        "the number that it was",
+    ),
+    "no result": (
+        lambda cells, compute, path: run_all(cells, lambda cell: compute(cell) or 1.0, path),
+        "the number that",
+    ),
     "swallowed": (swallowed, "swallowed"),
     "at the end": (partial(run_all, at_end=True), "write each at once"),
     "computed again": (partial(run_all, know=False), "computed again"),
     "not mended": (partial(run_all, mend=False), "stops it"),
     "skipped": (skips_what_it_cannot_read, "still in the file"),
-    "two lines": (partial(skips_what_it_cannot_read, end="\n\n"), "four lines"),
+    "two lines": (partial(skips_what_it_cannot_read, end="\n\n"), "4 lines"),
     "a list": (lambda *given: list(run_all(*given).values()), "a dictionary was expected"),
-    "all there is": (lambda cells, *given: run_all([*"abcd"], *given), "asked for the cells"),
+    "all there is": (
+        lambda cells, *given: run_all(["IconFood", "Icon", "IconFoods", "Arrows"], *given),
+        "asked for the cells",
+    ),
     "texts": (lambda *given: {cell: str(x) for cell, x in run_all(*given).items()}, "as the number that it was"),
 }
 
@@ -434,13 +477,35 @@ def at_once(encode, ctx, loss_of, groups):
     return torch.autograd.grad(loss_of(torch.cat([encode(ctx, group) for group in groups])), ctx)[0]
 
 
+def in_the_grad(encode, ctx, loss_of, groups):
+    features = torch.cat([encode(ctx, group) for group in groups]).detach().requires_grad_()
+    loss_of(features).backward()
+    start = 0
+    for group in groups:
+        part = encode(ctx, group)
+        part.backward(features.grad[start : start + len(part)])
+        start += len(part)
+    return ctx.grad.clone()
+
+
+def by_vjp(encode, ctx, loss_of, groups):
+    with torch.no_grad():
+        parts = [encode(ctx, group) for group in groups]
+    pieces = torch.func.grad(loss_of)(torch.cat(parts)).split([len(part) for part in parts])
+    with_groups = zip(groups, pieces)
+    return sum(
+        torch.func.vjp(lambda v, group=group: encode(v, group), ctx)[1](piece)[0] for group, piece in with_groups
+    )
+
+
 GROUPS = {
-    "at once": (at_once, "graphs of all groups"),
-    "with graphs": (partial(in_groups, graph=True), "graphs of all groups"),
-    "graphs kept": (partial(in_groups, keep=True), "graphs of all groups"),
+    "at once": (at_once, "graphs of several groups"),
+    "with graphs": (partial(in_groups, graph=True), "graphs of several groups"),
+    "graphs kept": (partial(in_groups, keep=True), "graphs of several groups"),
     "last": (partial(in_groups, only=slice(-1, None)), "last group alone"),
     "first": (partial(in_groups, only=slice(1)), "first group alone"),
     "mean": (partial(in_groups, divide=3), "add them up"),
+    "in ctx.grad": (in_the_grad, "adds the first gradient"),
 }
 
 
@@ -462,7 +527,16 @@ TIED = {
     "detached": (tied(lambda self: self.ctx[:1].detach().expand_as(self.ctx)), "no gradient"),
     "forward": (tied(lambda self: self.ctx, forward=lambda self, ctx=None: 1), "override context"),
     "no learner": (lambda clip, names, **options: clip, "a subclass of PromptLearner"),
+    "a new parameter": (tied(lambda self: nn.Parameter(self.ctx[:1].repeat(self.n_ctx, 1))), "no gradient"),
+    "data": (tied(lambda self: copied_into_all(self)), "changes self.ctx"),
+    "tied at the start": (tied(lambda self: self.ctx, mark_start=lambda self: copied_into_all(self)), "M different"),
+    "own gradients": (tied(lambda self: self.ctx + (self.ctx[:1] - self.ctx).detach()), "and no other"),
 }
+
+
+def copied_into_all(learner):
+    learner.ctx.data[:] = learner.ctx.data[0].clone()
+    return learner.ctx
 
 
 def kg_loss(loss, g, w, weight, turn=normalize, sign=1, of=None):
@@ -595,7 +669,7 @@ PIECES = {  # checker: (right solutions, {name: (wrong solution, words of the di
     checks.check_two_ways: ([two_ways], COUNTS),
     checks.check_probe_loss: ([probe_loss], PROBES),
     checks.check_run_all: ([run_all, run_all_by_split], GRIDS),
-    checks.check_gradient_in_groups: ([in_groups, one_group_after_the_other], GROUPS),
+    checks.check_gradient_in_groups: ([in_groups, one_group_after_the_other, by_vjp], GROUPS),
     checks.check_tied: (
         [
             tied(lambda self: self.ctx[:1].expand_as(self.ctx)),
@@ -671,6 +745,10 @@ def honest(on_val, right, given, choose_by=None, compare=image_by_image):
 
 def chosen_on_test(on_val, right, given):
     return honest(on_val, right, given, choose_by=lambda name: right[name].double().mean())
+
+
+def t_of(d):
+    return student.ppf(0.975, len(d) - 1)
 
 
 def by_rule(d, paper, n_less=1, errors=None, divide=True):
@@ -794,11 +872,17 @@ ZOO = {
     "report unpaired": (H, lambda v, r, g: honest(v, r, g, compare=unpaired), "unpaired"),
     "report, sign": (H, lambda v, r, g: honest(v, r, g, compare=lambda a, b: image_by_image(b, a)), "second minus"),
     "report, two things": (H, lambda v, r, g: honest(v, r, g)[:2], "three things"),
-    "two standard errors": (V, lambda d, p: by_rule(d, p, errors=2), "t is 4.3"),
-    "one standard error": (V, lambda d, p: by_rule(d, p, errors=1), "too close to call"),
-    "standard deviations": (V, lambda d, p: by_rule(d, p, divide=False), "'agrees'"),
+    "two standard errors": (V, lambda d, p: by_rule(d, p, errors=2), "take t"),
+    "one standard error": (V, lambda d, p: by_rule(d, p, errors=1), "not one"),
+    "standard deviations": (V, lambda d, p: by_rule(d, p, divide=False), "spread of single seeds"),
     "rule with n": (V, lambda d, p: by_rule(d, p, n_less=0), "n - 1"),
-    "above counts": (V, lambda d, p: by_rule(d, 1), "both are below 0"),
+    "above counts": (V, lambda d, p: by_rule(d, 1), "it says 'disagrees'"),
+    "no root": (V, lambda d, p: by_rule(d, p, errors=spread(d) * t_of(d)), "root of the variance"),
+    "root of n - 1": (V, lambda d, p: by_rule(d, p, errors=t_of(d) * (len(d) / (len(d) - 1)) ** 0.5), "not of n - 1"),
+    "t of five": (V, lambda d, p: by_rule(d, p, errors=student.ppf(0.975, 4)), "five seeds"),
+    "five typed in": (V, lambda d, p: by_rule(d, p, errors=t_of(d) * (len(d) / 5) ** 0.5), "typed in"),
+    "one side": (V, lambda d, p: by_rule(d, p, errors=student.ppf(0.95, len(d) - 1)), "0.975"),
+    "n degrees": (V, lambda d, p: by_rule(d, p, errors=student.ppf(0.975, len(d))), "degrees of freedom"),
     "no verdict is close": (V, lambda d, p: "agrees" if sum(d) * p > 0 else "disagrees", "differ by more"),
     "near the paper": (V, lambda d, p: "agrees" if abs(sum(d) / len(d) - p) < 2 else "disagrees", "and it says"),
     "fractions": (A, lambda k, n: (k / n, (k / n * (1 - k / n) / n) ** 0.5), "fractions"),

@@ -82,10 +82,14 @@ def check_tied(solution: Callable) -> str:
             raise Wrong(f"a subclass of PromptLearner was expected, and it made {type(mine).__name__}")
         if type(mine).forward is not PromptLearner.forward:
             raise Wrong("override context, not forward: all that trains or predicts asks context(...)")
-        f = random_numbers(5, 4, mine().shape[1])
-        used, plain = answer_of(mine.context, f), mine.ctx.detach()
+        with torch.no_grad():  # vectors that nobody has tied at the start
+            mine.ctx.copy_(random_numbers(6, *mine.ctx.shape))
+        f, plain = random_numbers(5, 4, mine().shape[1]), mine.ctx.detach().clone()
+        used = answer_of(mine.context, f)
         if not isinstance(used, torch.Tensor):
             raise Wrong(f"a tensor was expected, and it returned {type(used).__name__}")
+        if not torch.equal(mine.ctx, plain):
+            raise Wrong("it changes self.ctx; leave that to training, and return a new tensor")
         mistakes = {
             "that is the context of CoOp: M different vectors": plain,
             "that is one vector alone; the prompt should have it M times": plain[:1],
@@ -98,8 +102,14 @@ def check_tied(solution: Callable) -> str:
             ).expand(M, -1),
         }
         compare(used, plain[:1].expand(M, -1), mistakes)
-        if not used.requires_grad:
+        weight = random_numbers(7, *plain.shape)
+        reached = used.requires_grad and torch.autograd.grad((used * weight).sum(), mine.ctx, allow_unused=True)[0]
+        if not isinstance(reached, torch.Tensor):
             raise Wrong("no gradient can flow back to the vector: do not detach or copy it")
+        right = torch.zeros_like(weight)
+        right[0] = weight.sum(dim=0)
+        if not torch.allclose(reached, right, atol=1e-5):
+            raise Wrong("the gradients of all M uses should reach the first vector, and no other")
     return "as long as CoOp's context, with the freedom of one vector."
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import fmean
 
 import torch
+from scipy.stats import t
 from torch.nn.functional import cross_entropy
 
 from coop_edu.clip.probability import normalize
@@ -52,18 +54,53 @@ def check_verdict(solution: Callable) -> str:
     call".  The interval reaches t standard errors to each side, t = scipy.stats.t.ppf(0.975, n - 1).
     """
     cases = (
-        ([3.0, 4.0, 5.0], 2.0, "agrees", "three seeds, all well above 0, and the paper is above"),
-        ([-3.0, -4.0, -5.0], 2.0, "disagrees", "the sign is the other one"),
-        ([-3.0, -4.0, -5.0], -0.5, "agrees", "both are below 0: the sign counts, not whether it is above"),
-        ([3.0, -4.0, 5.0], 2.0, "too close to call", "the seeds differ by more than their mean"),
-        ([2.9, 1.2, 0.7], 2.0, "too close to call", "the mean is 1.60, 2 SE are 1.33, but t is 4.3 and t SE are 2.87"),
-        ([-0.13, 0.87, 1.87, 2.87, 3.87], 2.0, "too close to call", "t SE is 1.96, with n - 1, and the mean is 1.87"),
-        ([1.3, 2.2, 0.9, 0.8, 1.1], 9.0, "agrees", "t SE is 0.69, the mean 1.26, though far from the paper's 9"),
+        ([3.0, 4.0, 5.0], 2.0, "agrees"),
+        ([-3.0, -4.0, -5.0], 2.0, "disagrees"),
+        ([-3.0, -4.0, -5.0], -0.5, "agrees"),
+        ([3.0, -4.0, 5.0], 2.0, "too close to call"),
+        ([2.9, 1.2, 0.7], 2.0, "too close to call"),
+        ([1.0, 2.0, 3.0], 2.0, "too close to call"),
+        ([-0.13, 0.87, 1.87, 2.87, 3.87], 2.0, "too close to call"),
+        ([0.07, 1.07, 2.07, 3.07, 4.07], 2.0, "agrees"),
+        ([-0.5, 1.0, 1.5, 0.2], 1.0, "too close to call"),
+        ([1.3, 2.2, 0.9, 0.8, 1.1], 20.0, "agrees"),
+        ([2.2, -0.8, 3.2, 0.2, 2.2, 1.2, 1.2, 0.2], 2.0, "agrees"),
+        ([2.33, -0.67, 3.33, 0.33, 2.33, 1.33, 1.33, 0.33], 2.0, "agrees"),
+        ([-0.4, 0.6, 1.6, 2.6, 3.6], 2.0, "too close to call"),
     )
-    for differences, paper, right, why in cases:
-        given = answer_of(solution, list(differences), paper)
-        if given != right:
-            raise Wrong(f"{differences} against {paper:+} in the paper is {right!r}, and it says {given!r}: {why}")
+    given = [answer_of(solution, list(differences), paper) for differences, paper, _ in cases]
+    right = [verdict for *_, verdict in cases]
+
+    def ruled(reach: Callable[[int], float] = lambda n: t.ppf(0.975, n - 1), error=lambda s, n: s / n**0.5, less=1):
+        """The verdicts by another reach, error or variance."""
+        verdicts = []
+        for d, paper, _ in cases:
+            n, mean = len(d), fmean(d)
+            s = (sum((x - mean) ** 2 for x in d) / (n - less)) ** 0.5
+            close = abs(mean) <= reach(n) * error(s, n)
+            verdicts.append("too close to call" if close else "agrees" if mean * paper > 0 else "disagrees")
+        return verdicts
+
+    mistakes = {
+        "two standard errors are a 95 % interval only for many seeds; take t": ruled(lambda n: 2.0),
+        "the interval reaches t standard errors, not one": ruled(lambda n: 1.0),
+        "that t leaves 5 % on each side; take the quantile 0.975": ruled(lambda n: t.ppf(0.95, n - 1)),
+        "t has n - 1 degrees of freedom, not n": ruled(lambda n: t.ppf(0.975, n)),
+        "t is that of five seeds, whatever their number": ruled(lambda n: t.ppf(0.975, 4)),
+        "the squares are divided by n; take n - 1": ruled(less=0),
+        "that is the spread of single seeds; divide by the root of n": ruled(error=lambda s, n: s),
+        "s is divided by n; divide by its root": ruled(error=lambda s, n: s / n),
+        "the root of the variance is missing": ruled(error=lambda s, n: s**2 / n**0.5),
+        "the standard error divides by the root of n, not of n - 1": ruled(error=lambda s, n: s / (n - 1) ** 0.5),
+        "the number of seeds is typed in; take len(differences)": ruled(error=lambda s, n: s / 5**0.5),
+        "the spread is not used: the seeds may differ by more than their mean": ruled(lambda n: 0.0),
+    }
+    for mistake, verdicts in mistakes.items():
+        if given == verdicts != right:
+            raise Wrong(mistake)
+    for (differences, paper, verdict), answer in zip(cases, given):
+        if answer != verdict:
+            raise Wrong(f"{differences} against {paper:+} in the paper is {verdict!r}, and it says {answer!r}")
     return "one rule for all statements, fixed before the numbers were known."
 
 
@@ -102,8 +139,11 @@ def check_two_ways(solution: Callable) -> str:
             (100 * (best == labels).double().mean(), among_own),
         "the two numbers are swapped: first among all": (among_own, among_all),
         "these are fractions; give percent": (among_all / 100, among_own / 100),
+        "these are numbers of images; give percent": (among_all * 60 / 100, among_own * 60 / 100),
         **{reason: (among_all, wrong) for reason, wrong in among.items()},
     }  # fmt: skip
+    if any(isinstance(part, torch.Tensor) and part.numel() > 1 for part in given):
+        raise Wrong("two numbers are asked for; take the mean over the images")
     compare(given, (among_all, among_own), mistakes)
     return "fewer rivals, and so never less."
 
@@ -128,7 +168,7 @@ def check_probe_loss(solution: Callable) -> str:
         "C stands before the penalty; it belongs to the cross entropies": fit + C * penalty,
         "the penalty is divided by C; the cross entropies are multiplied by it": fit + penalty / C,
         "C is missing": fit + penalty,
-        "half of the squared length is taken, not the whole": C * fit + 2 * penalty,
+        "the penalty is half of the squared length, and here it is all of it": C * fit + 2 * penalty,
         "the penalty has the length of W; take its square": C * fit + W.norm() / 2,
         "the penalty is averaged; add up the squares": C * fit + penalty / W.numel(),
         "b is penalised, too; only W is": C * fit + penalty + b.square().sum() / 2,
@@ -139,6 +179,16 @@ def check_probe_loss(solution: Callable) -> str:
         "the sign of the penalty is wrong: large weights should cost something": C * fit - penalty,
     }  # fmt: skip
     compare(given, C * fit + penalty, mistakes)
+    for w in (W, torch.zeros_like(W)):  # training starts at zero
+        w, free = w.clone().requires_grad_(), b.clone().requires_grad_()
+        right = torch.autograd.grad(
+            C * cross_entropy(x @ w.T + free, y, reduction="sum") + w.square().sum() / 2, (w, free)
+        )
+        found = torch.autograd.grad(answer_of(solution, w, free, x.clone(), y.clone(), C), (w, free), allow_unused=True)
+        if any(one is None or not torch.allclose(one, other, atol=1e-4) for one, other in zip(found, right)):
+            raise Wrong(
+                "the loss is right, but its gradient is not, at W = 0 or elsewhere: no .data, .detach() or norm()"
+            )
     return "the same cross entropy as CoOp's; what moves is another thing."
 
 
@@ -158,6 +208,7 @@ def check_average(solution: Callable) -> str:
             table.std(dim=1, correction=0).mean(),
         "the spread is divided by n - 1; the field's tables divide by n": by_seed.std(),
         "the spread is the variance; take its square root": by_seed.var(correction=0),
+        "that is a standard error; the band is the standard deviation": by_seed.std() / table.shape[1] ** 0.5,
     }  # fmt: skip
     compare(given, (mean, by_seed.std(correction=0)), {reason: (mean, spread) for reason, spread in spreads.items()})
     return "the mean over tasks and seeds, and how much it depends on the draw."
