@@ -15,7 +15,7 @@ from pathlib import Path
 from coop_edu import PromptLearner, ZeroShot, accuracy, extract_features, load_clip, load_dataset
 from coop_edu.grid.agreement import agreement
 from coop_edu.grid.frame import few_shot, read_results
-from coop_edu.grid.methods import find_method
+from coop_edu.grid.methods import find_method, register_method
 from coop_edu.grid.run import make_grid, run_grid
 from coop_edu.scales import SCALES
 
@@ -25,7 +25,8 @@ METHODS = ("zero_shot", "linear_probe", "M16_end", "M16_end_CSC")
 SEEDS = (1, 2, 3, 4, 5)  # with three, a difference has to be very large before it can be told from chance
 LENGTHS = (2, 4, 8, 16)  # M of random contexts
 SHORT = ("M4_end", "init_end")  # at the numbers of shots where they are spoken of
-SUCCESSORS = ("zero_shot", "init_end", "KgCoOp_init_end")  # of notebook 11
+KGCOOPS = [register_method(find_method("KgCoOp_init_end").with_options(weight=weight)) for weight in (1, 32)]  # not 8
+SUCCESSORS = ("zero_shot", "init_end", "KgCoOp_init_end", *(method.name for method in KGCOOPS))  # of notebook 11
 WORDINGS = (
     "{}", "{} icon", "an icon of a {}.", "a glyph of a {}.", "a drawing of a {}.", "a line drawing of a {}.",
     "an emoji of a {}.", "a photo of a {}.", "a bad photo of the {}.", "itap of a {}.", "{}, interface by somebody",
