@@ -89,6 +89,12 @@ def test_readme_states_the_gain_over_the_bare_name():
     assert [float(points) for points in said.groups()] == pytest.approx(gains, abs=0.1)
 
 
+def test_the_run_in_readme_stands_beside_the_mean_of_five():
+    (said,) = re.findall(r"\(([\d.]+), mean of five seeds\)", read("README.md"))
+    five = few_shot(shipped_results()).query("dataset == 'IconFood' and method == 'init_end' and shots == 16")["percent"]
+    assert len(five) == 5 and float(said) == pytest.approx(five.mean(), abs=0.05)
+
+
 def test_a_saved_prompt_answers_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (line,) = [line for line in commands() if line.startswith("python -m coop_edu predict ")]
