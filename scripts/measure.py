@@ -25,7 +25,8 @@ METHODS = ("zero_shot", "linear_probe", "M16_end", "M16_end_CSC")
 SEEDS = (1, 2, 3, 4, 5)  # with three, a difference has to be very large before it can be told from chance
 LENGTHS = (2, 4, 8, 16)  # M of random contexts
 SHORT = ("M4_end", "init_end")  # at the numbers of shots where they are spoken of
-KGCOOPS = [register_method(find_method("KgCoOp_init_end").with_options(weight=weight)) for weight in (1, 32)]  # not 8
+# KgCoOp's own weight is 8.
+KGCOOPS = [register_method(find_method("KgCoOp_init_end").with_options(weight=weight)) for weight in (1, 32)]
 SUCCESSORS = ("zero_shot", "init_end", "KgCoOp_init_end", *(method.name for method in KGCOOPS))  # of notebook 11
 WORDINGS = (
     "{}", "{} icon", "an icon of a {}.", "a glyph of a {}.", "a drawing of a {}.", "a line drawing of a {}.",

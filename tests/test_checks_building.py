@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
 from coop_edu import PromptLearner, checks
+from coop_edu.teaching.checks.larger import RESULTS, PowerCut
 
 
 class Right(nn.Module):
@@ -379,9 +380,9 @@ def run_all_by_split(cells, compute, path):
 
 def swallowed(cells, compute, path):
     for cell in cells:
-        with suppress(Exception):
-            compute(cell)
-    return {cell: ord(cell) / 4 for cell in cells}
+        with suppress(PowerCut):
+            run_all([cell], compute, path)
+    return {cell: RESULTS[cell] for cell in cells}
 
 
 def skips_what_it_cannot_read(cells, compute, path, end="\n"):
@@ -437,7 +438,7 @@ GRIDS = {
         lambda cells, compute, path: run_all(cells, lambda cell: compute(cell) or 1.0, path),
         "the number that",
     ),
-    "swallowed": (swallowed, "swallowed"),
+    "swallowed": (swallowed, "let it through"),
     "at the end": (partial(run_all, at_end=True), "write each at once"),
     "computed again": (partial(run_all, know=False), "computed again"),
     "not mended": (partial(run_all, mend=False), "stops it"),
@@ -488,6 +489,12 @@ def in_the_grad(encode, ctx, loss_of, groups):
     return ctx.grad.clone()
 
 
+def fails_the_second_time(encode, ctx, loss_of, groups):
+    if ctx.grad is not None:
+        raise RuntimeError("once only")
+    return in_the_grad(encode, ctx, loss_of, groups)
+
+
 def by_vjp(encode, ctx, loss_of, groups):
     with torch.no_grad():
         parts = [encode(ctx, group) for group in groups]
@@ -506,6 +513,7 @@ GROUPS = {
     "first": (partial(in_groups, only=slice(1)), "first group alone"),
     "mean": (partial(in_groups, divide=3), "add them up"),
     "in ctx.grad": (in_the_grad, "adds the first gradient"),
+    "fails the second time": (fails_the_second_time, "once only"),
 }
 
 

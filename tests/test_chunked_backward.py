@@ -83,10 +83,13 @@ def test_the_gradient_is_added_to_what_is_there_and_scaled_as_it_is_asked_to_be(
 def memory_of_a_step(K, size, **options):
     features, labels = batch(K)
     learner = learner_of(K, max_classes_at_once=size, n_ctx=4, **options)
-    weights = learner.clip.model.parameters()
-    if size is None:
-        return bytes_kept(lambda: learner.loss(features, labels).backward(), weights)
-    return bytes_kept(lambda: learner.backward_in_chunks(features, labels), weights)
+
+    def step():
+        learner.loss(features, labels).backward() if size is None else learner.backward_in_chunks(features, labels)
+
+    most, after = bytes_kept(step, learner.clip.model.parameters())
+    assert after == 0, "something is kept after the step"
+    return most
 
 
 @pytest.mark.parametrize("options", [{}, {"position": "middle"}, {"class_specific": True}], ids=str)

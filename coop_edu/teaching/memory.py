@@ -5,18 +5,24 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 
-def bytes_kept(step: Callable[[], Any], weights: Iterable[Tensor] = ()) -> int:
-    """The most bytes that autograd keeps for the backward pass at any moment of step(), the weights not counted.
+class Bytes(NamedTuple):
+    most: int
+    after: int
+
+
+def bytes_kept(step: Callable[[], Any], weights: Iterable[Tensor] = ()) -> Bytes:
+    """The bytes that autograd keeps for the backward pass, the weights not counted: the most at any moment of step(),
+    and those that are left when its result is gone.
 
     >>> x = torch.ones(1000, requires_grad=True)
     >>> bytes_kept(lambda: x.exp())  # its result is also its derivative: 1000 numbers of 4 bytes
-    4000
+    Bytes(most=4000, after=0)
     """
     of_weights = {weight.untyped_storage().data_ptr() for weight in weights}
     uses: Counter[int] = Counter()  # of each piece of memory: two operations may keep the same tensor
@@ -45,4 +51,4 @@ def bytes_kept(step: Callable[[], Any], weights: Iterable[Tensor] = ()) -> int:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda kept: kept.tensor):
         result = step()
     del result  # only now: memory that is freed earlier could be used, and counted, twice
-    return most
+    return Bytes(most, now)

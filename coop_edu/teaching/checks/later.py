@@ -1,4 +1,4 @@
-"""Checkers of notebooks 06 and 09 to 12: a domain, tied vectors, an error, confusion, calibration, later methods."""
+"""Checkers of notebooks 06 and 09 to 12: a domain, tied vectors, a move, an error, confusion, calibration, methods."""
 
 from __future__ import annotations
 

@@ -110,33 +110,35 @@ def check_two_ways(solution: Callable) -> str:
 
     own: the column of each of the variant's classes; labels count within the variant.
     """
+
+    def percent(hits: torch.Tensor) -> torch.Tensor:
+        return 100 * hits.double().mean()
+
     own = [6, 1, 4]
     logits, labels = random_numbers(2, 60, 7) - 1, torch.arange(60) % 3
     columns = torch.tensor(own)
     logits[torch.arange(60), columns[labels]] += 1.5
-    best, best_own = logits.argmax(dim=1), logits[:, columns].argmax(dim=1)
+    best, best_own, right = logits.argmax(dim=1), logits[:, columns].argmax(dim=1), columns[labels]
     masked = torch.zeros_like(logits)
     masked[:, columns] = logits[:, columns]
-    among_all, among_own = (100 * hits.double().mean() for hits in (best == columns[labels], best_own == labels))
-    inside = (best[:, None] == columns).any(dim=1)  # the best of all classes is one of the variant's
+    among_all, among_own = percent(best == right), percent(best_own == labels)
+    inside = torch.isin(best, columns)  # the best of all classes is one of the variant's
     given = parts_of(answer_of(solution, logits.clone(), labels.clone(), list(own)), 2, "two numbers, in percent")
     among = {
         "the second is the first again; let the variant's own classes compete": among_all,
-        "the other classes' logits are set to 0, which may be more than the rest; leave them out":
-            100 * (masked.argmax(dim=1) == columns[labels]).double().mean(),
+        "the other classes' logits are set to 0, which may be more than the rest; leave them out": percent(
+            masked.argmax(dim=1) == right
+        ),
         "images whose best class is no class of the variant are left out; they have an answer among its own as well":
-            100 * (best == columns[labels])[inside].double().mean(),
-        "among its own, argmax counts within the variant, as the labels do": 100 * (
-            best_own == columns[labels]
-        ).double().mean(),
+            percent((best == right)[inside]),
+        "among its own, argmax counts within the variant, as the labels do": percent(best_own == right),
         "the columns are sorted; the labels count in the order of `own`":
-            100 * (logits[:, sorted(own)].argmax(dim=1) == labels).double().mean(),
-        "the first classes are taken, not those of `own`":
-            100 * (logits[:, :3].argmax(dim=1) == labels).double().mean(),
+            percent(logits[:, sorted(own)].argmax(dim=1) == labels),
+        "the first classes are taken, not those of `own`": percent(logits[:, :3].argmax(dim=1) == labels),
     }  # fmt: skip
     mistakes = {
         "the labels count within the variant: among all classes, compare with own[label]":
-            (100 * (best == labels).double().mean(), among_own),
+            (percent(best == labels), among_own),
         "the two numbers are swapped: first among all": (among_own, among_all),
         "these are fractions; give percent": (among_all / 100, among_own / 100),
         "these are numbers of images; give percent": (among_all * 60 / 100, among_own * 60 / 100),
