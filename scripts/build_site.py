@@ -34,10 +34,10 @@ SITE = ROOT / "site"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MODULES = ("sphinx", "myst_nb", "furo", "latex2mathml", "onnx")  # of the extra
 PAGES = (
-    *("docs/library.md", "docs/glossary.md", "docs/troubleshooting.md", "docs/speed.md"),
+    *("docs/paper_scale.md", "docs/library.md", "docs/glossary.md", "docs/troubleshooting.md", "docs/speed.md"),
     *("CONTRIBUTING.md", "CHANGELOG.md", "ATTRIBUTION.md"),
 )
-FILES = ("LICENSE", "CITATION.cff", "docs/walkthrough.png")
+FILES = ("LICENSE", "CITATION.cff", "docs/wordings.png", "docs/walkthrough.png")
 
 
 def main() -> int:

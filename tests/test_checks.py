@@ -8,11 +8,12 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
+from scipy.special import stdtrit
 from test_checks_building import PIECES
 from test_checks_building import ZOO as ZOO_OF_LATER
 from torch.nn.functional import normalize
 
-from coop_edu import checks, mean_and_std
+from coop_edu import checks, mean_and_interval
 from coop_edu.teaching.checks import solutions
 
 from exercises import solutions as solutions_in
@@ -90,8 +91,8 @@ RIGHT = [
     (checks.check_sampler, lambda y, k, s: sample(y, k, random.Random(s).sample)),
     (checks.check_sampler, lambda y, k, s: torch.tensor(sample(y, k, random.Random(s).sample))),
     (checks.check_learning_rate, right_rate),
-    (checks.check_average, lambda a: mean_and_std(table(a).mean(0).tolist())),
-    (checks.check_average, lambda a: [table(a).mean(), table(a).mean(0).std(correction=0)]),
+    (checks.check_average, lambda a: mean_and_interval(table(a).mean(0).tolist())),
+    (checks.check_average, lambda a: [table(a).mean(), torch.tensor(interval(table(a).mean(0)))]),
 ]
 
 P, E, A, S = (
@@ -110,6 +111,17 @@ V = checks.check_average
 
 def table(accuracies):
     return torch.tensor(list(accuracies.values()))  # (tasks, seeds)
+
+
+def interval(values):
+    return mean_and_interval(values.tolist())[1]
+
+
+def averaged(accuracies, t=None, root=0.5, power=1, by_n=False):
+    by_seed = table(accuracies).mean(0)
+    n, s = len(by_seed), by_seed.std(correction=0 if by_n else 1).item()
+    t = float(stdtrit(n - 1, 0.975)) if t is None else t
+    return by_seed.mean(), t * s**power / n**root
 
 
 F = checks.check_prompts
@@ -221,13 +233,26 @@ ZOO = {  # name: (checker, wrong solution, words of the diagnosis)
         lambda y, k, s: [i for g in by_class(y) if len(g) >= k for i in random.Random(s).sample(g, k)],
         "class 3",
     ),
-    "spread of the tasks": (V, lambda a: (table(a).mean(), table(a).mean(1).std(correction=0)), "that of the tasks"),
-    "spread of all": (V, lambda a: (table(a).mean(), table(a).std(correction=0)), "all numbers at once"),
-    "mean of spreads": (V, lambda a: (table(a).mean(), table(a).std(1, correction=0).mean()), "tasks' own"),
-    "n - 1": (V, lambda a: (table(a).mean(), table(a).mean(0).std()), "n - 1"),
-    "variance": (V, lambda a: (table(a).mean(), table(a).mean(0).var(correction=0)), "square root"),
+    "interval over tasks": (V, lambda a: (table(a).mean(), interval(table(a).mean(1))), "over tasks"),
+    "interval of all": (V, lambda a: (table(a).mean(), interval(table(a).flatten())), "all numbers at once"),
+    "mean of intervals": (
+        V,
+        lambda a: (table(a).mean(), sum(interval(row) for row in table(a)) / len(a)),
+        "the tasks' own",
+    ),
+    "squares by n": (V, lambda a: averaged(a, by_n=True), "divided by n; take n - 1"),
+    "standard deviation": (V, lambda a: averaged(a, t=1, root=0), "single seeds"),
+    "standard error": (V, lambda a: averaged(a, t=1), "a standard error"),
+    "not by the root of n": (V, lambda a: averaged(a, root=0), "divide by the root of n"),
+    "by n": (V, lambda a: averaged(a, root=1), "divide by its root"),
+    "no root of the variance": (V, lambda a: averaged(a, power=2), "variance is missing"),
+    "two standard errors": (V, lambda a: averaged(a, t=2), "many seeds"),
+    "one side": (V, lambda a: averaged(a, t=float(stdtrit(2, 0.95))), "0.975"),
+    "n degrees": (V, lambda a: averaged(a, t=float(stdtrit(3, 0.975))), "degrees of freedom"),
+    "t of five": (V, lambda a: averaged(a, t=float(stdtrit(4, 0.975))), "five seeds"),
+    "whole interval": (V, lambda a: averaged(a, t=2 * float(stdtrit(2, 0.975))), "half of it"),
     "mean only": (V, lambda a: table(a).mean().item(), "two numbers"),
-    "first seed": (V, lambda a: (table(a)[:, 0].mean(), table(a).mean(0).std(correction=0)), "it should be"),
+    "first seed": (V, lambda a: (table(a)[:, 0].mean(), interval(table(a).mean(0))), "it should be"),
     "no warm-up": (L, lambda e, n: 0.001 * (1 + math.cos(math.pi * e / n)), "warm-up is missing"),
     "cosine too early": (L, lambda e, n: 1e-5 if e == 0 else 0.001 * (1 + math.cos(math.pi * e / n)), "too early"),
     "reaches zero": (

@@ -1,19 +1,17 @@
 """The checkers of the exercises that build CoOp, and of notebooks 06 and 09 to 12: right and wrong solutions."""
 
-import json
-from contextlib import suppress
+from dataclasses import replace
 from functools import partial
+from itertools import product
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
-from scipy.stats import t as student
 from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
-from coop_edu import PromptLearner, checks
-from coop_edu.teaching.checks.larger import RESULTS, PowerCut
+from coop_edu import PromptLearner, checks, mean_and_interval
 
 
 class Right(nn.Module):
@@ -345,111 +343,104 @@ PROBES = {
 }
 
 
-def run_all(
-    cells, compute, path, mend=True, know=True, at_end=False, line=lambda cell, x: json.dumps([cell, x]) + "\n"
-):
-    text = path.read_text() if path.exists() and know else ""
-    if mend and know:
-        text = text[: text.rfind("\n") + 1]
-        path.write_text(text)
-    found = dict(json.loads(row) for row in text.splitlines())
-    new = {}
-    for cell in cells:
-        if cell not in found:
-            found[cell] = new[cell] = compute(cell)
-            if not at_end:
-                with path.open("a") as file:
-                    file.write(line(cell, new[cell]))
-    if at_end:
-        path.write_text(text + "".join(line(*pair) for pair in new.items()))
-    return {cell: found[cell] for cell in cells}
+def needed(differences, first=False, clear=lambda mean, half: mean > half):
+    """From how many shots on it is clear; each option is a mistake."""
+    answer = "never"
+    for k in sorted(differences, reverse=True):
+        if clear(*mean_and_interval(differences[k])):
+            answer = k
+        elif not first:
+            break
+    return answer
 
 
-def run_all_by_split(cells, compute, path):
-    rows = path.read_text().split("\n")[:-1] if path.exists() else []
-    path.write_text("".join(f"{row}\n" for row in rows))
-    found = {cell: float(number) for cell, number in (row.split() for row in rows)}
-    for cell in cells:
-        if cell in found:
-            continue
-        found[cell] = compute(cell)
-        with open(path, "a") as file:
-            print(cell, found[cell], file=file)
-    return {cell: found[cell] for cell in cells}
+NEEDED = {
+    "first": (partial(needed, first=True), "it must stay ahead"),
+    "mean alone": (partial(needed, clear=lambda mean, half: mean > 0), "may reach zero"),
+    "behind": (partial(needed, clear=lambda mean, half: abs(mean) > half), "behind is not ahead"),
+    "as given": (lambda d: next((k for k in d if sum(d[k]) > 9), "never"), "it should be"),
+    "None": (lambda d: None if needed(d) == "never" else needed(d), "is the return missing"),
+}
 
 
-def swallowed(cells, compute, path):
-    for cell in cells:
-        with suppress(PowerCut):
-            run_all([cell], compute, path)
-    return {cell: RESULTS[cell] for cell in cells}
+def ruled(mean, half, paper):
+    return "too close to call" if abs(mean) <= half else "agrees" if mean * paper > 0 else "disagrees"
 
 
-def skips_what_it_cannot_read(cells, compute, path, end="\n"):
-    found = {}
-    for row in path.read_text().splitlines() if path.exists() else []:
-        try:
-            found |= [json.loads(row)]
-        except ValueError:
-            continue
-    for cell in cells:
-        if cell not in found:
-            found[cell] = compute(cell)
-            with path.open("a") as file:
-                file.write(json.dumps([cell, found[cell]]) + end)
-    return {cell: found[cell] for cell in cells}
+RULES = {
+    "no interval": (lambda mean, half, paper: "agrees" if mean * paper > 0 else "disagrees", "is 'too close to call'"),
+    "above is agreement": (lambda mean, half, paper: ruled(mean, half, 1), "is 'agrees'"),
+    "near the paper": (lambda mean, half, paper: ruled(mean - paper, half, -mean), "and it says"),
+    "half of a negative": (
+        lambda m, half, paper: "too close to call" if m <= half else ruled(m, half, paper),
+        "-3.0 ± 1.0",
+    ),
+    "another word": (lambda *given: ruled(*given).replace("too close to call", "unclear"), "was expected"),
+    "truth": (lambda mean, half, paper: mean * paper > 0, "was expected"),
+}
+SLOWER = {
+    "as it was": (lambda recipe, M: recipe, "as long as before"),
+    "faster": (lambda recipe, M: replace(recipe, lr=recipe.lr * M), "should be shorter"),
+    "sixteen": (lambda recipe, M: replace(recipe, lr=recipe.lr / 16), "typed in"),
+    "root": (lambda recipe, M: replace(recipe, lr=recipe.lr / M**0.5), "not the root"),
+    "warm-up": (lambda recipe, M: replace(recipe, warmup_lr=recipe.warmup_lr / M), "only the warm-up"),
+    "epochs": (lambda recipe, M: replace(recipe, lr=recipe.lr / M, epochs=M), "changes one thing"),
+    "no decay": (lambda recipe, M: replace(recipe, lr=recipe.lr / M, weight_decay=0), "changes one thing"),
+    "a number": (lambda recipe, M: recipe.lr / M, "a recipe was expected"),
+}
 
 
-def left_open(cells, compute, path, found=None):
-    found = dict(json.loads(row) for row in path.read_text().splitlines()) if path.exists() else {}
-    with path.open("a") as file:
-        for cell in cells:
-            if cell not in found:
-                found[cell] = compute(cell)
-                file.write(json.dumps([cell, found[cell]]) + "\n")
-    return {cell: found[cell] for cell in cells}
-
-
-def saved_at_last(cells, compute, path):
-    found = dict(json.loads(row) for row in path.read_text().splitlines()) if path.exists() else {}
-    try:
-        for cell in cells:
-            found[cell] = found.get(cell) or compute(cell)
-    finally:
-        path.write_text("".join(json.dumps(pair) + "\n" for pair in found.items()))
-    return {cell: found[cell] for cell in cells}
-
-
-def only_what_is_asked(cells, compute, path):
-    found = run_all(cells, compute, path)
-    path.write_text("".join(json.dumps(pair) + "\n" for pair in found.items()))
+def search(vocabulary, loss, length, best=min, behind=lambda found, word: [*found, word], repeat=True):
+    found = []
+    for _ in range(length):
+        tries = [word for word in vocabulary if repeat or word not in found]
+        found.append(best(tries, key=lambda word: loss(behind(found, word))))
     return found
 
 
-GRIDS = {
-    "left open": (left_open, "flush it"),
-    "saved at last": (saved_at_last, "flush it"),
-    "what is asked": (only_what_is_asked, "changes the file"),
-    "rounded": (
-        partial(run_all, line=lambda cell, x: json.dumps([cell, round(x, 2)]) + "\n"),
-        "the number that it was",
+def search_by_sorting(vocabulary, loss, length):
+    found = []
+    while len(found) < length:
+        found = found + [sorted((loss([*found, word]), word) for word in vocabulary)[0][1]]
+    return found
+
+
+SEARCHES = {
+    "highest": (partial(search, best=max), "take the lowest"),
+    "alone": (partial(search, behind=lambda found, word: [word]), "tried alone"),
+    "best alone": (
+        lambda vocabulary, loss, length: sorted(vocabulary, key=lambda word: loss([word]))[:length],
+        "the best words alone",
     ),
-    "no result": (
-        lambda cells, compute, path: run_all(cells, lambda cell: compute(cell) or 1.0, path),
-        "the number that",
+    "once": (partial(search, repeat=False), "taken twice"),
+    "every combination": (
+        lambda vocabulary, loss, length: list(min(product(vocabulary, repeat=length), key=lambda w: loss(list(w)))),
+        "far too many",
     ),
-    "swallowed": (swallowed, "let it through"),
-    "at the end": (partial(run_all, at_end=True), "write each at once"),
-    "computed again": (partial(run_all, know=False), "computed again"),
-    "not mended": (partial(run_all, mend=False), "stops it"),
-    "skipped": (skips_what_it_cannot_read, "still in the file"),
-    "two lines": (partial(skips_what_it_cannot_read, end="\n\n"), "4 lines"),
-    "a list": (lambda *given: list(run_all(*given).values()), "a dictionary was expected"),
-    "all there is": (
-        lambda cells, *given: run_all(["IconFood", "Icon", "IconFoods", "Arrows"], *given),
-        "asked for the cells",
+    "one too few": (lambda vocabulary, loss, length: search(vocabulary, loss, length - 1), "words were asked for"),
+    "a text": (lambda *given: " ".join(search(*given)), "a list of words"),
+    "first words": (lambda vocabulary, loss, length: vocabulary[:length], "should be found"),
+}
+
+
+def in_front(vocabulary, loss, length):
+    found = []
+    for _ in range(length):
+        found = [min(vocabulary, key=lambda word: loss([word, *found])), *found]
+    return found
+
+
+SEARCHES["in front"] = in_front, "behind them"
+SHIFTS = {
+    "one vector each": (
+        lambda ctx, shift: ctx + shift if len(ctx) == len(shift) else ctx + shift[:, None],
+        "one vector",
     ),
-    "texts": (lambda *given: {cell: str(x) for cell, x in run_all(*given).items()}, "as the number that it was"),
+    "swapped": (lambda ctx, shift: ctx[:, None] + shift, "images come first"),
+    "shift alone": (lambda ctx, shift: shift[:, None].expand(-1, len(ctx), -1), "shift alone"),
+    "context alone": (lambda ctx, shift: ctx.expand(len(shift), -1, -1), "context alone"),
+    "minus": (lambda ctx, shift: ctx - shift[:, None], "taken away"),
+    "mean": (lambda ctx, shift: (ctx + shift.mean(0)).expand(len(shift), -1, -1), "each has its own"),
 }
 
 
@@ -676,7 +667,20 @@ PIECES = {  # checker: (right solutions, {name: (wrong solution, words of the di
     checks.check_split_move: ([split_move], MOVES),
     checks.check_two_ways: ([two_ways], COUNTS),
     checks.check_probe_loss: ([probe_loss], PROBES),
-    checks.check_run_all: ([run_all, run_all_by_split], GRIDS),
+    checks.check_images_needed: ([needed], NEEDED),
+    checks.check_verdict: ([ruled], RULES),
+    checks.check_slower: (
+        [
+            lambda recipe, M: replace(recipe, lr=recipe.lr / M),
+            lambda recipe, M: replace(recipe, lr=recipe.lr / M, warmup_lr=recipe.warmup_lr / M),
+        ],
+        SLOWER,
+    ),
+    checks.check_search: ([search, search_by_sorting], SEARCHES),
+    checks.check_image_context: (
+        [lambda ctx, shift: ctx + shift[:, None], lambda ctx, shift: torch.stack([ctx + one for one in shift])],
+        SHIFTS,
+    ),
     checks.check_gradient_in_groups: ([in_groups, one_group_after_the_other, by_vjp], GROUPS),
     checks.check_tied: (
         [
@@ -710,21 +714,6 @@ def test_losses_by_epoch_are_told_from_losses_by_step():
     assert verdict.status == "wrong" and "one for each step" in verdict.message
 
 
-def spread(x, n_less=1):
-    mean = sum(x) / len(x)
-    return (sum((v - mean) ** 2 for v in x) / (len(x) - n_less)) ** 0.5
-
-
-def ece(confidence, right, bins, last=True, weighted=True, signed=False):
-    number = (confidence * bins).long()
-    number = number.clamp(max=bins - 1) if last else number
-    found = [number == b for b in range(bins) if (number == b).any()]
-    gaps = [right[n].double().mean() - confidence[n].double().mean() for n in found]
-    shares = [n.double().mean() if weighted else 1 / len(found) for n in found]
-    total = sum(s * (g if signed else abs(g)) for s, g in zip(shares, gaps))
-    return abs(total)
-
-
 def prograd(g, k, always=False, sign=-1, divide=None):
     dot = (g * k).sum()
     if dot >= 0 and not always:
@@ -736,14 +725,13 @@ def weights(W):
     return 1 / W[0].norm(), normalize(W, dim=-1)
 
 
-def image_by_image(first, second, divide=0.5, scale=100):
-    d = first.double() - second.double()
-    return scale * d.mean().item(), scale * d.std().item() / len(d) ** divide
+def image_by_image(first, second):
+    return mean_and_interval(100 * (first.double() - second.double()))
 
 
 def unpaired(first, second):
     one, two = first.double().mean().item(), second.double().mean().item()
-    return 100 * (one - two), 100 * ((one * (1 - one) + two * (1 - two)) / len(first)) ** 0.5
+    return 100 * (one - two), 200 * ((one * (1 - one) + two * (1 - two)) / len(first)) ** 0.5
 
 
 def honest(on_val, right, given, choose_by=None, compare=image_by_image):
@@ -753,17 +741,6 @@ def honest(on_val, right, given, choose_by=None, compare=image_by_image):
 
 def chosen_on_test(on_val, right, given):
     return honest(on_val, right, given, choose_by=lambda name: right[name].double().mean())
-
-
-def t_of(d):
-    return student.ppf(0.975, len(d) - 1)
-
-
-def by_rule(d, paper, n_less=1, errors=None, divide=True):
-    errors = student.ppf(0.975, len(d) - 1) if errors is None else errors
-    mean, error = sum(d) / len(d), spread(d, n_less) / (len(d) ** 0.5 if divide else 1)
-    far = abs(mean) > errors * error
-    return "too close to call" if not far else "agrees" if mean * paper > 0 else "disagrees"
 
 
 class Sure(PromptLearner):
@@ -816,18 +793,15 @@ RIGHT = {
     "confused": (checks.check_most_confused, confused),
     "entropy": (checks.check_entropy_method, Sure),
     "honest": (checks.check_honest_report, honest),
-    "rule": (checks.check_verdict, by_rule),
-    "ece": (checks.check_calibration_error, ece),
-    "ece, a number": (checks.check_calibration_error, lambda c, r, b: float(ece(c, r, b))),
     "prograd": (checks.check_prograd, prograd),
     "prograd, where": (checks.check_prograd, lambda g, k: g - (g * k).sum().clamp(max=0) / k.square().sum() * k),
     "weights": (checks.check_weight_matrix, weights),
     "weights, times": (checks.check_weight_matrix, lambda W: (float(1 / W[1].norm()), W / W[1].norm())),
     "error": (checks.check_accuracy_with_error, lambda k, n: (100 * k / n, 100 * (k / n * (1 - k / n) / n) ** 0.5)),
 }
-C, K, W = checks.check_calibration_error, checks.check_prograd, checks.check_weight_matrix
+K, W = checks.check_prograd, checks.check_weight_matrix
 A = checks.check_accuracy_with_error
-H, V = checks.check_honest_report, checks.check_verdict
+H = checks.check_honest_report
 M = checks.check_entropy_method
 Q, T = checks.check_domain, checks.check_most_confused
 ZOO = {
@@ -879,31 +853,17 @@ ZOO = {
     ),
     "report unpaired": (H, lambda v, r, g: honest(v, r, g, compare=unpaired), "unpaired"),
     "report, sign": (H, lambda v, r, g: honest(v, r, g, compare=lambda a, b: image_by_image(b, a)), "second minus"),
+    "report, standard error": (
+        H,
+        lambda v, r, g: honest(v, r, g, compare=lambda a, b: (image_by_image(a, b)[0], image_by_image(a, b)[1] / 2)),
+        "one standard error",
+    ),
     "report, two things": (H, lambda v, r, g: honest(v, r, g)[:2], "three things"),
-    "two standard errors": (V, lambda d, p: by_rule(d, p, errors=2), "take t"),
-    "one standard error": (V, lambda d, p: by_rule(d, p, errors=1), "not one"),
-    "standard deviations": (V, lambda d, p: by_rule(d, p, divide=False), "spread of single seeds"),
-    "rule with n": (V, lambda d, p: by_rule(d, p, n_less=0), "n - 1"),
-    "above counts": (V, lambda d, p: by_rule(d, 1), "it says 'disagrees'"),
-    "no root": (V, lambda d, p: by_rule(d, p, errors=spread(d) * t_of(d)), "root of the variance"),
-    "root of n - 1": (V, lambda d, p: by_rule(d, p, errors=t_of(d) * (len(d) / (len(d) - 1)) ** 0.5), "not of n - 1"),
-    "t of five": (V, lambda d, p: by_rule(d, p, errors=student.ppf(0.975, 4)), "five seeds"),
-    "five typed in": (V, lambda d, p: by_rule(d, p, errors=t_of(d) * (len(d) / 5) ** 0.5), "typed in"),
-    "one side": (V, lambda d, p: by_rule(d, p, errors=student.ppf(0.95, len(d) - 1)), "0.975"),
-    "n degrees": (V, lambda d, p: by_rule(d, p, errors=student.ppf(0.975, len(d))), "degrees of freedom"),
-    "no verdict is close": (V, lambda d, p: "agrees" if sum(d) * p > 0 else "disagrees", "differ by more"),
-    "near the paper": (V, lambda d, p: "agrees" if abs(sum(d) / len(d) - p) < 2 else "disagrees", "and it says"),
     "fractions": (A, lambda k, n: (k / n, (k / n * (1 - k / n) / n) ** 0.5), "fractions"),
     "one image": (A, lambda k, n: (100 * k / n, 100 * (k / n * (1 - k / n)) ** 0.5), "single images"),
     "variance": (A, lambda k, n: (100 * k / n, 100 * k / n * (1 - k / n) / n), "square root"),
     "a coin": (A, lambda k, n: (100 * k / n, 50 / n**0.5), "a coin"),
     "one number": (A, lambda k, n: 100 * k / n, "two numbers"),
-    "last bin": (C, lambda c, r, b: ece(c, r, b, last=False), "exactly 1"),
-    "bins alike": (C, lambda c, r, b: ece(c, r, b, weighted=False), "counts alike"),
-    "signs": (C, lambda c, r, b: ece(c, r, b, signed=True), "absolute"),
-    "per cent": (C, lambda c, r, b: 100 * ece(c, r, b), "percent"),
-    "no bins": (C, lambda c, r, b: abs(r.double().mean() - c.mean()), "absolute"),
-    "ten bins typed in": (C, lambda c, r, b: ece(c, r, 10), "should be"),
     "as it was": (K, lambda g, k: g, "as it was"),
     "always removed": (K, lambda g, k: prograd(g, k, always=True), "keep the whole gradient"),
     "added": (K, lambda g, k: prograd(g, k, sign=1), "subtract it"),

@@ -21,7 +21,10 @@ from coop_edu.scales import SCALES
 
 from test_repository import PROJECT, ROOT, read
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/library.md", "docs/speed.md", "docs/troubleshooting.md")
+DOCUMENTS = (
+    *("README.md", "CONTRIBUTING.md", "docs/library.md", "docs/speed.md", "docs/troubleshooting.md"),
+    "docs/paper_scale.md",
+)
 COMMANDS = r"(?:make|python|pip|%pip|conda|jupyter|pre-commit|\.ci/run)\b"
 SMALLER = [["--datasets", name, "--shots", "1", "--seeds", "1", "--epochs", "1"] for name in ("IconFood", "Caltech101")]
 
@@ -142,3 +145,9 @@ def test_the_minutes_of_a_notebook_are_those_of_the_readme_and_of_its_exercises(
     assert sum(map(int, [*each, *without_checker])) == int(exercises)
     row = re.search(rf"(?m)^\| \[{path.stem[:2]} .*$", read("README.md"))[0]
     assert f"| {reading} + {exercises} |" in row
+
+
+def test_readme_says_how_long_all_of_it_takes():
+    minutes = re.findall(r"(?m)^\| \[\d\d .*\| (\d+) \+ (\d+) \|", read("README.md"))
+    hours = sum(map(int, itertools.chain(*minutes))) / 60
+    assert len(minutes) == 13 and round(hours) == 9 and "about nine hours" in read("README.md")

@@ -1,14 +1,25 @@
 """Accuracy is counted right, on the right classes."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import stats
 from sklearn.metrics import f1_score, top_k_accuracy_score
 
-from coop_edu import Dataset, Features, PromptLearner, ZeroShot, domain_generalisation, extract_features, mean_and_std
+from coop_edu import (
+    Dataset,
+    Features,
+    PromptLearner,
+    ZeroShot,
+    domain_generalisation,
+    extract_features,
+    mean_and_interval,
+    mean_and_std,
+)
 from coop_edu.evaluate.accuracy import accuracy, macro_f1, per_class_accuracy, predict
 
 from tiny_images import draw, make_examples
@@ -127,6 +138,14 @@ def test_zero_shot_and_unified_read_new_names_and_class_specific_cannot(clip, do
     specific = PromptLearner(clip, domains[0].classnames, class_specific=True)
     with pytest.raises(ValueError, match="fox"):
         domain_generalisation(specific, domains[0], [new], progress=False)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 300])
+def test_the_interval_is_that_of_students_t(n):
+    values = torch.randn(n, generator=torch.Generator().manual_seed(n)).double()
+    low, high = stats.t.interval(0.95, n - 1, loc=values.mean(), scale=values.std() / n**0.5)
+    assert mean_and_interval(values) == pytest.approx(((low + high) / 2, (high - low) / 2))
+    assert math.isnan(mean_and_interval(5.0)[1])
 
 
 def test_mean_and_std_is_the_authors_population_std():

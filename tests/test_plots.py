@@ -11,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from coop_edu import plots
+from coop_edu import mean_and_interval, plots
 from coop_edu.data.features import Features
 from coop_edu.plots.style import png
 
@@ -122,11 +122,12 @@ def test_probabilities_are_sorted_cut_and_labelled():
     assert "60 %" in shown and "30 %" in shown and "✓ c" in shown and "a" not in shown
 
 
-def test_curves_show_mean_and_population_std():
-    axis = plots.accuracy_curves({"CoOp": {1: [50, 60], 2: [70, 70]}}).axes[0]
-    assert list(axis.lines[0].get_ydata()) == [55, 70]
-    band = axis.collections[0].get_paths()[0].vertices[:, 1]
-    assert (band.min(), band.max()) == (50, 70)
+def test_curves_show_mean_and_interval():
+    axis = plots.accuracy_curves({"CoOp": {1: [50, 60], 2: [70, 70], 4: [71]}}).axes[0]
+    assert list(axis.lines[0].get_ydata()) == [55, 70, 71]
+    band = axis.collections[0].get_paths()[0].vertices[:, 1]  # not at 4, where one value has no interval
+    half = mean_and_interval([50, 60])[1]
+    assert (band.min(), band.max()) == pytest.approx((55 - half, 55 + half))
 
 
 @pytest.mark.parametrize("columns", [1, 2, 3, 4])
@@ -210,10 +211,10 @@ def test_bars_over_seeds_have_a_mean_and_an_error_bar():
         plots.ranked_dots({"CoOp": [84.0, 86.0, 85.0], "zero-shot": 80.0}, message="m"),
     ):
         (length,) = error_bars(figure)  # zero-shot has one number, and so none
-        assert length == pytest.approx((2 * np.std([84, 86, 85]),), abs=1e-5)
+        assert length == pytest.approx((2 * mean_and_interval([84, 86, 85])[1],), abs=1e-5)
         assert any(text in ("85", "85.0") for text in texts(figure))
     dots = plots.paired_dots({"IconFood": {"CoOp": [84.0, 86.0, 85.0], "zero-shot": 80.0}}, message="m")
-    assert error_bars(dots) == [pytest.approx((2 * np.std([84, 86, 85]),), abs=1e-5)]
+    assert error_bars(dots) == [pytest.approx((2 * mean_and_interval([84, 86, 85])[1],), abs=1e-5)]
     assert error_bars(plots.intervals({"IconFood": (3.0, 0.5), "IconArrows": (1.0, 2.0)})) == [(1.0,), (4.0,)]
 
 

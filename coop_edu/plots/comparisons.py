@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from coop_edu.evaluate.seeds import mean_and_std
+from coop_edu.evaluate.seeds import mean_and_interval
 from coop_edu.plots.style import (
     BAR,
     BLACK,
@@ -34,15 +34,17 @@ def ranked_dots(
 ) -> Figure:
     """Accuracy of hand-written prompts, or of anything else with a name, the best on top, written at the right.
 
-    `accuracies`: name -> percent, or a list of percents, one per seed, drawn as mean and one std. `highlight` is
+    `accuracies`: name -> percent, or a list of percents, one per seed, drawn with its 95 % interval. `highlight` is
     marked: in CoOp's colour if it is `learned`, otherwise in black.  The axis does not start at zero.
     """
-    ordered = dict(sorted(accuracies.items(), key=lambda item: -mean_and_std(item[1])[0]))
+    ordered = dict(sorted(accuracies.items(), key=lambda item: -mean_and_interval(item[1])[0]))
     figure, axis = _rows({f"▸ {name}" if name == highlight else name: value for name, value in ordered.items()}, label)
     for row, (name, value) in enumerate(ordered.items()):
-        mean, std = mean_and_std(value)
+        mean, half = mean_and_interval(value)
         colour = BAR if name != highlight else BLUE if learned else BLACK
-        axis.errorbar(mean, row, xerr=std or None, fmt="o", color=colour, markersize=8, linewidth=1.5, capsize=3)
+        axis.errorbar(
+            mean, row, xerr=half if half > 0 else None, fmt="o", color=colour, markersize=8, linewidth=1.5, capsize=3
+        )
         _write_at_the_right(axis, row, f"{mean:.1f}", bold=name == highlight)
         if name == highlight:
             axis.get_yticklabels()[row].set_color(colour)
@@ -74,16 +76,16 @@ def paired_dots(
 ) -> Figure:
     """A line per task with a dot for each method on it: how far the methods are apart, task by task.
 
-    `rows`: task -> {method: percent, or percents over seeds, drawn as mean and one std}.
+    `rows`: task -> {method: percent, or percents over seeds, drawn with their 95 % interval}.
     """
     figure, axis = _rows(rows, label)
     for row, points in enumerate(rows.values()):
-        found = {method: mean_and_std(value) for method, value in points.items()}
+        found = {method: mean_and_interval(value) for method, value in points.items()}
         means = [mean for mean, _ in found.values()]
         axis.plot([min(means), max(means)], [row, row], color="#bbbbbb", linewidth=2, zorder=1)
-        for method, (mean, std) in found.items():
+        for method, (mean, half) in found.items():
             colour, marker, _ = style_of(method)
-            axis.errorbar(mean, row, xerr=std or None, color=colour, linewidth=1, capsize=2, zorder=2)
+            axis.errorbar(mean, row, xerr=half if half > 0 else None, color=colour, linewidth=1, capsize=2, zorder=2)
             axis.plot(mean, row, marker, color=colour, markersize=11 if marker == "*" else 7,
                       label="" if row else shown_name(method))  # fmt: skip
     figure.legend(loc="outside upper center", ncols=4, frameon=False)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from coop_edu.data.few_shot import ALL
-from coop_edu.evaluate.seeds import mean_and_std
+from coop_edu.evaluate.seeds import mean_and_interval
 from coop_edu.plots.style import (
     BLACK,
     DASHED,
@@ -28,10 +28,10 @@ from coop_edu.plots.style import (
 def accuracy_curves(
     curves: Mapping[str, Mapping[int, float | Sequence[float]]], *, title: str = "", message: str = ""
 ) -> Figure:
-    """Accuracy against the number of shots, a line per method (Fig. 3 of the paper): mean over seeds, band of one std.
+    """Accuracy against the number of shots, a line per method (Fig. 3 of the paper): means over seeds, with bands.
 
     `curves`: method -> {shots: accuracies in percent, one per seed, or a single number}. Zero shots (`{0: 58.8}`) is
-    drawn as a star with a dashed line.
+    drawn as a star with a dashed line.  A band is a 95 % interval.
 
     >>> figure = accuracy_curves({"zero-shot": {0: 60.0}, "CoOp": {1: [55.0, 57.0], 2: [62.0, 61.0]}})
     >>> [text.get_text() for text in figure.axes[0].get_xticklabels()]
@@ -77,7 +77,7 @@ def domain_table(
     """Domain generalisation as groups of bars (Table 1 of the paper): a group per dataset, a bar per method.
 
     `rows`: method -> {dataset: accuracy in percent}, as `domain_generalisation` returns them, or accuracies, one per
-    seed, drawn as mean and one std. `source` is the dataset that was learned on; a dotted line separates it from the
+    seed, drawn with its 95 % interval. `source` is the dataset that was learned on; a dotted line separates it from the
     others. `text_table` prints the same numbers. KeyError for a dataset that a row does not have.
     """
     check_not_empty(rows, "method")
@@ -87,16 +87,16 @@ def domain_table(
     for number, (method, row) in enumerate(rows.items()):
         colour, _, hatch = style_of(method)
         places = np.arange(len(datasets)) + (number - (len(rows) - 1) / 2) * width
-        numbers = [mean_and_std(row[dataset]) for dataset in datasets]
+        numbers = [mean_and_interval(row[dataset]) for dataset in datasets]
         bars = axis.bar(places, [mean for mean, _ in numbers], 0.94 * width, color=colour, hatch=hatch,
                         label=shown_name(method))  # fmt: skip
-        for bar, (mean, std) in zip(bars, numbers, strict=True):
+        for bar, (mean, half) in zip(bars, numbers, strict=True):
             bar.set(edgecolor="white", linewidth=0.6)
             middle = bar.get_x() + bar.get_width() / 2
-            if std:
-                axis.errorbar(middle, mean, yerr=std, color=BLACK, linewidth=1, capsize=2.5)
-            axis.annotate(f"{mean:.0f}", (middle, mean + std), xytext=(0, 2), textcoords="offset points",
-                          ha="center", fontsize=8.5)  # fmt: skip
+            if half > 0:  # nan for a single value
+                axis.errorbar(middle, mean, yerr=half, color=BLACK, linewidth=1, capsize=2.5)
+            top = middle, mean + np.nan_to_num(half)
+            axis.annotate(f"{mean:.0f}", top, xytext=(0, 2), textcoords="offset points", ha="center", fontsize=8.5)
     if source in datasets and len(datasets) > 1:
         axis.axvline(datasets.index(source) + 0.5, color=GREY, linestyle=":")
     names = [f"{name}\n(learned here)" if name == source else name for name in datasets]
@@ -149,10 +149,10 @@ def _draw_curves(axis: Axes, curves: Mapping[str, Mapping[int, Any]]) -> None:
         if method.endswith(PAPER):
             look["markerfacecolor"] = "white"
         xs = [place[k] for k in sorted(points)]
-        mean, std = np.array([mean_and_std(points[k]) for k in sorted(points)]).T
+        mean, half = np.array([mean_and_interval(points[k]) for k in sorted(points)]).T
         size = 11 if marker == "*" else 6
         axis.plot(xs, mean, color=colour, marker=marker, markersize=size, label=shown_name(method), **look)
-        axis.fill_between(xs, mean - std, mean + std, color=colour, alpha=0.18, linewidth=0)
+        axis.fill_between(xs, mean - half, mean + half, color=colour, alpha=0.18, linewidth=0)
         if list(points) == [0]:
             axis.plot([0, len(shots) - 1], [mean[0]] * 2, color=colour, linestyle="--", linewidth=1)
     axis.set_xticks(range(len(shots)), ["all" if k == ALL else str(k) for k in shots])

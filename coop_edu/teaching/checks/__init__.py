@@ -14,14 +14,15 @@ from coop_edu.teaching.checks.building import (
     check_prompt_learner,
     check_unified_gradient,
 )
-from coop_edu.teaching.checks.larger import check_gradient_in_groups, check_run_all
+from coop_edu.teaching.checks.larger import check_gradient_in_groups, check_search
 from coop_edu.teaching.checks.later import (
     check_accuracy_with_error,
-    check_calibration_error,
     check_domain,
     check_entropy_method,
+    check_image_context,
     check_most_confused,
     check_prograd,
+    check_slower,
     check_split_move,
     check_tied,
 )
@@ -38,6 +39,7 @@ from coop_edu.teaching.checks.prompts import (
 from coop_edu.teaching.checks.results import (
     check_average,
     check_honest_report,
+    check_images_needed,
     check_probe_loss,
     check_two_ways,
     check_verdict,
@@ -46,11 +48,12 @@ from coop_edu.teaching.checks.solutions import finished
 from coop_edu.teaching.checks.training import check_learning_rate, check_sampler
 
 __all__ = [
-    "check_accuracy_with_error", "check_average", "check_calibration_error",
-    "check_class_probabilities", "check_class_specific", "check_cosine_gap", "check_domain", "check_encoding",
-    "check_entropy_method", "check_gradient_in_groups", "check_honest_report", "check_kg_loss", "check_learning_rate",
+    "check_accuracy_with_error", "check_average", "check_class_probabilities", "check_class_specific",
+    "check_cosine_gap", "check_domain", "check_encoding", "check_entropy_method", "check_gradient_in_groups",
+    "check_honest_report", "check_image_context", "check_images_needed", "check_kg_loss", "check_learning_rate",
     "check_leave_one_out", "check_loss", "check_most_confused", "check_one_call", "check_padded_batch",
     "check_probe_loss", "check_prograd", "check_prompt_assembly", "check_prompt_learner", "check_prompts",
-    "check_run_all", "check_sampler", "check_split_move", "check_step", "check_tied", "check_training_loop",
-    "check_two_ways", "check_unified_gradient", "check_verdict", "check_weight_matrix", "finished",
+    "check_sampler", "check_search", "check_slower", "check_split_move", "check_step", "check_tied",
+    "check_training_loop", "check_two_ways", "check_unified_gradient", "check_verdict", "check_weight_matrix",
+    "finished",
 ]  # fmt: skip

@@ -1,102 +1,15 @@
-"""Checkers of notebooks 07 and 08, for large experiments: a grid that survives a crash, a gradient in groups."""
+"""Checkers of the longer exercises of notebooks 08 and 10: a gradient in groups of classes, a search for words."""
 
 from __future__ import annotations
 
-import tempfile
+import itertools
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import torch
 
 from coop_edu.teaching.memory import bytes_kept
 from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare, random_numbers
-
-# One name is the beginning of another, and one result is 0.
-RESULTS = {"IconFood": 400 / 7, "Icon": 0.0, "IconFoods": 3.25, "Arrows": 1e-3 / 3}
-
-
-class PowerCut(Exception):
-    """Raised by the computation of a cell, so that a grid stops there."""
-
-
-@checker
-def check_run_all(solution: Callable) -> str:
-    """A grid that goes on where it stopped: `solution(cells, compute, path) -> {cell: result}`.
-
-    cells: a list of names; compute(cell): a number; path: of a text file, which may not exist yet.  Each result is in
-    the file before the next is computed, what is there is not computed again, and a last line without its line break
-    was cut off by a crash and does not count.  How a line looks is up to the solution.
-    """
-    cells, computed, late = list(RESULTS), list[str](), list[str]()
-    stops: set[str] = set()
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "first.txt"
-
-        def compute(cell: str) -> float:
-            if cell in stops:
-                raise PowerCut
-            there = path.read_text().count("\n") if path.exists() else 0
-            late.extend([cell] if there < len(computed) else [])
-            computed.append(cell)
-            return RESULTS[cell]
-
-        _expect(answer_of(solution, list(cells), compute, path), cells)
-        if late:
-            raise Wrong(f"when “{late[0]}” is computed, the results before it are not in the file, each on a line with "
-                        "a line break: write each at once, and close the file or flush it")  # fmt: skip
-        path = Path(folder) / "results.txt"
-        computed.clear()
-        stops.add(cells[2])
-        try:
-            solution(list(cells), compute, path)
-            raise Wrong("an error in the third cell was swallowed; let it through, so that one sees that it failed")
-        except PowerCut:
-            stops.clear()
-        _expect(answer_of(solution, list(cells), compute, path), cells)
-        if computed.count(cells[0]) > 1 or computed.count(cells[1]) > 1:
-            raise Wrong("after a crash, what was in the file is computed again")
-        if computed != cells:
-            raise Wrong(
-                f"after a crash in the third cell it should compute {cells[2:]}, and it computed {computed[2:]}"
-            )
-        whole = path.read_text()
-        if len(whole.splitlines()) != len(cells):
-            raise Wrong(
-                f"{len(cells)} results should be {len(cells)} lines and nothing else, and the file is {whole!r}"
-            )
-        for asked in (cells, cells[:1], cells[::-1], cells[1:]):
-            _expect(answer_of(solution, list(asked), compute, path), asked)
-            if len(computed) > len(cells) or path.read_text() != whole:
-                raise Wrong(f"all results are there; asked for {asked}, it still computes or changes the file")
-
-        beginning = whole.rstrip("\n").rsplit("\n", 1)[0] + "\n"
-        last = whole[len(beginning) :]
-        for cut in (last[: len(last) // 2], last[:-1]):  # in the middle, and just before the line break
-            path.write_text(beginning + cut)
-            computed[:] = cells[:-1]
-            try:
-                found = answer_of(solution, list(cells), compute, path)
-            except ValueError as error:  # of json, of float, of unpacking
-                raise Wrong(f"a last line that is cut off ({cut!r}) stops it: {error}") from None
-            if computed != cells:
-                raise Wrong(f"the last line has no line break ({cut!r}): it was cut off, so compute that cell again, "
-                            f"and no other; it computed {computed[len(cells) - 1 :]}")  # fmt: skip
-            _expect(found, cells)
-            if path.read_text() != whole:
-                raise Wrong("a line that was cut off is still in the file; take it out before the next is written")
-    return "a crash costs at most one cell."
-
-
-def _expect(found: Any, cells: list[str]) -> None:
-    right = {cell: RESULTS[cell] for cell in cells}
-    if not isinstance(found, dict):
-        raise Wrong(f"a dictionary was expected, {{cell: result}}, and it returned {type(found).__name__}")
-    if found.keys() != right.keys():
-        raise Wrong(f"asked for the cells {cells}, it should return these, and it returned {sorted(map(str, found))}")
-    if found != right:
-        raise Wrong(f"a result should come back as the number that it was, {right}, and it is {found}")
 
 
 @checker
@@ -145,3 +58,64 @@ def check_gradient_in_groups(solution: Callable) -> str:
         raise Wrong("the gradient is right, but the graphs of several groups are there at once: encode them without a "
                     "graph first, and again, one by one, with it")  # fmt: skip
     return "the whole gradient, with the memory of one group."
+
+
+@checker
+def check_search(solution: Callable) -> str:
+    """Greedy search for words: `solution(vocabulary, loss, length) -> words`; loss(list of words) -> number.
+
+    One place after the other, from the first: the word that, behind those chosen before, has the lowest loss.
+    """
+    for seed, vocabulary, length in ((20, ["one", "two", "three"], 3), (3, ["red", "blue", "green", "grey"], 2)):
+        loss = partial(_loss, vocabulary, random_numbers(seed, *[len(vocabulary) + 1] * length))
+        searched = partial(_searched, vocabulary, loss, length)
+        right = searched()
+        given = answer_of(solution, list(vocabulary), loss, length)
+        if isinstance(given, str) or not isinstance(given, (list, tuple)):
+            raise Wrong(f"a list of words was expected, and it returned {given!r}")
+        if len(given) != length:
+            raise Wrong(f"{length} words were asked for, and it returned {len(given)}: {list(given)}")
+        every = itertools.product(vocabulary, repeat=length)
+        mistakes = {
+            "those are the words with the highest loss; take the lowest": searched(worst=True),
+            "each word is tried alone; try it behind those that were chosen before": searched(alone=True),
+            "those are the best words alone; try each behind those that were chosen before":
+                searched(alone=True, repeat=False),
+            "a word may be taken twice": searched(repeat=False),
+            "a new word stands before the others; put it behind them": searched(front=True),
+            "that is the best of all combinations, far too many with a real vocabulary; choose one after the other":
+                list(min(every, key=lambda words: loss(list(words)))),
+        }  # fmt: skip
+        for mistake, words in mistakes.items():
+            if list(given) == words != right:
+                raise Wrong(mistake)
+        if list(given) != right:
+            raise Wrong(f"of {vocabulary}, {right} should be found, and it found {list(given)}")
+    return "a prompt of words, from the same images as CoOp's."
+
+
+def _loss(vocabulary: list[str], losses: torch.Tensor, words: list[str]) -> float:
+    if isinstance(words, str):
+        raise TypeError(f"loss takes a list of words, and got the text {words!r}")
+    places = [1 + vocabulary.index(word) for word in words]
+    return float(losses[tuple(places + [0] * (losses.dim() - len(places)))])
+
+
+def _searched(
+    vocabulary: list[str],
+    loss: Callable,
+    length: int,
+    *,
+    worst: bool = False,
+    repeat: bool = True,
+    alone: bool = False,
+    front: bool = False,
+) -> list[str]:
+    """The greedy search; each option makes one of the usual mistakes."""
+    found: list[str] = []
+    for _ in range(length):
+        tries = [word for word in vocabulary if repeat or word not in found]
+        behind = [[word] if alone else [word, *found] if front else [*found, word] for word in tries]
+        _, best = (max if worst else min)(zip(map(loss, behind), tries))
+        found = [best, *found] if front else [*found, best]
+    return found

@@ -1,9 +1,10 @@
-"""Checkers of notebooks 06 and 09 to 12: a domain, tied vectors, a move, an error, confusion, calibration, methods."""
+"""Checkers of notebooks 06 and 09 to 12: domains, tied vectors, moves, methods."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 
 from coop_edu.coop.prompt_learner import PromptLearner
+from coop_edu.coop.recipe import Recipe
 from coop_edu.teaching.checks.building import NAMES, clip_of_checks
 from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare, parts_of, random_numbers
 
@@ -161,26 +163,45 @@ def check_split_move(solution: Callable) -> str:
 
 
 @checker
-def check_calibration_error(solution: Callable) -> str:
-    """Calibration: `solution(confidence (N,), right (N,), bins) -> ECE` between 0 and 1."""
-    for bins, count in ((4, 41), (10, 60)):
-        generator = torch.Generator().manual_seed(bins)
-        confidence = torch.rand(count, generator=generator, dtype=torch.double) ** 0.5
-        confidence[:2] = torch.tensor([1.0, 0.5])
-        confidence[(confidence * bins).long() == 1] = 0.9  # a bin stays empty
-        right = torch.rand(count, generator=generator) < 0.6
-        given = answer_of(solution, confidence.clone(), right.clone(), bins)
-        ece = _ece(confidence, right, bins)
-        unweighted, signed = _ece(confidence, right, bins, weighted=False), _ece(confidence, right, bins, signed=True)
+def check_slower(solution: Callable) -> str:
+    """A fair recipe for a vector that is used M times: `solution(recipe, M) -> recipe`, with lr / M, the rest kept."""
+    for M in (16, 3):
+        recipe = replace(Recipe.mini(), seed=M)
+        given = answer_of(solution, recipe, M)
+        if not isinstance(given, Recipe):
+            raise Wrong(f"a recipe was expected, and it returned {type(given).__name__}: dataclasses.replace makes one")
         mistakes = {
-            "a confidence of exactly 1 is lost: put it into the last bin": _ece(confidence, right, bins, last=False),
-            "every bin counts alike; weight each by its share": unweighted,
-            "gaps of both signs cancel: make bins, and take each bin's absolute value": signed,
-            "that is in percent; give a number between 0 and 1": 100 * ece,
-            "the gaps are summed over the answers; divide by how many there are": count * ece,
+            "the rate is multiplied by M; the steps should be shorter": recipe.lr * M,
+            "sixteen is typed in; take M": recipe.lr / 16,
+            "the gradients are added up, so they count M times, not the root of M": recipe.lr / M**0.5,
+            "only the warm-up has changed"
+            if given.warmup_lr != recipe.warmup_lr
+            else "the rate is that of the recipe; the steps are as long as before": recipe.lr,
         }
-        compare(torch.as_tensor(given).reshape(()), ece, mistakes)
-    return "each bin's gap, weighted by how many answers it holds."
+        compare(given.lr, recipe.lr / M, mistakes)
+        kept = replace(given, lr=recipe.lr, warmup_lr=recipe.warmup_lr)  # both rates may be divided
+        if kept != recipe:
+            raise Wrong("the rate is right, but something else has changed, too: a control changes one thing")
+    return "the same steps as a single vector would make."
+
+
+@checker
+def check_image_context(solution: Callable) -> str:
+    """CoCoOp's context: `solution(ctx (M, D), shift (B, D)) -> (B, M, D)`, the shift of each image on all M vectors."""
+    for B, M in ((2, 3), (3, 3), (1, 2)):
+        ctx, shift = random_numbers(1, M, 4), random_numbers(2, B, 4)
+        right = ctx + shift[:, None]
+        mistakes = {
+            "images and vectors are swapped; images come first, (B, M, D)": right.transpose(0, 1),
+            "each image's shift has gone to one vector; it belongs to all M":
+                ctx + shift if B == M else right.new_full((), float("nan")),
+            "that is the shift alone; add it to the context": shift[:, None].expand(B, M, 4),
+            "that is the context alone; add the shift": ctx.expand(B, M, 4),
+            "the shift is taken away; add it": ctx - shift[:, None],
+            "all images get the mean shift; each has its own": (ctx + shift.mean(dim=0)).expand(B, M, 4),
+        }  # fmt: skip
+        compare(answer_of(solution, ctx.clone(), shift.clone()), right, mistakes)
+    return "for each image a context of its own."
 
 
 @checker
@@ -250,22 +271,3 @@ def check_entropy_method(solution: Callable) -> str:
         if torch.allclose(gradient, of_coop, rtol=1e-3):
             raise Wrong("the number is right, but no gradient flows back through the entropy")
     return "a method of your own: what the library trains, saves and runs in a grid."
-
-
-def _ece(
-    confidence: torch.Tensor,
-    right: torch.Tensor,
-    bins: int,
-    *,
-    last: bool = True,
-    weighted: bool = True,
-    signed: bool = False,
-) -> float:
-    """The expected calibration error; each option makes one of the usual mistakes."""
-    number = (confidence * bins).long()
-    number = number.clamp(max=bins - 1) if last else number
-    found = [number == b for b in range(bins) if (number == b).any()]
-    gaps = [float(right[inside].double().mean() - confidence[inside].mean()) for inside in found]
-    shares = [float(inside.double().mean()) if weighted else 1 / len(found) for inside in found]
-    total = sum(share * (gap if signed else abs(gap)) for share, gap in zip(shares, gaps, strict=True))
-    return abs(total) if signed else total

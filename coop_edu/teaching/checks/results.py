@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from statistics import fmean
 
 import torch
-from scipy.stats import t
+from scipy.special import stdtrit
 from torch.nn.functional import cross_entropy
 
 from coop_edu.clip.probability import normalize
+from coop_edu.evaluate.seeds import mean_and_interval
 from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare, parts_of, random_numbers
 
 
 @checker
 def check_honest_report(solution: Callable) -> str:
-    """Choose on validation, report on test: `solution(on_val, right_on_test, given) -> (chosen, points, error)`.
+    """Choose on validation, report on test: `solution(on_val, right_on_test, given) -> (chosen, points, half)`.
 
     `on_val`: template -> validation accuracy; `right_on_test`: template -> (N,), True where it is right on a test
-    image; `given`: the template to compare with.  `points` is chosen minus given on test, `error` its standard error.
+    image; `given`: the template to compare with.  `points` is chosen minus given on test, `half` half of its
+    95 % interval.
     """
     given = "a photo of a {}."
     on_val = {given: 60.0, "{}": 71.0, "a logo of a {}.": 73.5, "{} icon": 70.0}
@@ -38,69 +39,81 @@ def check_honest_report(solution: Callable) -> str:
     if chosen != best:
         raise Wrong(f"the template that is best on validation is {best!r}, and it chose {chosen!r}")
     wrong = _mistakes_of_pairs(right[best], right[given])
-    points, error = _paired(right[best], right[given])
+    points, half = _paired(right[best], right[given])
     lead = on_val[best] - on_val[given]
-    wrong["the lead on validation flatters the winner; report the difference on test"] = (lead, error)
-    compare(numbers, (points, error), wrong, relative=1e-2)
+    wrong["the lead on validation flatters the winner; report the difference on test"] = (lead, half)
+    compare(numbers, (points, half), wrong, relative=3e-2)
     return "chosen on one part, reported on another, with its error."
 
 
 @checker
-def check_verdict(solution: Callable) -> str:
-    """The rule of notebook 07: `solution(differences, paper) -> verdict`.
+def check_images_needed(solution: Callable) -> str:
+    """From how many images on a method is ahead: `solution({shots: [points of each seed]}) -> shots or "never"`.
 
-    `differences`: points, one per seed; `paper`: the paper's difference.  "agrees" if the mean has the paper's sign and
-    0 is outside the 95 % interval around it, "disagrees" if it has the other sign and 0 is outside, else "too close to
-    call".  The interval reaches t standard errors to each side, t = scipy.stats.t.ppf(0.975, n - 1).
+    Ahead: the 95 % interval of the mean (Student's t) is above zero, for this number of shots and every larger one.
     """
+    high, low, wide, none = [4.0, 5.0, 6.0], [-4.0, -5.0, -6.0], [9.0, 1.0, 2.0], [1.0, -1.0, 0.5]
     cases = (
-        ([3.0, 4.0, 5.0], 2.0, "agrees"),
-        ([-3.0, -4.0, -5.0], 2.0, "disagrees"),
-        ([-3.0, -4.0, -5.0], -0.5, "agrees"),
-        ([3.0, -4.0, 5.0], 2.0, "too close to call"),
-        ([2.9, 1.2, 0.7], 2.0, "too close to call"),
-        ([1.0, 2.0, 3.0], 2.0, "too close to call"),
-        ([-0.13, 0.87, 1.87, 2.87, 3.87], 2.0, "too close to call"),
-        ([0.07, 1.07, 2.07, 3.07, 4.07], 2.0, "agrees"),
-        ([-0.5, 1.0, 1.5, 0.2], 1.0, "too close to call"),
-        ([1.3, 2.2, 0.9, 0.8, 1.1], 20.0, "agrees"),
-        ([2.2, -0.8, 3.2, 0.2, 2.2, 1.2, 1.2, 0.2], 2.0, "agrees"),
-        ([2.33, -0.67, 3.33, 0.33, 2.33, 1.33, 1.33, 0.33], 2.0, "agrees"),
-        ([-0.4, 0.6, 1.6, 2.6, 3.6], 2.0, "too close to call"),
+        ({1: none, 2: high, 4: high}, 2),
+        ({1: high, 2: high, 4: high}, 1),
+        ({1: high, 2: none, 4: high}, 4),
+        ({1: none, 2: wide, 4: high}, 4),
+        ({1: low, 2: low, 4: high}, 4),
+        ({1: high, 2: high, 4: none}, "never"),
+        ({1: low, 2: low, 4: low}, "never"),
+        ({16: high, 2: none, 4: none, 1: none}, 16),
     )
-    given = [answer_of(solution, list(differences), paper) for differences, paper, _ in cases]
-    right = [verdict for *_, verdict in cases]
+    given = [answer_of(solution, {k: list(d) for k, d in differences.items()}) for differences, _ in cases]
 
-    def ruled(reach: Callable[[int], float] = lambda n: t.ppf(0.975, n - 1), error=lambda s, n: s / n**0.5, less=1):
-        """The verdicts by another reach, error or variance."""
-        verdicts = []
-        for d, paper, _ in cases:
-            n, mean = len(d), fmean(d)
-            s = (sum((x - mean) ** 2 for x in d) / (n - less)) ** 0.5
-            close = abs(mean) <= reach(n) * error(s, n)
-            verdicts.append("too close to call" if close else "agrees" if mean * paper > 0 else "disagrees")
-        return verdicts
+    def ruled(clear: Callable[[float, float], bool], first: bool = False) -> list[int | str]:
+        """The answers by another rule."""
+        answers: list[int | str] = []
+        for differences, _ in cases:
+            shots = sorted(differences)
+            good = [k for k in shots if clear(*mean_and_interval(differences[k]))]
+            bad = [k for k in shots if k not in good]
+            answers.append(min((k for k in good if first or k > max(bad, default=0)), default="never"))
+        return answers
 
     mistakes = {
-        "two standard errors are a 95 % interval only for many seeds; take t": ruled(lambda n: 2.0),
-        "the interval reaches t standard errors, not one": ruled(lambda n: 1.0),
-        "that t leaves 5 % on each side; take the quantile 0.975": ruled(lambda n: t.ppf(0.95, n - 1)),
-        "t has n - 1 degrees of freedom, not n": ruled(lambda n: t.ppf(0.975, n)),
-        "t is that of five seeds, whatever their number": ruled(lambda n: t.ppf(0.975, 4)),
-        "the squares are divided by n; take n - 1": ruled(less=0),
-        "that is the spread of single seeds; divide by the root of n": ruled(error=lambda s, n: s),
-        "s is divided by n; divide by its root": ruled(error=lambda s, n: s / n),
-        "the root of the variance is missing": ruled(error=lambda s, n: s**2 / n**0.5),
-        "the standard error divides by the root of n, not of n - 1": ruled(error=lambda s, n: s / (n - 1) ** 0.5),
-        "the number of seeds is typed in; take len(differences)": ruled(error=lambda s, n: s / 5**0.5),
-        "the spread is not used: the seeds may differ by more than their mean": ruled(lambda n: 0.0),
-    }
-    for mistake, verdicts in mistakes.items():
-        if given == verdicts != right:
+        "that is the first number of images at which it is ahead; it must stay ahead with more":
+            ruled(lambda mean, half: mean > half, first=True),
+        "the mean is above zero, but its interval may reach zero; compare the mean with half the interval":
+            ruled(lambda mean, half: mean > 0),
+        "that is clearly different from zero; behind is not ahead": ruled(lambda mean, half: abs(mean) > half),
+    }  # fmt: skip
+    right = [k for _, k in cases]
+    for mistake, answers in mistakes.items():
+        if given == answers != right:
             raise Wrong(mistake)
-    for (differences, paper, verdict), answer in zip(cases, given):
+    for (differences, k), answer in zip(cases, given):
+        if answer != k:
+            raise Wrong(f"of {differences} it should be {k!r}, and is {answer!r}")
+    return "the first number of images after which it stays ahead."
+
+
+@checker
+def check_verdict(solution: Callable) -> str:
+    """The rule of notebook 07: `solution(mean, half, paper) -> verdict`, of a difference and of the paper's.
+
+    "too close to call" if 0 is inside mean ± half, else "agrees" or "disagrees" by the sign.
+    """
+    cases = (
+        ((3.0, 1.0, 14.0), "agrees"),
+        ((-3.0, 1.0, -0.5), "agrees"),
+        ((-3.0, 1.0, 2.0), "disagrees"),
+        ((3.0, 1.0, -2.0), "disagrees"),
+        ((1.0, 3.0, 2.0), "too close to call"),
+        ((-1.0, 3.0, 2.0), "too close to call"),
+    )
+    given = [answer_of(solution, *numbers) for numbers, _ in cases]
+    words = {verdict for _, verdict in cases}
+    if strange := [answer for answer in given if not isinstance(answer, str) or answer not in words]:
+        raise Wrong(f"it says {strange[0]!r}; one of {', '.join(sorted(words))} was expected")
+    for (numbers, verdict), answer in zip(cases, given):
         if answer != verdict:
-            raise Wrong(f"{differences} against {paper:+} in the paper is {verdict!r}, and it says {answer!r}")
+            mean, half, paper = numbers
+            raise Wrong(f"{mean:+} ± {half} here and {paper:+} in the paper is {verdict!r}, and it says {answer!r}")
     return "one rule for all statements, fixed before the numbers were known."
 
 
@@ -196,23 +209,35 @@ def check_probe_loss(solution: Callable) -> str:
 
 @checker
 def check_average(solution: Callable) -> str:
-    """The average panel: `solution({task: [percent of each seed]}) -> (mean, standard deviation over seeds)`."""
+    """The average panel: `solution({task: [percent of each seed]}) -> (mean, half its 95 % interval over seeds)`."""
     accuracies = {"food": [50.0, 56.0, 62.0], "arrows": [30.0, 33.0, 21.0], "places": [70.0, 72.0, 77.0]}
     table = torch.tensor(list(accuracies.values()))  # (tasks, seeds)
     given = answer_of(solution, {task: list(values) for task, values in accuracies.items()})
-    given = parts_of(given, 2, "two numbers, the mean and the standard deviation")
-    mean, by_seed, by_task = table.mean(), table.mean(dim=0), table.mean(dim=1)
-    spreads = {
-        "the spread is that of the tasks; average over the tasks first, then take the spread over the seeds":
-            by_task.std(correction=0),
-        "the spread is that of all numbers at once; average over the tasks first": table.std(correction=0),
-        "the spread is the mean of the tasks' own; take that of the average, where tasks partly cancel":
-            table.std(dim=1, correction=0).mean(),
-        "the spread is divided by n - 1; the field's tables divide by n": by_seed.std(),
-        "the spread is the variance; take its square root": by_seed.var(correction=0),
-        "that is a standard error; the band is the standard deviation": by_seed.std() / table.shape[1] ** 0.5,
+    given = parts_of(given, 2, "two numbers, the mean and half the interval")
+    by_seed = table.mean(dim=0)
+    n = len(by_seed)
+    mean, half = mean_and_interval(by_seed.tolist())
+    s, t = float(by_seed.std()), float(stdtrit(n - 1, 0.975))
+    halves = {
+        "the interval is that over tasks; average over the tasks first, then take the interval over the seeds":
+            mean_and_interval(table.mean(dim=1).tolist())[1],
+        "the interval is that of all numbers at once; average over the tasks first":
+            mean_and_interval(table.flatten().tolist())[1],
+        "the interval is the mean of the tasks' own; take that of the average, where tasks partly cancel":
+            sum(mean_and_interval(row.tolist())[1] for row in table) / len(table),
+        "the squares are divided by n; take n - 1": half * ((n - 1) / n) ** 0.5,
+        "that is the standard deviation of single seeds; times t, and divided by the root of n": s,
+        "that is a standard error; the interval reaches t of them to each side": s / n**0.5,
+        "divide by the root of n": t * s,
+        "s is divided by n; divide by its root": t * s / n,
+        "the root of the variance is missing": t * s**2 / n**0.5,
+        "two standard errors are a 95 % interval only for many seeds; take t": 2 * s / n**0.5,
+        "that t leaves 5 % on each side; take the quantile 0.975": float(stdtrit(n - 1, 0.95)) * s / n**0.5,
+        "t has n - 1 degrees of freedom, not n": float(stdtrit(n, 0.975)) * s / n**0.5,
+        "t is that of five seeds, whatever their number": float(stdtrit(4, 0.975)) * s / n**0.5,
+        "that is the whole interval; return half of it": 2 * half,
     }  # fmt: skip
-    compare(given, (mean, by_seed.std(correction=0)), {reason: (mean, spread) for reason, spread in spreads.items()})
+    compare(given, (mean, half), {reason: (mean, other) for reason, other in halves.items()})
     return "the mean over tasks and seeds, and how much it depends on the draw."
 
 
@@ -221,23 +246,22 @@ def _generator(seed: int) -> torch.Generator:
 
 
 def _paired(first: torch.Tensor, second: torch.Tensor) -> tuple[float, float]:
-    d = first.double() - second.double()
-    return 100 * float(d.mean()), 100 * float(d.std()) / len(d) ** 0.5
+    return mean_and_interval(100 * (first.double() - second.double()))
 
 
 def _mistakes_of_pairs(first: torch.Tensor, second: torch.Tensor) -> dict[str, tuple[float, float]]:
     """{mistake: its answer} when two classifiers are compared."""
-    points, error = _paired(first, second)
+    points, half = _paired(first, second)
     N, one, two = len(first), float(first.double().mean()), float(second.double().mean())
-    apart = 100 * ((one * (1 - one) + two * (1 - two)) / N) ** 0.5
+    apart = 200 * ((one * (1 - one) + two * (1 - two)) / N) ** 0.5
     return {
-        "the difference has lost its sign: it is negative where the second is ahead": (abs(points), error),
-        "the two numbers are swapped: first the difference, then its error": (error, points),
-        "the difference is second minus first": (-points, error),
-        "these are fractions; give points, of 100": (points / 100, error / 100),
-        "the difference is in points, its error is a fraction": (points, error / 100),
-        "that is the error of two unpaired accuracies; take the difference image by image": (points, apart),
-        "that is the spread of single images; divide it by the root of N": (points, error * N**0.5),
-        "the spread is divided by N; divide it by the root of N": (points, error / N**0.5),
-        "that is the variance of the mean; take its square root": (points, error**2 / 100),
+        "the difference has lost its sign: it is negative where the second is ahead": (abs(points), half),
+        "the two numbers are swapped: first the difference, then half of its interval": (half, points),
+        "the difference is second minus first": (-points, half),
+        "these are fractions; give points, of 100": (points / 100, half / 100),
+        "the difference is in points, its interval is a fraction": (points, half / 100),
+        "that is the interval of two unpaired accuracies; take the difference image by image": (points, apart),
+        "that is one standard error; the interval has about two of them on each side": (points, half / 2),
+        "that is the whole interval; give half of it": (points, 2 * half),
+        "that is the spread of single images; divide it by the root of N": (points, half * N**0.5),
     }

@@ -6,28 +6,38 @@ The notebooks have the same solutions folded under the exercises (tests/test_che
 
 from __future__ import annotations
 
-import json
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from scipy.special import stdtrit
 
 from coop_edu.coop.prompt_learner import PromptLearner
+from coop_edu.evaluate.seeds import mean_and_interval
 from coop_edu.teaching.checks.building import check_encoding, check_prompt_learner
-from coop_edu.teaching.checks.larger import check_gradient_in_groups, check_run_all
+from coop_edu.teaching.checks.larger import check_gradient_in_groups, check_search
 from coop_edu.teaching.checks.later import (
     check_domain,
     check_entropy_method,
+    check_image_context,
     check_most_confused,
+    check_slower,
     check_split_move,
     check_tied,
 )
 from coop_edu.teaching.checks.loop import check_loss, check_step, check_training_loop
 from coop_edu.teaching.checks.prompts import check_prompt_assembly
-from coop_edu.teaching.checks.results import check_average, check_probe_loss, check_two_ways, check_verdict
+from coop_edu.teaching.checks.results import (
+    check_average,
+    check_images_needed,
+    check_probe_loss,
+    check_two_ways,
+    check_verdict,
+)
 from coop_edu.teaching.checks.training import check_learning_rate, check_sampler
 from coop_edu.teaching.verdicts import RIGHT
 
@@ -118,36 +128,28 @@ def my_domain(image):
     return image.resize((16, 16)).resize(image.size)
 
 
-def average_and_spread(accuracies: dict[str, list[float]]) -> tuple[float, float]:
+def average_and_interval(accuracies: dict[str, list[float]]) -> tuple[float, float]:
     by_seed = [sum(column) / len(column) for column in zip(*accuracies.values())]  # the average of each seed
-    mean = sum(by_seed) / len(by_seed)
-    variance = sum((value - mean) ** 2 for value in by_seed) / len(by_seed)
-    return mean, variance**0.5
+    n = len(by_seed)
+    mean = sum(by_seed) / n
+    variance = sum((value - mean) ** 2 for value in by_seed) / (n - 1)
+    return mean, stdtrit(n - 1, 0.975) * (variance / n) ** 0.5
 
 
-def verdict(differences: list[float], paper: float) -> str:
-    from scipy.stats import t
+def images_needed(differences: dict[int, list[float]]) -> int | str:
+    needed: int | str = "never"
+    for k in sorted(differences, reverse=True):  # from many images to few
+        mean, half = mean_and_interval(differences[k])
+        if mean <= half:
+            break
+        needed = k
+    return needed
 
-    n = len(differences)
-    mean = sum(differences) / n
-    variance = sum((d - mean) ** 2 for d in differences) / (n - 1)
-    if abs(mean) <= t.ppf(0.975, n - 1) * (variance / n) ** 0.5:
+
+def verdict(mean: float, half: float, paper: float) -> str:
+    if abs(mean) <= half:
         return "too close to call"
     return "agrees" if mean * paper > 0 else "disagrees"
-
-
-def run_all(cells, compute, path) -> dict:
-    text = path.read_text() if path.exists() else ""
-    whole = text[: text.rfind("\n") + 1]  # what stands behind the last line break was cut off
-    if whole != text:
-        path.write_text(whole)
-    found = dict(json.loads(line) for line in whole.splitlines())
-    for cell in cells:
-        if cell not in found:
-            found[cell] = compute(cell)
-            with path.open("a") as file:  # closed after each line, so that it is on the disk
-                file.write(json.dumps([cell, found[cell]]) + "\n")
-    return {cell: found[cell] for cell in cells}
 
 
 def gradient_in_groups(encode, ctx: torch.Tensor, loss_of, groups) -> torch.Tensor:
@@ -170,6 +172,22 @@ def split_move(before: torch.Tensor, after: torch.Tensor) -> tuple[torch.Tensor,
     move = after - before  # (K, E)
     common = move.mean(dim=0)  # (E,)
     return common, move - common
+
+
+def slower(recipe, M: int):
+    return replace(recipe, lr=recipe.lr / M)
+
+
+def search_words(vocabulary, loss, length):
+    found = []
+    for _ in range(length):
+        losses = {word: loss([*found, word]) for word in vocabulary}
+        found.append(min(losses, key=losses.get))
+    return found
+
+
+def context_of_images(ctx: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    return ctx + shift[:, None]  # (M, D) + (B, 1, D)
 
 
 def most_confused(table):
@@ -203,12 +221,15 @@ SOLVED: dict[str, tuple[Callable, Any]] = {
     "two_ways": (check_two_ways, two_ways),
     "probe_loss": (check_probe_loss, probe_loss),
     "my_domain": (check_domain, my_domain),
-    "average_and_spread": (check_average, average_and_spread),
+    "average_and_interval": (check_average, average_and_interval),
+    "images_needed": (check_images_needed, images_needed),
     "verdict": (check_verdict, verdict),
-    "run_all": (check_run_all, run_all),
     "gradient_in_groups": (check_gradient_in_groups, gradient_in_groups),
     "split_move": (check_split_move, split_move),
     "Tied": (check_tied, Tied),
+    "slower": (check_slower, slower),
+    "search_words": (check_search, search_words),
+    "context_of_images": (check_image_context, context_of_images),
     "most_confused": (check_most_confused, most_confused),
     "Sure": (check_entropy_method, Sure),
 }
