@@ -209,7 +209,6 @@ IMAGE = Image.new("RGB", (8, 8))
         lambda a, b, c: plots.slopes({a: [1.0, 2.0], b: [2.0, 3.0]}, label=c),
         lambda a, b, c: plots.accuracy_curves({a: {0: 1.0}, b: {1: 2.0, 2: 3.0}}, title=c),
         lambda a, b, c: plots.accuracy_panels({a: {b: {1: [2.0]}}, b: {c: {1: [2.0]}}}),
-        lambda a, b, c: plots.domain_table({a: {b: 1.0, c: 2.0}}, source=b),
         lambda a, b, c: plots.training_curve([1.0, 0.5], title=b),
         lambda a, b, c: plots.training_progress(History(), {}, epochs=2, beat=50.0, chance=1.0, title=b),
     ],

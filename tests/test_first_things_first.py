@@ -324,7 +324,6 @@ IMAGE = Image.new("RGB", (8, 8))
         lambda: plots.accuracy_panels({"Zoo": {}}),
         lambda: plots.training_curve(History()),
         lambda: plots.training_curve([]),
-        lambda: plots.domain_table(as_frame({})),
         lambda: plots.text_table(as_frame({})),
         lambda: plots.ranked_dots({}),
         lambda: plots.intervals({}),

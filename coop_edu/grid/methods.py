@@ -238,7 +238,7 @@ def register_method(method: Method | Baseline) -> Method | Baseline:
     if method.colour:
         from coop_edu.plots.style import STYLES, style_of  # matplotlib, which a grid does not need
 
-        STYLES[method.label] = (method.colour, *style_of(method.label)[1:])
+        STYLES[method.label] = (method.colour, style_of(method.label)[1])
     return method
 
 

@@ -13,7 +13,7 @@ notebooks; style has what all share.
 from coop_edu.plots.architecture import gradient_path, two_towers
 from coop_edu.plots.comparisons import grouped_intervals, intervals, paired_dots, ranked_dots, slopes
 from coop_edu.plots.course import NOTEBOOKS, map_of_notebooks
-from coop_edu.plots.curves import accuracy_curves, accuracy_panels, domain_table, text_table
+from coop_edu.plots.curves import accuracy_curves, accuracy_panels, text_table
 from coop_edu.plots.feature_map import feature_map
 from coop_edu.plots.predictions import (
     compare_answers,
@@ -28,7 +28,7 @@ from coop_edu.plots.training import training_curve, training_progress
 
 __all__ = [
     "NOTEBOOKS", "OKABE_ITO", "STYLES", "accuracy_curves", "accuracy_panels", "base_to_new", "caption", "cocoop",
-    "compare_answers", "compare_wordings", "contexts", "domain_table", "feature_map", "gradient_path",
+    "compare_answers", "compare_wordings", "contexts", "feature_map", "gradient_path",
     "grouped_intervals", "intervals", "map_of_notebooks", "new_figure", "paired_dots", "ranked_dots", "show_images",
     "show_probabilities", "shown_name", "similarity_matrix", "slopes", "text_table", "training_curve",
     "training_progress", "two_towers",

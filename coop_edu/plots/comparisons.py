@@ -84,7 +84,7 @@ def paired_dots(
         means = [mean for mean, _ in found.values()]
         axis.plot([min(means), max(means)], [row, row], color="#bbbbbb", linewidth=2, zorder=1)
         for method, (mean, half) in found.items():
-            colour, marker, _ = style_of(method)
+            colour, marker = style_of(method)
             axis.errorbar(mean, row, xerr=half if half > 0 else None, color=colour, linewidth=1, capsize=2, zorder=2)
             axis.plot(mean, row, marker, color=colour, markersize=11 if marker == "*" else 7,
                       label="" if row else shown_name(method))  # fmt: skip
@@ -128,7 +128,7 @@ def grouped_intervals(
     look: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9.5}
     axis.annotate(zero, (1, 0), xytext=(6, 0), xycoords=axis.get_yaxis_transform(), va="center", **look)
     for number, (method, points) in enumerate(groups.items()):
-        colour, marker, _ = style_of(method)
+        colour, marker = style_of(method)
         axis.plot([], [], marker, color=colour, label=shown_name(method))
         for place, name in enumerate(places):
             x, (mean, half) = place + 0.36 * (number - (len(groups) - 1) / 2), points[name]

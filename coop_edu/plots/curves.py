@@ -1,4 +1,4 @@
-"""Accuracy against the number of shots, and domain generalisation."""
+"""Accuracy against the number of shots, and tables as text."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from matplotlib.figure import Figure
 from coop_edu.data.few_shot import ALL
 from coop_edu.evaluate.seeds import mean_and_interval
 from coop_edu.plots.style import (
-    BLACK,
     DASHED,
-    GREY,
     PAPER,
     caption,
     check_not_empty,
@@ -71,43 +69,6 @@ def accuracy_panels(
     return caption(figure, message)
 
 
-def domain_table(
-    rows: Mapping[str, Mapping[str, float | Sequence[float]]], *, source: str = "", message: str = ""
-) -> Figure:
-    """Domain generalisation as groups of bars (Table 1 of the paper): a group per dataset, a bar per method.
-
-    `rows`: method -> {dataset: accuracy in percent}, as `domain_generalisation` returns them, or accuracies, one per
-    seed, drawn with its 95 % interval. `source` is the dataset that was learned on; a dotted line separates it from the
-    others. `text_table` prints the same numbers. KeyError for a dataset that a row does not have.
-    """
-    check_not_empty(rows, "method")
-    datasets = list(next(iter(rows.values())))
-    width = 0.84 / len(rows)
-    figure, axis = new_figure(min(9.3, max(6.0, 1.0 + 0.45 * len(rows) * len(datasets))), 3.5)
-    for number, (method, row) in enumerate(rows.items()):
-        colour, _, hatch = style_of(method)
-        places = np.arange(len(datasets)) + (number - (len(rows) - 1) / 2) * width
-        numbers = [mean_and_interval(row[dataset]) for dataset in datasets]
-        bars = axis.bar(places, [mean for mean, _ in numbers], 0.94 * width, color=colour, hatch=hatch,
-                        label=shown_name(method))  # fmt: skip
-        for bar, (mean, half) in zip(bars, numbers, strict=True):
-            bar.set(edgecolor="white", linewidth=0.6)
-            middle = bar.get_x() + bar.get_width() / 2
-            if half > 0:  # nan for a single value
-                axis.errorbar(middle, mean, yerr=half, color=BLACK, linewidth=1, capsize=2.5)
-            top = middle, mean + np.nan_to_num(half)
-            axis.annotate(f"{mean:.0f}", top, xytext=(0, 2), textcoords="offset points", ha="center", fontsize=8.5)
-    if source in datasets and len(datasets) > 1:
-        axis.axvline(datasets.index(source) + 0.5, color=GREY, linestyle=":")
-    names = [f"{name}\n(learned here)" if name == source else name for name in datasets]
-    axis.set_xticks(range(len(datasets)), names)
-    axis.set(ylabel="accuracy, %", ylim=(0, 112))
-    axis.set_yticks(range(0, 101, 20))
-    axis.legend(loc="upper right", ncols=len(rows), frameon=False)
-    tidy(axis, grid="y")
-    return caption(figure, message)
-
-
 def text_table(rows: Mapping[str, Mapping[str, float]]) -> str:
     """The same numbers as aligned text, to print: one row per method (by its `shown_name`), one column per dataset.
 
@@ -144,7 +105,7 @@ def _draw_curves(axis: Axes, curves: Mapping[str, Mapping[int, Any]]) -> None:
     shots = sorted({k for points in curves.values() for k in points})
     place = {k: i for i, k in enumerate(shots)}
     for method, points in curves.items():
-        colour, marker, _ = style_of(method)
+        colour, marker = style_of(method)
         look: dict[str, Any] = {"linestyle": "--"} if method.endswith(DASHED) else {}
         if method.endswith(PAPER):
             look["markerfacecolor"] = "white"

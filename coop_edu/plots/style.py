@@ -3,7 +3,7 @@
 A figure is shown as a sharp image, with its message under it as text, so that it can be searched, enlarged and read
 aloud. The message is also the image's description for screen readers.
 
-Colours are those of Okabe and Ito, and of Tol, which colour-blind readers can tell apart; markers, hatches or labels
+Colours are those of Okabe and Ito, and of Tol, which colour-blind readers can tell apart; markers or labels
 repeat what they say. A colour means the same in every figure: each method has its own (STYLES); other bars and dots are
 light blue; among probabilities the right class is green, and has a ✓; purple means the learned vectors and their
 gradient, and nothing else. An interval is filled and black where it does not reach zero, hollow and grey where it does.
@@ -36,18 +36,18 @@ SCREEN = 96  # pixels per inch in a browser
 ENOUGH = 1400  # pixels; up to this width a stored image has twice the resolution, for sharp screens
 PAPER = " (paper)"  # ends the label of a method's published curve
 DASHED = (PAPER, ", your own")  # the ends of labels whose curves are dashed
-STYLES = {  # label of a method: (colour, marker, hatch), the same in every figure
-    "zero-shot": (BLACK, "*", ""),
-    "bare name": (INDIGO, "d", "O"),
-    "linear probe": (GREY, "s", "//"),
-    "CoOp": (BLUE, "o", ".."),  # M=16, as `shown_name` says in a figure
-    "CoOp, class-specific": (VERMILION, "^", "xx"),
-    "KgCoOp": (GREEN, "D", "\\\\"),
-    "CoCoOp": (ORANGE, "v", "--"),
-    "CoOp, M=4": (TEAL, "P", "++"),
-    "CoOp, name in the middle": (WINE, "X", "||"),
-    "CoOp, M=4 from words": (OLIVE, "h", "oo"),
-    "CoOp, your own": (ROSE, "p", "**"),
+STYLES = {  # label of a method: (colour, marker), the same in every figure
+    "zero-shot": (BLACK, "*"),
+    "bare name": (INDIGO, "d"),
+    "linear probe": (GREY, "s"),
+    "CoOp": (BLUE, "o"),  # M=16, as `shown_name` says in a figure
+    "CoOp, class-specific": (VERMILION, "^"),
+    "KgCoOp": (GREEN, "D"),
+    "CoCoOp": (ORANGE, "v"),
+    "CoOp, M=4": (TEAL, "P"),
+    "CoOp, name in the middle": (WINE, "X"),
+    "CoOp, M=4 from words": (OLIVE, "h"),
+    "CoOp, your own": (ROSE, "p"),
 }
 BAR, RIGHT, LEARNED = SKY, GREEN, PURPLE
 
@@ -128,16 +128,15 @@ def whole_percent(value: float) -> str:
     return f"{value:.0f} %" if value >= 1 else "< 1 %"
 
 
-def style_of(label: str) -> tuple[str, str, str]:
+def style_of(label: str) -> tuple[str, str]:
     """The style of a method: from STYLES, otherwise from a hash of its label, so that it is the same in every figure.
 
     The published curve of a method has the same style, but is dashed.
     """
     label = label.removesuffix(PAPER)
     number = zlib.crc32(label.encode())
-    markers, hatches = ("p", "H", "<", ">", "d", "8"), ("///", "...", "**", "\\\\\\", "xxx", "OO")
-    pick = number // len(OTHERS) % len(markers)
-    return STYLES.get(label, (OTHERS[number % len(OTHERS)], markers[pick], hatches[pick]))
+    markers = "p", "H", "<", ">", "d", "8"
+    return STYLES.get(label, (OTHERS[number % len(OTHERS)], markers[number // len(OTHERS) % len(markers)]))
 
 
 def shown_name(label: str) -> str:
