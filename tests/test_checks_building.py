@@ -363,21 +363,6 @@ NEEDED = {
 }
 
 
-def ruled(mean, half, paper):
-    return "too close to call" if abs(mean) <= half else "agrees" if mean * paper > 0 else "disagrees"
-
-
-RULES = {
-    "no interval": (lambda mean, half, paper: "agrees" if mean * paper > 0 else "disagrees", "is 'too close to call'"),
-    "above is agreement": (lambda mean, half, paper: ruled(mean, half, 1), "is 'agrees'"),
-    "near the paper": (lambda mean, half, paper: ruled(mean - paper, half, -mean), "and it says"),
-    "half of a negative": (
-        lambda m, half, paper: "too close to call" if m <= half else ruled(m, half, paper),
-        "-3.0 ± 1.0",
-    ),
-    "another word": (lambda *given: ruled(*given).replace("too close to call", "unclear"), "was expected"),
-    "truth": (lambda mean, half, paper: mean * paper > 0, "was expected"),
-}
 SLOWER = {
     "as it was": (lambda recipe, M: recipe, "as long as before"),
     "faster": (lambda recipe, M: replace(recipe, lr=recipe.lr * M), "should be shorter"),
@@ -668,7 +653,6 @@ PIECES = {  # checker: (right solutions, {name: (wrong solution, words of the di
     checks.check_two_ways: ([two_ways], COUNTS),
     checks.check_probe_loss: ([probe_loss], PROBES),
     checks.check_images_needed: ([needed], NEEDED),
-    checks.check_verdict: ([ruled], RULES),
     checks.check_slower: (
         [
             lambda recipe, M: replace(recipe, lr=recipe.lr / M),

@@ -37,7 +37,7 @@ def feature_map(
     *,
     message: str = "",
 ) -> Figure:
-    """Images and text features at the start, in the middle and at the end of a training, in two dimensions.
+    """Images and text features at the start of a training, early in it and at its end, in two dimensions.
 
     path: the text features after each epoch, the start first; labels: the classes that are drawn, at most eight.  The
     axes are the two directions in which the classes' mean training images differ most, so they do not depend on what is
@@ -53,7 +53,7 @@ def feature_map(
     ways = ways * dots.abs().max() / ways.abs().max()
     reach = 1.08 * max(float(dots.abs().max()), float(ways.abs().max()))
     figure, panels = new_figure(9.2, 3.6, 1, 3)
-    stops = 0, len(path) // 2, len(path) - 1
+    stops = 0, max(1, len(path) // 8), len(path) - 1  # most of the way is short
     for panel, now in zip(panels, stops):
         right = _share_right(images, w[now], labels)
         for place, label in enumerate(labels):

@@ -42,7 +42,6 @@ from coop_edu.teaching.checks.results import (
     check_images_needed,
     check_probe_loss,
     check_two_ways,
-    check_verdict,
 )
 from coop_edu.teaching.checks.solutions import finished
 from coop_edu.teaching.checks.training import check_learning_rate, check_sampler
@@ -54,6 +53,6 @@ __all__ = [
     "check_leave_one_out", "check_loss", "check_most_confused", "check_one_call", "check_padded_batch",
     "check_probe_loss", "check_prograd", "check_prompt_assembly", "check_prompt_learner", "check_prompts",
     "check_sampler", "check_search", "check_slower", "check_split_move", "check_step", "check_tied",
-    "check_training_loop", "check_two_ways", "check_unified_gradient", "check_verdict", "check_weight_matrix",
+    "check_training_loop", "check_two_ways", "check_unified_gradient", "check_weight_matrix",
     "finished",
 ]  # fmt: skip

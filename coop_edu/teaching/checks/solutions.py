@@ -36,7 +36,6 @@ from coop_edu.teaching.checks.results import (
     check_images_needed,
     check_probe_loss,
     check_two_ways,
-    check_verdict,
 )
 from coop_edu.teaching.checks.training import check_learning_rate, check_sampler
 from coop_edu.teaching.verdicts import RIGHT
@@ -146,12 +145,6 @@ def images_needed(differences: dict[int, list[float]]) -> int | str:
     return needed
 
 
-def verdict(mean: float, half: float, paper: float) -> str:
-    if abs(mean) <= half:
-        return "too close to call"
-    return "agrees" if mean * paper > 0 else "disagrees"
-
-
 def gradient_in_groups(encode, ctx: torch.Tensor, loss_of, groups) -> torch.Tensor:
     with torch.no_grad():
         parts = [encode(ctx, group) for group in groups]
@@ -223,7 +216,6 @@ SOLVED: dict[str, tuple[Callable, Any]] = {
     "my_domain": (check_domain, my_domain),
     "average_and_interval": (check_average, average_and_interval),
     "images_needed": (check_images_needed, images_needed),
-    "verdict": (check_verdict, verdict),
     "gradient_in_groups": (check_gradient_in_groups, gradient_in_groups),
     "split_move": (check_split_move, split_move),
     "Tied": (check_tied, Tied),
