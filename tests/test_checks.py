@@ -117,10 +117,10 @@ def interval(values):
     return mean_and_interval(values.tolist())[1]
 
 
-def averaged(accuracies, t=None, root=0.5, power=1, by_n=False):
+def averaged(accuracies, t=None, root=0.5, power=1, by_n=False, n=5):
     by_seed = table(accuracies).mean(0)
-    n, s = len(by_seed), by_seed.std(correction=0 if by_n else 1).item()
-    t = float(stdtrit(n - 1, 0.975)) if t is None else t
+    s = by_seed.std(correction=0 if by_n else 1).item()
+    t = float(stdtrit(len(by_seed) - 1, 0.975)) if t is None else t
     return by_seed.mean(), t * s**power / n**root
 
 
@@ -247,10 +247,13 @@ ZOO = {  # name: (checker, wrong solution, words of the diagnosis)
     "by n": (V, lambda a: averaged(a, root=1), "divide by its root"),
     "no root of the variance": (V, lambda a: averaged(a, power=2), "variance is missing"),
     "two standard errors": (V, lambda a: averaged(a, t=2), "many seeds"),
-    "one side": (V, lambda a: averaged(a, t=float(stdtrit(2, 0.95))), "0.975"),
-    "n degrees": (V, lambda a: averaged(a, t=float(stdtrit(3, 0.975))), "degrees of freedom"),
-    "t of five": (V, lambda a: averaged(a, t=float(stdtrit(4, 0.975))), "five seeds"),
-    "whole interval": (V, lambda a: averaged(a, t=2 * float(stdtrit(2, 0.975))), "half of it"),
+    "one side": (V, lambda a: averaged(a, t=float(stdtrit(4, 0.95))), "0.975"),
+    "n degrees": (V, lambda a: averaged(a, t=float(stdtrit(5, 0.975))), "degrees of freedom"),
+    "1.96 errors": (V, lambda a: averaged(a, t=1.96), "1.96"),
+    "number of tasks": (V, lambda a: averaged(a, t=float(stdtrit(2, 0.975)), n=3), "number of tasks"),
+    "all numbers": (V, lambda a: averaged(a, n=15), "all accuracies"),
+    "low and high": (V, lambda a: (50.0, (49.0, 51.0)), "one number"),
+    "whole interval": (V, lambda a: averaged(a, t=2 * float(stdtrit(4, 0.975))), "half of it"),
     "mean only": (V, lambda a: table(a).mean().item(), "two numbers"),
     "first seed": (V, lambda a: (table(a)[:, 0].mean(), interval(table(a).mean(0))), "it should be"),
     "no warm-up": (L, lambda e, n: 0.001 * (1 + math.cos(math.pi * e / n)), "warm-up is missing"),

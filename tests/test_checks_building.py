@@ -266,7 +266,16 @@ def split_move(before, after, common=lambda move: move.mean(0), own=lambda move,
     return common(move), own(move, common(move), after)
 
 
+def in_place_move(before, after):
+    after -= before
+    common = after.mean(0)
+    after -= common
+    return common, after
+
+
 MOVES = {
+    "in place": (in_place_move, "make new tensors"),
+    "numpy": (lambda before, after: tuple(part.numpy() for part in split_move(before, after)), "two tensors are"),
     "sum": (partial(split_move, common=lambda move: move.sum(0)), "not their sum"),
     "over the width": (lambda a, b: ((b - a).mean(1), b - a), "over the classes"),
     "of the end": (lambda a, b: (b.mean(0), b - a), "what it has moved"),
@@ -343,21 +352,36 @@ PROBES = {
 }
 
 
-def needed(differences, first=False, clear=lambda mean, half: mean > half):
+def over(d, part=1.0):
+    mean, half = mean_and_interval(d)
+    return mean > part * half
+
+
+def needed(differences, first=False, clear=over):
     """From how many shots on it is clear; each option is a mistake."""
     answer = "never"
     for k in sorted(differences, reverse=True):
-        if clear(*mean_and_interval(differences[k])):
+        if clear(differences[k]):
             answer = k
         elif not first:
             break
     return answer
 
 
+def errors(d):
+    return np.mean(d) / (np.std(d, ddof=1) / len(d) ** 0.5)
+
+
 NEEDED = {
     "first": (partial(needed, first=True), "it must stay ahead"),
-    "mean alone": (partial(needed, clear=lambda mean, half: mean > 0), "may reach zero"),
-    "behind": (partial(needed, clear=lambda mean, half: abs(mean) > half), "behind is not ahead"),
+    "mean alone": (partial(needed, clear=lambda d: sum(d) > 0), "may reach zero"),
+    "behind": (partial(needed, clear=lambda d: over(d) or over([-x for x in d])), "behind is not ahead"),
+    "two errors": (partial(needed, clear=lambda d: errors(d) > 2), "two standard errors"),
+    "1.96 errors": (partial(needed, clear=lambda d: errors(d) > 1.96), "two standard errors"),
+    "whole interval": (partial(needed, clear=partial(over, part=2)), "wider than needed"),
+    "halved again": (partial(needed, clear=partial(over, part=0.5)), "do not halve"),
+    "all seeds": (partial(needed, clear=lambda d: min(d) > 0), "no interval"),
+    "spread of seeds": (partial(needed, clear=lambda d: errors(d) > len(d) ** 0.5), "spread of single seeds"),
     "as given": (lambda d: next((k for k in d if sum(d[k]) > 9), "never"), "it should be"),
     "None": (lambda d: None if needed(d) == "never" else needed(d), "is the return missing"),
 }
@@ -369,6 +393,7 @@ SLOWER = {
     "sixteen": (lambda recipe, M: replace(recipe, lr=recipe.lr / 16), "typed in"),
     "root": (lambda recipe, M: replace(recipe, lr=recipe.lr / M**0.5), "not the root"),
     "warm-up": (lambda recipe, M: replace(recipe, warmup_lr=recipe.warmup_lr / M), "only the warm-up"),
+    "long warm-up": (lambda recipe, M: replace(recipe, lr=recipe.lr / M, warmup_lr=1.0), "changes one thing"),
     "epochs": (lambda recipe, M: replace(recipe, lr=recipe.lr / M, epochs=M), "changes one thing"),
     "no decay": (lambda recipe, M: replace(recipe, lr=recipe.lr / M, weight_decay=0), "changes one thing"),
     "a number": (lambda recipe, M: recipe.lr / M, "a recipe was expected"),
@@ -415,7 +440,22 @@ def in_front(vocabulary, loss, length):
     return found
 
 
-SEARCHES["in front"] = in_front, "behind them"
+def carried(vocabulary, loss, length):
+    found, lowest, best = [], float("inf"), None
+    for _ in range(length):
+        for word in vocabulary:
+            if (new := loss([*found, word])) < lowest:
+                lowest, best = new, word
+        found.append(best)
+    return found
+
+
+SEARCHES |= {
+    "in front": (in_front, "behind them"),
+    "carried": (carried, "start anew"),
+    "too long": (lambda vocabulary, loss, length: search(vocabulary, loss, length + 1), "at most"),
+    "blank": (lambda vocabulary, loss, length: search([*vocabulary, ""], loss, length), "not in the vocabulary"),
+}
 SHIFTS = {
     "one vector each": (
         lambda ctx, shift: ctx + shift if len(ctx) == len(shift) else ctx + shift[:, None],
@@ -425,6 +465,9 @@ SHIFTS = {
     "shift alone": (lambda ctx, shift: shift[:, None].expand(-1, len(ctx), -1), "shift alone"),
     "context alone": (lambda ctx, shift: ctx.expand(len(shift), -1, -1), "context alone"),
     "minus": (lambda ctx, shift: ctx - shift[:, None], "taken away"),
+    "context detached": (lambda ctx, shift: ctx.detach() + shift[:, None], "to the context"),
+    "shift detached": (lambda ctx, shift: ctx + shift.detach()[:, None], "to the shift"),
+    "lists": (lambda ctx, shift: (ctx + shift[:, None]).tolist(), "no gradient flows back"),
     "mean": (lambda ctx, shift: (ctx + shift.mean(0)).expand(len(shift), -1, -1), "each has its own"),
 }
 
@@ -482,6 +525,7 @@ def by_vjp(encode, ctx, loss_of, groups):
 
 
 GROUPS = {
+    "torch.func": (by_vjp, "torch.func hides"),
     "at once": (at_once, "graphs of several groups"),
     "with graphs": (partial(in_groups, graph=True), "graphs of several groups"),
     "graphs kept": (partial(in_groups, keep=True), "graphs of several groups"),
@@ -657,6 +701,7 @@ PIECES = {  # checker: (right solutions, {name: (wrong solution, words of the di
         [
             lambda recipe, M: replace(recipe, lr=recipe.lr / M),
             lambda recipe, M: replace(recipe, lr=recipe.lr / M, warmup_lr=recipe.warmup_lr / M),
+            lambda recipe, M: replace(recipe, lr=recipe.lr / M, weight_decay=recipe.weight_decay * M),
         ],
         SLOWER,
     ),
@@ -665,7 +710,7 @@ PIECES = {  # checker: (right solutions, {name: (wrong solution, words of the di
         [lambda ctx, shift: ctx + shift[:, None], lambda ctx, shift: torch.stack([ctx + one for one in shift])],
         SHIFTS,
     ),
-    checks.check_gradient_in_groups: ([in_groups, one_group_after_the_other, by_vjp], GROUPS),
+    checks.check_gradient_in_groups: ([in_groups, one_group_after_the_other], GROUPS),
     checks.check_tied: (
         [
             tied(lambda self: self.ctx[:1].expand_as(self.ctx)),
@@ -841,6 +886,11 @@ ZOO = {
         H,
         lambda v, r, g: honest(v, r, g, compare=lambda a, b: (image_by_image(a, b)[0], image_by_image(a, b)[1] / 2)),
         "one standard error",
+    ),
+    "report, no sign": (
+        H,
+        lambda v, r, g: (honest(v, r, g)[0], abs(honest(v, r, g)[1]), honest(v, r, g)[2]),
+        "lost its sign",
     ),
     "report, two things": (H, lambda v, r, g: honest(v, r, g)[:2], "three things"),
     "fractions": (A, lambda k, n: (k / n, (k / n * (1 - k / n) / n) ** 0.5), "fractions"),

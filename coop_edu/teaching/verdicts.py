@@ -90,7 +90,8 @@ def compare(got: Any, right: Any, mistakes: Mapping[str, Any], relative: float =
     try:
         got = _tensor(got, right.dtype)
     except (TypeError, ValueError, RuntimeError):
-        raise Wrong(f"a tensor was expected, and it returned {type(got).__name__}") from None
+        expected = "a tensor" if right.dim() else "a number"
+        raise Wrong(f"{expected} was expected, and it returned {type(got).__name__}") from None
     if _same(got, right, relative):
         return
     for reason, mistake in mistakes.items():

@@ -143,7 +143,12 @@ def check_split_move(solution: Callable) -> str:
     before, after = random_numbers(1, 4, 6), random_numbers(2, 4, 6)
     move = after - before
     common = move.mean(dim=0)
-    given = parts_of(answer_of(solution, before.clone(), after.clone()), 2, "two tensors, common and own")
+    passed = before.clone(), after.clone()
+    given = parts_of(answer_of(solution, *passed), 2, "two tensors, common and own")
+    if not torch.equal(passed[0], before) or not torch.equal(passed[1], after):
+        raise Wrong("it changes the features that it is given; make new tensors")
+    if not all(isinstance(part, torch.Tensor) for part in given):
+        raise Wrong("two tensors are expected; it returned " + " and ".join(type(part).__name__ for part in given))
     firsts = {
         "the common move is the mean over the classes, not their sum": move.sum(dim=0),
         "the mean runs over the width; it should run over the classes": move.mean(dim=1),
@@ -179,10 +184,12 @@ def check_slower(solution: Callable) -> str:
             else "the rate is that of the recipe; the steps are as long as before": recipe.lr,
         }
         compare(given.lr, recipe.lr / M, mistakes)
-        kept = replace(given, lr=recipe.lr, warmup_lr=recipe.warmup_lr)  # both rates may be divided
-        if kept != recipe:
+        # The rate of the warm-up may be divided, too, and the decay, which a step multiplies by the rate, restored.
+        warm, decays = {recipe.warmup_lr, recipe.warmup_lr / M}, {recipe.weight_decay, recipe.weight_decay * M}
+        kept = replace(given, lr=recipe.lr, warmup_lr=recipe.warmup_lr, weight_decay=recipe.weight_decay)
+        if kept != recipe or given.warmup_lr not in warm or given.weight_decay not in decays:
             raise Wrong("the rate is right, but something else has changed, too: a control changes one thing")
-    return "the same steps as a single vector would make."
+    return "steps as long as a single vector's."
 
 
 @checker
@@ -200,7 +207,15 @@ def check_image_context(solution: Callable) -> str:
             "the shift is taken away; add it": ctx - shift[:, None],
             "all images get the mean shift; each has its own": (ctx + shift.mean(dim=0)).expand(B, M, 4),
         }  # fmt: skip
-        compare(answer_of(solution, ctx.clone(), shift.clone()), right, mistakes)
+        inputs = ctx.clone().requires_grad_(), shift.clone().requires_grad_()
+        given = answer_of(solution, *inputs)
+        compare(given, right, mistakes)
+        weight = random_numbers(3, *right.shape)
+        found = isinstance(given, torch.Tensor) and given.requires_grad
+        reached = torch.autograd.grad((given * weight).sum(), inputs, allow_unused=True) if found else (None, None)
+        for name, one, wanted in zip(("context", "shift"), reached, (weight.sum(dim=0), weight.sum(dim=1))):
+            if one is None or not torch.allclose(one, wanted, atol=1e-5):
+                raise Wrong(f"the numbers are right, but no gradient flows back to the {name}: it could not be learned")
     return "for each image a context of its own."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import fmean, stdev
 
 import torch
 from scipy.special import stdtrit
@@ -21,28 +22,8 @@ def check_honest_report(solution: Callable) -> str:
     image; `given`: the template to compare with.  `points` is chosen minus given on test, `half` half of its
     95 % interval.
     """
-    given = "a photo of a {}."
-    on_val = {given: 60.0, "{}": 71.0, "a logo of a {}.": 73.5, "{} icon": 70.0}
-    rows = {"{}": 5, "a logo of a {}.": 2, "{} icon": 1, given: 4}
-    shares = {"{}": 0.8, "a logo of a {}.": 0.66, "{} icon": 0.7, given: 0.6}
-    hard = torch.rand(250, generator=_generator(0))  # shared by all templates, so that their answers are correlated
-    draws = {name: torch.rand(2, 250, generator=_generator(seed)) for name, seed in rows.items()}
-    right = {name: torch.where(own[0] < 0.7, hard, own[1]) < shares[name] for name, own in draws.items()}
-    answer = answer_of(solution, dict(on_val), {name: hits.clone() for name, hits in right.items()}, given)
-    chosen, *numbers = parts_of(answer, 3, "three things, template, points and error")
-    best = max(on_val, key=lambda name: on_val[name])
-    lucky = max(right, key=lambda name: float(right[name].double().mean()))
-    if chosen == lucky:
-        raise Wrong("it chooses the template that is best on test images; choose on validation, only report on test")
-    if chosen == max(on_val):
-        raise Wrong("max of a dictionary gives the last name in the alphabet; its key= says what to compare")
-    if chosen != best:
-        raise Wrong(f"the template that is best on validation is {best!r}, and it chose {chosen!r}")
-    wrong = _mistakes_of_pairs(right[best], right[given])
-    points, half = _paired(right[best], right[given])
-    lead = on_val[best] - on_val[given]
-    wrong["the lead on validation flatters the winner; report the difference on test"] = (lead, half)
-    compare(numbers, (points, half), wrong, relative=3e-2)
+    for given in ("a photo of a {}.", "{}"):  # the chosen one is ahead of the first on test, and behind the second
+        _check_report(solution, given)
     return "chosen on one part, reported on another, with its error."
 
 
@@ -53,6 +34,8 @@ def check_images_needed(solution: Callable) -> str:
     Ahead: the 95 % interval of the mean (Student's t) is above zero, for this number of shots and every larger one.
     """
     high, low, wide, none = [4.0, 5.0, 6.0], [-4.0, -5.0, -6.0], [9.0, 1.0, 2.0], [1.0, -1.0, 0.5]
+    just, nearly = [2.0, 3.0, 4.0], [1.0, 2.0, 3.0]  # mean 3 and 2, half an interval 2.5
+    five, not_five = [0.2, 1.2, 2.2, 3.2, 4.2], [-0.2, 0.8, 1.8, 2.8, 3.8]  # mean 2.2 and 1.8, half an interval 2.0
     cases = (
         ({1: none, 2: high, 4: high}, 2),
         ({1: high, 2: high, 4: high}, 1),
@@ -62,25 +45,41 @@ def check_images_needed(solution: Callable) -> str:
         ({1: high, 2: high, 4: none}, "never"),
         ({1: low, 2: low, 4: low}, "never"),
         ({16: high, 2: none, 4: none, 1: none}, 16),
+        ({1: nearly, 2: just, 4: high}, 2),
+        ({1: just, 2: nearly, 4: just}, 4),
+        ({1: not_five, 2: five, 4: five}, 2),
+        ({1: [-0.8, 0.2, 1.2, 2.2, 3.2], 2: five, 4: high}, 2),  # 1.7 standard errors
+        ({1: [-0.5, 0.5, 1.5, 2.5, 3.5], 2: five, 4: high}, 2),  # 2.1 standard errors, 0.95 standard deviations
     )
     given = [answer_of(solution, {k: list(d) for k, d in differences.items()}) for differences, _ in cases]
 
-    def ruled(clear: Callable[[float, float], bool], first: bool = False) -> list[int | str]:
+    def ruled(clear: Callable[[list[float]], bool], first: bool = False) -> list[int | str]:
         """The answers by another rule."""
         answers: list[int | str] = []
         for differences, _ in cases:
-            shots = sorted(differences)
-            good = [k for k in shots if clear(*mean_and_interval(differences[k]))]
-            bad = [k for k in shots if k not in good]
+            good = [k for k in sorted(differences) if clear(differences[k])]
+            bad = [k for k in differences if k not in good]
             answers.append(min((k for k in good if first or k > max(bad, default=0)), default="never"))
         return answers
 
+    def reached(d: list[float], part: float = 1.0) -> bool:
+        mean, half = mean_and_interval(d)
+        return mean > part * half
+
     mistakes = {
         "that is the first number of images at which it is ahead; it must stay ahead with more":
-            ruled(lambda mean, half: mean > half, first=True),
+            ruled(reached, first=True),
         "the mean is above zero, but its interval may reach zero; compare the mean with half the interval":
-            ruled(lambda mean, half: mean > 0),
-        "that is clearly different from zero; behind is not ahead": ruled(lambda mean, half: abs(mean) > half),
+            ruled(lambda d: fmean(d) > 0),
+        "that is clearly different from zero; behind is not ahead":
+            ruled(lambda d: reached(d) or reached([-x for x in d])),
+        "about two standard errors are not the interval of so few seeds; mean_and_interval takes Student's t":
+            ruled(lambda d: fmean(d) > 2 * stdev(d) / len(d) ** 0.5),
+        "the whole interval is wider than needed: compare the mean with half of it": ruled(lambda d: reached(d, 2)),
+        "mean_and_interval gives half of the interval already; do not halve it again":
+            ruled(lambda d: reached(d, 0.5)),
+        "that is the spread of single seeds; the interval is that of their mean": ruled(lambda d: fmean(d) > stdev(d)),
+        "all seeds are ahead, but that is no interval": ruled(lambda d: min(d) > 0),
     }  # fmt: skip
     right = [k for _, k in cases]
     for mistake, answers in mistakes.items():
@@ -185,12 +184,19 @@ def check_probe_loss(solution: Callable) -> str:
 @checker
 def check_average(solution: Callable) -> str:
     """The average panel: `solution({task: [percent of each seed]}) -> (mean, half its 95 % interval over seeds)`."""
-    accuracies = {"food": [50.0, 56.0, 62.0], "arrows": [30.0, 33.0, 21.0], "places": [70.0, 72.0, 77.0]}
+    food, arrows, places = (
+        [50.0, 56.0, 62.0, 51.0, 53.0],
+        [30.0, 33.0, 21.0, 25.0, 24.0],
+        [70.0, 72.0, 77.0, 76.0, 71.0],
+    )
+    accuracies = {"food": food, "arrows": arrows, "places": places}
     table = torch.tensor(list(accuracies.values()))  # (tasks, seeds)
     given = answer_of(solution, {task: list(values) for task, values in accuracies.items()})
     given = parts_of(given, 2, "two numbers, the mean and half the interval")
+    if isinstance(given[1], tuple | list):
+        raise Wrong(f"the second should be one number, half of the interval, and is {given[1]!r}")
     by_seed = table.mean(dim=0)
-    n = len(by_seed)
+    T, n = table.shape
     mean, half = mean_and_interval(by_seed.tolist())
     s, t = float(by_seed.std()), float(stdtrit(n - 1, 0.975))
     halves = {
@@ -201,15 +207,17 @@ def check_average(solution: Callable) -> str:
         "the interval is the mean of the tasks' own; take that of the average, where tasks partly cancel":
             sum(mean_and_interval(row.tolist())[1] for row in table) / len(table),
         "the squares are divided by n; take n - 1": half * ((n - 1) / n) ** 0.5,
+        "n is the number of tasks; it is that of the seeds": float(stdtrit(T - 1, 0.975)) * s / T**0.5,
+        "n is the number of all accuracies; it is that of the seeds": t * s / (T * n) ** 0.5,
         "that is the standard deviation of single seeds; times t, and divided by the root of n": s,
         "that is a standard error; the interval reaches t of them to each side": s / n**0.5,
         "divide by the root of n": t * s,
         "s is divided by n; divide by its root": t * s / n,
         "the root of the variance is missing": t * s**2 / n**0.5,
         "two standard errors are a 95 % interval only for many seeds; take t": 2 * s / n**0.5,
+        "1.96 standard errors are a 95 % interval only for many seeds; take t": 1.96 * s / n**0.5,
         "that t leaves 5 % on each side; take the quantile 0.975": float(stdtrit(n - 1, 0.95)) * s / n**0.5,
         "t has n - 1 degrees of freedom, not n": float(stdtrit(n, 0.975)) * s / n**0.5,
-        "t is that of five seeds, whatever their number": float(stdtrit(4, 0.975)) * s / n**0.5,
         "that is the whole interval; return half of it": 2 * half,
     }  # fmt: skip
     compare(given, (mean, half), {reason: (mean, other) for reason, other in halves.items()})
@@ -218,6 +226,30 @@ def check_average(solution: Callable) -> str:
 
 def _generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def _check_report(solution: Callable, given: str) -> None:
+    on_val = {"a photo of a {}.": 60.0, "{}": 71.0, "a logo of a {}.": 73.5, "{} icon": 70.0}
+    rows = {"{}": 5, "a logo of a {}.": 2, "{} icon": 1, "a photo of a {}.": 4}
+    shares = {"{}": 0.8, "a logo of a {}.": 0.66, "{} icon": 0.7, "a photo of a {}.": 0.6}
+    hard = torch.rand(250, generator=_generator(0))  # shared by all templates, so that their answers are correlated
+    draws = {name: torch.rand(2, 250, generator=_generator(seed)) for name, seed in rows.items()}
+    right = {name: torch.where(own[0] < 0.7, hard, own[1]) < shares[name] for name, own in draws.items()}
+    answer = answer_of(solution, dict(on_val), {name: hits.clone() for name, hits in right.items()}, given)
+    chosen, *numbers = parts_of(answer, 3, "three things, template, points and error")
+    best = max(on_val, key=lambda name: on_val[name])
+    lucky = max(right, key=lambda name: float(right[name].double().mean()))
+    if chosen == lucky:
+        raise Wrong("it chooses the template that is best on test images; choose on validation, only report on test")
+    if chosen == max(on_val):
+        raise Wrong("max of a dictionary gives the last name in the alphabet; its key= says what to compare")
+    if chosen != best:
+        raise Wrong(f"the template that is best on validation is {best!r}, and it chose {chosen!r}")
+    wrong = _mistakes_of_pairs(right[best], right[given])
+    points, half = _paired(right[best], right[given])
+    lead = on_val[best] - on_val[given]
+    wrong["the lead on validation flatters the winner; report the difference on test"] = (lead, half)
+    compare(numbers, (points, half), wrong, relative=3e-2)
 
 
 def _paired(first: torch.Tensor, second: torch.Tensor) -> tuple[float, float]:
