@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from coop_edu import PromptLearner, ZeroShot, __main__, accuracy, load_clip, load_dataset, save_prompt
+from coop_edu.files import read_asset
 from coop_edu.grid.frame import few_shot, shipped_results
 from coop_edu.scales import SCALES
 
@@ -148,3 +149,11 @@ def test_readme_says_how_long_all_of_it_takes():
     minutes = re.findall(r"(?m)^\| \[\d\d .*\| (\d+) \+ (\d+) \|", read("README.md"))
     hours = sum(map(int, itertools.chain(*minutes))) / 60
     assert len(minutes) == 13 and round(hours) == 9 and "about nine hours" in read("README.md")
+
+
+def test_the_sizes_of_downloads_are_those_of_the_package():
+    sizes = read_asset("paper_scale.json")["downloads_megabytes"]
+    said = re.findall(r"(?m)^\| (\w+) \| ([\d.]+) \| (.*) \|$", read("docs/paper_scale.md"))
+    assert {name: (gigabytes, source) for name, gigabytes, source in said} == {
+        name: (f"{megabytes / 1000:.1f}", source) for name, (megabytes, source) in sizes.items()
+    }

@@ -123,7 +123,7 @@ def grouped_intervals(
     """
     check_not_empty(groups, "method")
     places = list(next(iter(groups.values())))
-    figure, axis = new_figure(7.0, 3.4)
+    figure, axis = new_figure(min(9.3, max(7.0, 0.93 * len(places))), 3.4)
     axis.axhline(0, color=BLACK, linewidth=1, zorder=1)
     look: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9.5}
     axis.annotate(zero, (1, 0), xytext=(6, 0), xycoords=axis.get_yaxis_transform(), va="center", **look)

@@ -41,8 +41,8 @@ def feature_map(
 
     path: the text features after each epoch, the start first; labels: the classes that are drawn, at most eight.  The
     axes are the two directions in which the classes' mean training images differ most, so they do not depend on what is
-    learned.  Text features are drawn from their common mean at the start, which the softmax does not see, and with one
-    factor for all.  So only their directions count, and a ray from the centre leads to each.
+    learned.  Text features are drawn from their common mean at the start, which the softmax does not see, and all with
+    one length, because only their directions count.
     """
     f = normalize(train.image_features, dim=-1)
     means = torch.stack([f[train.labels == label].mean(dim=0) for label in labels])  # (k, E)
@@ -50,7 +50,7 @@ def feature_map(
     dots = (normalize(images.image_features, dim=-1) - means.mean(dim=0)) @ axes.T  # (N, 2)
     w = torch.stack([step[list(labels)].cpu() for step in path])  # (T, k, E)
     ways = (w - w[0].mean(dim=0)) @ axes.T  # (T, k, 2)
-    ways = ways * dots.abs().max() / ways.abs().max()
+    ways = 0.9 * dots.abs().max() * ways / ways.norm(dim=-1, keepdim=True)
     reach = 1.08 * max(float(dots.abs().max()), float(ways.abs().max()))
     figure, panels = new_figure(9.2, 3.6, 1, 3)
     stops = 0, max(1, len(path) // 8), len(path) - 1  # most of the way is short
