@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
+from scipy.special import stdtrit
 from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
@@ -381,6 +382,9 @@ NEEDED = {
     "whole interval": (partial(needed, clear=partial(over, part=2)), "wider than needed"),
     "halved again": (partial(needed, clear=partial(over, part=0.5)), "do not halve"),
     "all seeds": (partial(needed, clear=lambda d: min(d) > 0), "no interval"),
+    "one side": (partial(needed, clear=lambda d: errors(d) > stdtrit(len(d) - 1, 0.95)), "5 %"),
+    "times t": (partial(needed, clear=lambda d: over(d, part=len(d) ** 0.5)), "root of n"),
+    "nan": (partial(needed, clear=lambda d: not np.mean(d) <= mean_and_interval(d)[1]), "of one seed"),
     "spread of seeds": (partial(needed, clear=lambda d: errors(d) > len(d) ** 0.5), "spread of single seeds"),
     "as given": (lambda d: next((k for k in d if sum(d[k]) > 9), "never"), "it should be"),
     "None": (lambda d: None if needed(d) == "never" else needed(d), "is the return missing"),
@@ -390,7 +394,8 @@ NEEDED = {
 SLOWER = {
     "as it was": (lambda recipe, M: recipe, "as long as before"),
     "faster": (lambda recipe, M: replace(recipe, lr=recipe.lr * M), "should be shorter"),
-    "sixteen": (lambda recipe, M: replace(recipe, lr=recipe.lr / 16), "typed in"),
+    "sixteen": (lambda recipe, M: replace(recipe, lr=recipe.lr / 16), "sixteen is typed in"),
+    "0.002": (lambda recipe, M: replace(recipe, lr=0.002 / M), "0.002 is typed in"),
     "root": (lambda recipe, M: replace(recipe, lr=recipe.lr / M**0.5), "not the root"),
     "warm-up": (lambda recipe, M: replace(recipe, warmup_lr=recipe.warmup_lr / M), "only the warm-up"),
     "long warm-up": (lambda recipe, M: replace(recipe, lr=recipe.lr / M, warmup_lr=1.0), "changes one thing"),
@@ -429,7 +434,7 @@ SEARCHES = {
     ),
     "one too few": (lambda vocabulary, loss, length: search(vocabulary, loss, length - 1), "words were asked for"),
     "a text": (lambda *given: " ".join(search(*given)), "a list of words"),
-    "first words": (lambda vocabulary, loss, length: vocabulary[:length], "should be found"),
+    "reversed": (lambda *given: search(*given)[::-1], "should be found"),
 }
 
 
@@ -440,9 +445,10 @@ def in_front(vocabulary, loss, length):
     return found
 
 
-def carried(vocabulary, loss, length):
-    found, lowest, best = [], float("inf"), None
+def carried(vocabulary, loss, length, lowest=float("inf"), anew=False):
+    found, start, best = [], lowest, None
     for _ in range(length):
+        lowest, best = (start, None) if anew else (lowest, best)
         for word in vocabulary:
             if (new := loss([*found, word])) < lowest:
                 lowest, best = new, word
@@ -453,6 +459,8 @@ def carried(vocabulary, loss, length):
 SEARCHES |= {
     "in front": (in_front, "behind them"),
     "carried": (carried, "start anew"),
+    "from zero": (partial(carried, lowest=0.0, anew=True), "no word was chosen"),
+    "behind the last": (partial(search, behind=lambda found, word: [*found[-1:], word]), "behind the last alone"),
     "too long": (lambda vocabulary, loss, length: search(vocabulary, loss, length + 1), "at most"),
     "blank": (lambda vocabulary, loss, length: search([*vocabulary, ""], loss, length), "not in the vocabulary"),
 }
@@ -697,10 +705,11 @@ PIECES = {  # checker: (right solutions, {name: (wrong solution, words of the di
     checks.check_two_ways: ([two_ways], COUNTS),
     checks.check_probe_loss: ([probe_loss], PROBES),
     checks.check_images_needed: ([needed], NEEDED),
-    checks.check_slower: (
+    checks.check_control: (
         [
             lambda recipe, M: replace(recipe, lr=recipe.lr / M),
             lambda recipe, M: replace(recipe, lr=recipe.lr / M, warmup_lr=recipe.warmup_lr / M),
+            lambda recipe, M: replace(recipe, lr=recipe.lr * (1 / M), warmup_lr=recipe.warmup_lr * (1 / M)),
             lambda recipe, M: replace(recipe, lr=recipe.lr / M, weight_decay=recipe.weight_decay * M),
         ],
         SLOWER,

@@ -149,11 +149,11 @@ def grouped_intervals(
 def _draw_interval(
     axis: Axes, place: float, mean: float, half: float, marker: str, colour: str, *, across: bool = False
 ) -> None:
-    """A mean with its interval, upright or across; its marker is hollow if the interval reaches zero."""
+    """A mean with its interval, upright or across; hollow if the interval reaches zero, a cross if there is none."""
     look: dict[str, Any] = {"color": colour, "linewidth": 2, "capsize": 4, "markersize": 7, "markeredgewidth": 1.8}
     look["markerfacecolor"] = colour if abs(mean) > half else "white"
     look["xerr" if across else "yerr"] = half
-    axis.errorbar(*((mean, place) if across else (place, mean)), fmt=marker, zorder=2, **look)
+    axis.errorbar(*((mean, place) if across else (place, mean)), fmt=marker if half else "x", zorder=2, **look)
 
 
 def _rows(rows: Mapping[str, Any], label: str) -> tuple[Figure, Axes]:

@@ -44,6 +44,8 @@ def check_gradient_in_groups(solution: Callable) -> str:
         "the gradients of the groups are averaged; add them up": right / len(groups),
     }
     compare(answer_of(solution, encode, ctx, loss_of, list(groups)), right, mistakes)
+    if not torch.equal(ctx, start):
+        raise Wrong("the gradient is right, but ctx has changed; a step is not asked for")
     again: list[torch.Tensor] = []
     of_one = bytes_kept(lambda: encode(start.clone().requires_grad_(), groups[0]), [wide]).most
     try:
@@ -67,13 +69,16 @@ def check_search(solution: Callable) -> str:
 
     One place after the other, from the first: the word that, behind those chosen before, has the lowest loss.
     """
-    for seed, vocabulary, length in ((88, ["one", "two", "three"], 3), (3, ["red", "blue", "green", "grey"], 2)):
-        loss = partial(_loss, vocabulary, random_numbers(seed, *[len(vocabulary) + 1] * length))
+    for seed, vocabulary, length in ((1698, ["one", "two", "three"], 3), (3, ["red", "blue", "green", "grey"], 2)):
+        losses = 5 + random_numbers(seed, *[len(vocabulary) + 1] * length)  # above 0, as a cross entropy
+        loss = partial(_loss, vocabulary, losses)
         searched = partial(_searched, vocabulary, loss, length)
         right = searched()
         given = answer_of(solution, list(vocabulary), loss, length)
         if isinstance(given, str) or not isinstance(given, (list, tuple)):
             raise Wrong(f"a list of words was expected, and it returned {given!r}")
+        if None in given:
+            raise Wrong("at one place no word was chosen; let the lowest loss start at infinity, anew at each place")
         if len(given) != length:
             raise Wrong(f"{length} words were asked for, and it returned {len(given)}: {list(given)}")
         every = itertools.product(vocabulary, repeat=length)
@@ -86,6 +91,8 @@ def check_search(solution: Callable) -> str:
             "the lowest loss of one place is compared with those of the next; start anew at each place":
                 searched(carry=True),
             "a new word stands before the others; put it behind them": searched(front=True),
+            "each word is tried behind the last alone; try it behind all that were chosen before":
+                searched(last=True),
             "that is the best of all combinations, far too many with a real vocabulary; choose one after the other":
                 list(min(every, key=lambda words: loss(list(words)))),
         }  # fmt: skip
@@ -102,6 +109,8 @@ def _loss(vocabulary: list[str], losses: torch.Tensor, words: list[str]) -> floa
         raise TypeError(f"loss takes a list of words, and got the text {words!r}")
     if len(words) > losses.dim():
         raise Wrong(f"loss was asked about {len(words)} words; there should be at most {losses.dim()}")
+    if None in words:
+        raise Wrong("at one place no word was chosen; let the lowest loss start at infinity, anew at each place")
     if unknown := [word for word in words if word not in vocabulary]:
         raise Wrong(f"loss was asked about {unknown[0]!r}, which is not in the vocabulary")
     places = [1 + vocabulary.index(word) for word in words]
@@ -118,13 +127,15 @@ def _searched(
     alone: bool = False,
     front: bool = False,
     carry: bool = False,
+    last: bool = False,
 ) -> list[str]:
     """The greedy search; each option makes one of the usual mistakes."""
     found: list[str] = []
     lowest = float("inf"), ""
     for _ in range(length):
         tries = [word for word in vocabulary if repeat or word not in found]
-        behind = [[word] if alone else [word, *found] if front else [*found, word] for word in tries]
+        before = [] if alone else found[-1:] if last else found
+        behind = [[word, *before] if front else [*before, word] for word in tries]
         new = (max if worst else min)(zip(map(loss, behind), tries))
         lowest = min(lowest, new) if carry else new
         best = lowest[1]

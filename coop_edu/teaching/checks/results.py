@@ -49,6 +49,10 @@ def check_images_needed(solution: Callable) -> str:
         ({1: just, 2: nearly, 4: just}, 4),
         ({1: not_five, 2: five, 4: five}, 2),
         ({1: [-0.8, 0.2, 1.2, 2.2, 3.2], 2: five, 4: high}, 2),  # 1.7 standard errors
+        ({1: [0.3, 1.3, 2.3], 2: five, 4: high}, 2),  # 2.3 standard errors, 1.3 standard deviations
+        ({1: [2.1, 3.1, 4.1, 5.1, 6.1], 2: high}, 1),
+        ({1: [3.0], 2: high, 4: high}, 2),  # one seed has no interval
+        ({1: [-3.0], 2: [-5.0], 4: [4.0]}, "never"),
         ({1: [-0.5, 0.5, 1.5, 2.5, 3.5], 2: five, 4: high}, 2),  # 2.1 standard errors, 0.95 standard deviations
     )
     given = [answer_of(solution, {k: list(d) for k, d in differences.items()}) for differences, _ in cases]
@@ -62,6 +66,12 @@ def check_images_needed(solution: Callable) -> str:
             answers.append(min((k for k in good if first or k > max(bad, default=0)), default="never"))
         return answers
 
+    def spread(d: list[float]) -> float:
+        return stdev(d) if len(d) > 1 else float("nan")
+
+    def error(d: list[float]) -> float:
+        return spread(d) / len(d) ** 0.5
+
     def reached(d: list[float], part: float = 1.0) -> bool:
         mean, half = mean_and_interval(d)
         return mean > part * half
@@ -74,11 +84,17 @@ def check_images_needed(solution: Callable) -> str:
         "that is clearly different from zero; behind is not ahead":
             ruled(lambda d: reached(d) or reached([-x for x in d])),
         "about two standard errors are not the interval of so few seeds; mean_and_interval takes Student's t":
-            ruled(lambda d: fmean(d) > 2 * stdev(d) / len(d) ** 0.5),
+            ruled(lambda d: fmean(d) > 2 * error(d)),
         "the whole interval is wider than needed: compare the mean with half of it": ruled(lambda d: reached(d, 2)),
         "mean_and_interval gives half of the interval already; do not halve it again":
             ruled(lambda d: reached(d, 0.5)),
-        "that is the spread of single seeds; the interval is that of their mean": ruled(lambda d: fmean(d) > stdev(d)),
+        "that is the spread of single seeds; the interval is that of their mean": ruled(lambda d: fmean(d) > spread(d)),
+        "that t leaves 5 % on one side; mean_and_interval leaves 2.5 % on each":
+            ruled(lambda d: fmean(d) > stdtrit(len(d) - 1, 0.95) * error(d)),
+        "that is t times the spread; the interval of the mean divides it by the root of n":
+            ruled(lambda d: fmean(d) > stdtrit(len(d) - 1, 0.975) * spread(d)),
+        "of one seed the interval is nan, and no comparison with nan is true; ask whether the mean is above half":
+            ruled(lambda d: not fmean(d) <= mean_and_interval(d)[1]),
         "all seeds are ahead, but that is no interval": ruled(lambda d: min(d) > 0),
     }  # fmt: skip
     right = [k for _, k in cases]
@@ -189,12 +205,13 @@ def check_average(solution: Callable) -> str:
         [30.0, 33.0, 21.0, 25.0, 24.0],
         [70.0, 72.0, 77.0, 76.0, 71.0],
     )
-    accuracies = {"food": food, "arrows": arrows, "places": places}
+    accuracies = {"food": food, "arrows": arrows, "places": places, "styles": [20.0, 26.0, 24.0, 31.0, 22.0]}
     table = torch.tensor(list(accuracies.values()))  # (tasks, seeds)
     given = answer_of(solution, {task: list(values) for task, values in accuracies.items()})
     given = parts_of(given, 2, "two numbers, the mean and half the interval")
-    if isinstance(given[1], tuple | list):
-        raise Wrong(f"the second should be one number, half of the interval, and is {given[1]!r}")
+    for part, what in zip(given, ("the first", "the second")):
+        if part is None or isinstance(part, tuple | list) or getattr(part, "shape", ()) not in ((), torch.Size([])):
+            raise Wrong(f"{what} should be one number, and is {part!r}")
     by_seed = table.mean(dim=0)
     T, n = table.shape
     mean, half = mean_and_interval(by_seed.tolist())
@@ -219,8 +236,9 @@ def check_average(solution: Callable) -> str:
         "that t leaves 5 % on each side; take the quantile 0.975": float(stdtrit(n - 1, 0.95)) * s / n**0.5,
         "t has n - 1 degrees of freedom, not n": float(stdtrit(n, 0.975)) * s / n**0.5,
         "that is the whole interval; return half of it": 2 * half,
+        "t is rounded; stdtrit(n - 1, 0.975) gives it": 2.8 * s / n**0.5,
     }  # fmt: skip
-    compare(given, (mean, half), {reason: (mean, other) for reason, other in halves.items()})
+    compare(given, (mean, half), {reason: (mean, other) for reason, other in halves.items()}, relative=1e-3)
     return "the mean over tasks and seeds, and how much it depends on the draw."
 
 
@@ -236,7 +254,10 @@ def _check_report(solution: Callable, given: str) -> None:
     draws = {name: torch.rand(2, 250, generator=_generator(seed)) for name, seed in rows.items()}
     right = {name: torch.where(own[0] < 0.7, hard, own[1]) < shares[name] for name, own in draws.items()}
     answer = answer_of(solution, dict(on_val), {name: hits.clone() for name, hits in right.items()}, given)
-    chosen, *numbers = parts_of(answer, 3, "three things, template, points and error")
+    chosen, *numbers = parts_of(answer, 3, "three things, template, points and half of the interval")
+    for part in numbers:
+        if part is None or isinstance(part, tuple | list):
+            raise Wrong(f"points and half of the interval are one number each, and one is {part!r}")
     best = max(on_val, key=lambda name: on_val[name])
     lucky = max(right, key=lambda name: float(right[name].double().mean()))
     if chosen == lucky:
