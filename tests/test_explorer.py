@@ -313,6 +313,10 @@ def test_what_is_done_while_it_loads_counts(chromium, address):
     image = page.locator(".explorer-images button").nth(1)
     image.click()
     page.fill("#explorer-template", "the {}")
+    for _ in range(100):  # the request may come after the words
+        if held:
+            break
+        page.wait_for_timeout(100)
     held[0].continue_()
     assert table(page)[1] == image.locator("img").get_attribute("alt")
     assert "“the " in answer(page) and errors == []

@@ -335,9 +335,9 @@ def test_the_map_shows_images_and_classes_where_they_are():
     answers = torch.tensor([2, 0])[(BLOBS.image_features[drawn] @ WAY[0][[2, 0]].T).argmax(dim=1)]
     before = 100 * (answers == BLOBS.labels[drawn]).double().mean()
     assert panels[0].get_title() == f"before: {before:.0f} % right"
-    assert panels[2].get_title() == "after 4 epochs: 100 % right"
+    assert panels[1].get_title() == "after 4 epochs: 100 % right"
     ends = [[c.get_offsets().data[0] for c in panel.collections if len(c.get_offsets()) == 1] for panel in panels]
-    for own, other, end in zip(dots[2], dots[2][::-1], ends[2]):
+    for own, other, end in zip(dots[1], dots[1][::-1], ends[1]):
         assert np.linalg.norm(end - own.mean(axis=0)) < np.linalg.norm(end - other.mean(axis=0))
     for now, panel in zip(ends, panels):  # a ray from the centre, where the axes cross
         assert sum(panel.get_xlim()) == sum(panel.get_ylim()) == 0

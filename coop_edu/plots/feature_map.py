@@ -37,7 +37,7 @@ def feature_map(
     *,
     message: str = "",
 ) -> Figure:
-    """Images and text features at the start of a training, early in it and at its end, in two dimensions.
+    """Images and text features at the start of a training and at its end, in two dimensions.
 
     path: the text features after each epoch, the start first; labels: the classes that are drawn, at most eight.  The
     axes are the two directions in which the classes' mean training images differ most, so they do not depend on what is
@@ -52,8 +52,8 @@ def feature_map(
     ways = (w - w[0].mean(dim=0)) @ axes.T  # (T, k, 2)
     ways = 0.9 * dots.abs().max() * ways / ways.norm(dim=-1, keepdim=True)
     reach = 1.08 * max(float(dots.abs().max()), float(ways.abs().max()))
-    figure, panels = new_figure(9.2, 3.6, 1, 3)
-    stops = 0, max(1, len(path) // 8), len(path) - 1  # most of the way is short
+    figure, panels = new_figure(8.0, 4.1, 1, 2)
+    stops = 0, len(path) - 1
     for panel, now in zip(panels, stops):
         right = _share_right(images, w[now], labels)
         for place, label in enumerate(labels):
