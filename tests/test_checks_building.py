@@ -391,7 +391,7 @@ NEEDED = {
 }
 
 
-SLOWER = {
+CONTROLS = {
     "as it was": (lambda recipe, M: recipe, "as long as before"),
     "faster": (lambda recipe, M: replace(recipe, lr=recipe.lr * M), "should be shorter"),
     "sixteen": (lambda recipe, M: replace(recipe, lr=recipe.lr / 16), "sixteen is typed in"),
@@ -712,7 +712,7 @@ PIECES = {  # checker: (right solutions, {name: (wrong solution, words of the di
             lambda recipe, M: replace(recipe, lr=recipe.lr * (1 / M), warmup_lr=recipe.warmup_lr * (1 / M)),
             lambda recipe, M: replace(recipe, lr=recipe.lr / M, weight_decay=recipe.weight_decay * M),
         ],
-        SLOWER,
+        CONTROLS,
     ),
     checks.check_search: ([search, search_by_sorting], SEARCHES),
     checks.check_image_context: (

@@ -82,4 +82,4 @@ __all__ = [
     "check_unified_gradient",
     "check_weight_matrix",
     "finished",
-]  # fmt: skip
+]
