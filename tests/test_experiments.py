@@ -131,7 +131,7 @@ def test_the_recipe_of_the_paper_scale():
 @pytest.mark.parametrize(
     ("name", "label"),
     [
-        ("zero_shot", "zero-shot"),
+        ("zero_shot", "hand-written"),
         ("M16_end", "CoOp"),
         ("M16_end_CSC", "CoOp, class-specific"),
         ("M4_end", "CoOp, M=4"),
@@ -550,10 +550,10 @@ def test_the_table_has_means_over_seeds_and_says_what_is_missing():
         "CoOp  16       80.0      40.0",
         "",
         "few-shot, CLIP mini",
-        "                   IconFood IconWeather average",
-        "label     shots                                ",
-        "zero-shot 0            60.0        50.0    55.0",
-        "CoOp      16     72.0 ± 2.0           -       -",
+        "                      IconFood IconWeather average",
+        "label        shots                                ",
+        "hand-written 0            60.0        50.0    55.0",
+        "CoOp         16     72.0 ± 2.0           -       -",
     ]
 
 
@@ -563,7 +563,7 @@ def test_a_second_metric_is_shown_where_it_is_asked_for_and_mixed_into_nothing()
     before, after = as_frame(lines), as_frame(more)
     assert report.table(after) == report.table(before) and report.curves(after) == report.curves(before)
     assert "10.0 ± 0.0" in report.table(after, "macro_f1").split("few-shot")[1]
-    assert report.curves(after, "macro_f1")["IconFood"] == {"zero-shot": {0: [10.0]}, "CoOp": {16: [10.0, 10.0]}}
+    assert report.curves(after, "macro_f1")["IconFood"] == {"hand-written": {0: [10.0]}, "CoOp": {16: [10.0, 10.0]}}
     assert not any("paper" in text.get_text() for text in report.figure(after, "macro_f1").legends[0].get_texts())
     with pytest.raises(ValueError, match="no result to show for 'macro_f2'"):
         report.table(after[after["protocol"] == "few-shot"], "macro_f2")
@@ -577,9 +577,9 @@ def test_a_scale_has_its_seeds():
 
 def test_the_papers_curves_stand_beside_ones_own():
     own = report.curves(as_frame(some_results()))
-    assert own["IconFood"] == {"zero-shot": {0: [60.0]}, "CoOp": {16: [70.0, 74.0]}}
+    assert own["IconFood"] == {"hand-written": {0: [60.0]}, "CoOp": {16: [70.0, 74.0]}}
     paper = report.published("IconWeather", ["zero_shot", "M16_end", "M4_end"])  # modelled on EuroSAT
-    assert paper["zero-shot (paper)"] == {0: [37.56]} and paper["CoOp (paper)"][16] == [83.53] and len(paper) == 2
+    assert paper["hand-written (paper)"] == {0: [37.56]} and paper["CoOp (paper)"][16] == [83.53] and len(paper) == 2
     assert report.published("OxfordFlowers", ["M16_end_CSC"])["CoOp, class-specific (paper)"][16] == [95.59]
     assert len(report.published("DescribableTextures", ["linear_probe"])["linear probe (paper)"]) == 5
     drawn = report.figure(as_frame(some_results()))

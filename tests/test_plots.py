@@ -19,8 +19,8 @@ matplotlib.use("Agg")
 
 RNG = np.random.default_rng(0)
 IMAGES = [RNG.integers(0, 256, (16, 16, 3), dtype=np.uint8) for _ in range(5)]
-CURVES = {"zero-shot": {0: 58.8}, "CoOp": {1: [57, 59, 58], 16: [73, 74, 75]}, "mine": {1: 40.0, 16: 60.0}}
-ROWS = {"zero-shot": {"IconNet": 80.0, "IconNet-R": 50.0}, "CoOp": {"IconNet": 85.0, "IconNet-R": 61.5}}
+CURVES = {"hand-written": {0: 58.8}, "CoOp": {1: [57, 59, 58], 16: [73, 74, 75]}, "mine": {1: 40.0, 16: 60.0}}
+ROWS = {"hand-written": {"IconNet": 80.0, "IconNet-R": 50.0}, "CoOp": {"IconNet": 85.0, "IconNet-R": 61.5}}
 GROUPS = {"CoOp": {"A": (3.0, 1.0), "B": (-1.5, 2.0)}, "linear probe": {"A": (0.5, 1.0), "B": (-4.0, 2.0)}}
 HISTORY = SimpleNamespace(loss=[2.0, 1.0, 0.5], accuracy=[10.0, 50.0, 90.0], lr=[1e-5, 0.002, 0.001])
 
@@ -42,12 +42,12 @@ FIGURES = {
         HISTORY, {1: 50.0, 3: 70.0}, epochs=5, beat=60.0, chance=1.1, title="a title", message=m
     ),
     "ranked_dots": lambda m: plots.ranked_dots({"a {}": 50.0, "{}": 80.0}, message=m),
-    "grouped_intervals": lambda m: plots.grouped_intervals(GROUPS, zero="zero-shot", message=m),
+    "grouped_intervals": lambda m: plots.grouped_intervals(GROUPS, zero="hand-written", message=m),
     "compare_answers": lambda m: plots.compare_answers(
         IMAGES[:2], {"{}": ["cat", "dog"], "a {}.": ["cat", "cat"]}, ["cat", "dog"], message=m
     ),
     "slopes": lambda m: plots.slopes({"M = 1": [50.0, 55.0], "M = 4": [53.0, 54.0]}, message=m),
-    "paired_dots": lambda m: plots.paired_dots({"IconFood": {"zero-shot": 57.0, "CoOp": [60.0, 62.0]}}, message=m),
+    "paired_dots": lambda m: plots.paired_dots({"IconFood": {"hand-written": 57.0, "CoOp": [60.0, 62.0]}}, message=m),
     "intervals": lambda m: plots.intervals({"IconFood": (3.0, 1.0), "IconArrows": (-1.5, 2.0)}, message=m),
     "gradient_path": lambda m: plots.gradient_path(["cat", "dog", "key"], IMAGES[0], message=m),
     "contexts": lambda m: plots.contexts(["cat", "dog", "key"], message=m),
@@ -203,11 +203,11 @@ def error_bars(figure):
 
 
 def test_bars_over_seeds_have_a_mean_and_an_error_bar():
-    ranked = plots.ranked_dots({"CoOp": [84.0, 86.0, 85.0], "zero-shot": 80.0}, message="m")
-    (length,) = error_bars(ranked)  # zero-shot has one number, and so none
+    ranked = plots.ranked_dots({"CoOp": [84.0, 86.0, 85.0], "hand-written": 80.0}, message="m")
+    (length,) = error_bars(ranked)  # hand-written has one number, and so none
     assert length == pytest.approx((2 * mean_and_interval([84, 86, 85])[1],), abs=1e-5)
     assert "85.0" in texts(ranked)
-    dots = plots.paired_dots({"IconFood": {"CoOp": [84.0, 86.0, 85.0], "zero-shot": 80.0}}, message="m")
+    dots = plots.paired_dots({"IconFood": {"CoOp": [84.0, 86.0, 85.0], "hand-written": 80.0}}, message="m")
     assert error_bars(dots) == [pytest.approx((2 * mean_and_interval([84, 86, 85])[1],), abs=1e-5)]
     assert error_bars(plots.intervals({"IconFood": (3.0, 0.5), "IconArrows": (1.0, 2.0)})) == [(1.0,), (4.0,)]
 

@@ -181,7 +181,7 @@ def _kgcoops_template(dataset: Dataset) -> str:
 
 
 BASELINES = (
-    Baseline("zero_shot", "zero-shot", partial(_written, _template), learned=False),
+    Baseline("zero_shot", "hand-written", partial(_written, _template), learned=False),
     Baseline("ensemble_7", "ensemble of 7", partial(_written, _seven_and_own), learned=False),
     Baseline("ensemble_80", "ensemble of 80", partial(_written, _eighty), learned=False),
     Baseline("linear_probe", "linear probe", _probes, new_classes=False),

@@ -75,7 +75,7 @@ def curves(results: pd.DataFrame, metric: str = "accuracy") -> Curves:
 def published(dataset: str, methods: Iterable[str]) -> dict[str, dict[int, list[float]]]:
     """The paper's curves (RN50) for a dataset of the paper, or for the one that a small task is modelled on.
 
-    Methods are called "zero-shot (paper)" and so on; those that the paper does not have are left out.
+    Methods are called "hand-written (paper)" and so on; those that the paper does not have are left out.
     """
     from coop_edu.plots.style import PAPER  # matplotlib, which a table does not need
 

@@ -31,7 +31,7 @@ def accuracy_curves(
     `curves`: method -> {shots: accuracies in percent, one per seed, or a single number}. Zero shots (`{0: 58.8}`) is
     drawn as a star with a dashed line.  A band is a 95 % interval.
 
-    >>> figure = accuracy_curves({"zero-shot": {0: 60.0}, "CoOp": {1: [55.0, 57.0], 2: [62.0, 61.0]}})
+    >>> figure = accuracy_curves({"hand-written": {0: 60.0}, "CoOp": {1: [55.0, 57.0], 2: [62.0, 61.0]}})
     >>> [text.get_text() for text in figure.axes[0].get_xticklabels()]
     ['0', '1', '2']
     """
@@ -72,10 +72,10 @@ def accuracy_panels(
 def text_table(rows: Mapping[str, Mapping[str, float]]) -> str:
     """The same numbers as aligned text, to print: one row per method (by its `shown_name`), one column per dataset.
 
-    >>> print(text_table({"zero-shot": {"A": 61.25, "B": 40.0}, "CoOp": {"A": 70.0, "B": 9.5}}))
-                   A     B
-    zero-shot   61.2  40.0
-    CoOp, M=16  70.0   9.5
+    >>> print(text_table({"hand-written": {"A": 61.25, "B": 40.0}, "CoOp": {"A": 70.0, "B": 9.5}}))
+                     A     B
+    hand-written  61.2  40.0
+    CoOp, M=16    70.0   9.5
     """
     check_not_empty(rows, "row")
     columns = list(next(iter(rows.values())))

@@ -37,7 +37,7 @@ ENOUGH = 1400  # pixels; up to this width a stored image has twice the resolutio
 PAPER = " (paper)"  # ends the label of a method's published curve
 DASHED = (PAPER, ", your own")  # the ends of labels whose curves are dashed
 STYLES = {  # label of a method: (colour, marker), the same in every figure
-    "zero-shot": (BLACK, "*"),
+    "hand-written": (BLACK, "*"),
     "bare name": (INDIGO, "d"),
     "linear probe": (GREY, "s"),
     "CoOp": (BLUE, "o"),  # M=16, as `shown_name` says in a figure
