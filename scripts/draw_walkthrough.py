@@ -14,7 +14,7 @@ from five_minutes import stored_figure
 ROOT = Path(__file__).parent.parent
 FIGURES = {
     "wordings.png": ("00_start_here", "plots.compare_wordings"),
-    "walkthrough.png": ("07_eleven_tasks", "plots.accuracy_curves"),
+    "walkthrough.png": ("07_eleven_tasks", "paper_mean}"),
 }
 
 

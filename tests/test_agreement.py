@@ -170,3 +170,9 @@ def test_the_shipped_results_have_every_statement():
     assert list(table.index) == [*statements(), "o"]
     assert "not measured" not in set(table["verdict"])
     assert table.drop(index="o").notna().all(axis=None) and table["verdict"].notna().all()
+
+
+def test_the_published_harmonic_means_are_those_of_the_averages():
+    for method, facts in read_asset("base_to_new.json")["methods"].items():
+        H = 2 * facts["base"] * facts["new"] / (facts["base"] + facts["new"])
+        assert abs(H - facts["H"]) < 0.02, method

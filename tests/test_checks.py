@@ -59,15 +59,6 @@ def others(t, i):
     return torch.cat([t[:i], t[i + 1 :]])
 
 
-def batch(prompts):
-    return torch.nn.utils.rnn.pad_sequence(prompts, batch_first=True), [len(prompt) - 1 for prompt in prompts]
-
-
-def in_front(prompts):
-    L = max(map(len, prompts))
-    return torch.stack([torch.cat([torch.zeros(L - len(p), p.shape[1]), p]) for p in prompts])
-
-
 def loop_probabilities(f, w, tau):
     rows = []
     for x in f:
@@ -85,8 +76,6 @@ RIGHT = [
     (checks.check_cosine_gap, lambda p, q, t: t * (math.log(p) - math.log(q))),
     (checks.check_leave_one_out, lambda t: torch.stack([unit(unit(others(t, i)).mean(0)) for i in range(len(t))])),
     (checks.check_leave_one_out, lambda t: unit(unit(t).sum(0) - unit(t))),
-    (checks.check_padded_batch, batch),
-    (checks.check_padded_batch, lambda prompts: (batch(prompts)[0] + 0, torch.tensor(batch(prompts)[1]))),
     (checks.check_prompt_assembly, lambda sos, ctx, name, eot: torch.vstack([sos, ctx, name, eot])),
     (checks.check_sampler, lambda y, k, s: sample(y, k, random.Random(s).sample)),
     (checks.check_sampler, lambda y, k, s: torch.tensor(sample(y, k, random.Random(s).sample))),
@@ -101,11 +90,7 @@ P, E, A, S = (
     checks.check_prompt_assembly,
     checks.check_sampler,
 )
-L, G, B = (
-    checks.check_learning_rate,
-    checks.check_cosine_gap,
-    checks.check_padded_batch,
-)
+L, G = checks.check_learning_rate, checks.check_cosine_gap
 V = checks.check_average
 
 
@@ -203,17 +188,6 @@ ZOO = {  # name: (checker, wrong solution, words of the diagnosis)
     "gap to base 10": (G, lambda p, q, t: t * math.log10(p / q), "base 10"),
     "gap, a ratio": (G, lambda p, q, t: t * p / q, "logarithm is missing"),
     "gap, subtracted": (G, lambda p, q, t: t * (p - q), "are subtracted"),
-    "batch, a list": (B, lambda prompts: (prompts, batch(prompts)[1]), "one tensor"),
-    "batch alone": (B, lambda prompts: batch(prompts)[0], "two things"),
-    "positions first": (B, lambda prompts: (batch(prompts)[0].transpose(0, 1), batch(prompts)[1]), "batch_first"),
-    "cut off": (B, lambda prompts: (torch.stack([p[:4] for p in prompts]), [3, 3, 3]), "cut off"),
-    "padded in front": (B, lambda prompts: (in_front(prompts), [5, 5, 5]), "in front"),
-    "turned around": (B, lambda prompts: (batch(prompts)[0].flip(0), batch(prompts)[1]), "do not begin"),
-    "copied": (B, lambda prompts: (batch(prompts)[0].detach(), batch(prompts)[1]), "no gradient"),
-    "lengths": (B, lambda prompts: (batch(prompts)[0], [len(p) for p in prompts]), "these are the lengths"),
-    "last position": (B, lambda prompts: (batch(prompts)[0], [5, 5, 5]), "padding for the shorter"),
-    "before EOT": (B, lambda prompts: (batch(prompts)[0], [len(p) - 2 for p in prompts]), "EOT stands at"),
-    "width to 9": (B, lambda prompts: (torch.cat([batch(prompts)[0]] * 2, dim=1), batch(prompts)[1]), "the shape"),
     "name first": (A, lambda s, c, n, e: torch.cat([s, n, c, e]), "name stands before"),
     "context last": (A, lambda s, c, n, e: torch.cat([s, n, e, c]), "after EOT"),
     "context before SOS": (A, lambda s, c, n, e: torch.cat([c, s, n, e]), "before SOS"),
@@ -233,6 +207,8 @@ ZOO = {  # name: (checker, wrong solution, words of the diagnosis)
         lambda y, k, s: [i for g in by_class(y) if len(g) >= k for i in random.Random(s).sample(g, k)],
         "class 3",
     ),
+    "half first": (V, lambda a: averaged(a)[::-1], "swapped"),
+    "two ends": (V, lambda a: (averaged(a)[0] - averaged(a)[1], sum(averaged(a))), "two ends"),
     "interval over tasks": (V, lambda a: (table(a).mean(), interval(table(a).mean(1))), "over tasks"),
     "interval of all": (V, lambda a: (table(a).mean(), interval(table(a).flatten())), "all numbers at once"),
     "mean of intervals": (

@@ -287,6 +287,8 @@ MOVES = {
     "turned": (partial(split_move, own=lambda move, mean, after: mean - move), "sign is wrong: what a class"),
     "added": (partial(split_move, own=lambda move, mean, after: move + mean), "is added"),
     "one thing": (lambda a, b: (b - a).mean(0), "two tensors"),
+    "own first": (lambda a, b: split_move(a, b)[::-1], "swapped"),
+    "an axis kept": (partial(split_move, common=lambda move: move.mean(0, keepdim=True)), "keepdim"),
 }
 
 
@@ -465,6 +467,7 @@ SEARCHES |= {
     "blank": (lambda vocabulary, loss, length: search([*vocabulary, ""], loss, length), "not in the vocabulary"),
 }
 SHIFTS = {
+    "joined": (lambda ctx, shift: torch.cat([ctx, shift]), "joined"),
     "one vector each": (
         lambda ctx, shift: ctx + shift if len(ctx) == len(shift) else ctx + shift[:, None],
         "one vector",
@@ -835,10 +838,8 @@ RIGHT = {
     "prograd, where": (checks.check_prograd, lambda g, k: g - (g * k).sum().clamp(max=0) / k.square().sum() * k),
     "weights": (checks.check_weight_matrix, weights),
     "weights, times": (checks.check_weight_matrix, lambda W: (float(1 / W[1].norm()), W / W[1].norm())),
-    "error": (checks.check_accuracy_with_error, lambda k, n: (100 * k / n, 100 * (k / n * (1 - k / n) / n) ** 0.5)),
 }
 K, W = checks.check_prograd, checks.check_weight_matrix
-A = checks.check_accuracy_with_error
 H = checks.check_honest_report
 M = checks.check_entropy_method
 Q, T = checks.check_domain, checks.check_most_confused
@@ -902,11 +903,6 @@ ZOO = {
         "lost its sign",
     ),
     "report, two things": (H, lambda v, r, g: honest(v, r, g)[:2], "three things"),
-    "fractions": (A, lambda k, n: (k / n, (k / n * (1 - k / n) / n) ** 0.5), "fractions"),
-    "one image": (A, lambda k, n: (100 * k / n, 100 * (k / n * (1 - k / n)) ** 0.5), "single images"),
-    "variance": (A, lambda k, n: (100 * k / n, 100 * k / n * (1 - k / n) / n), "square root"),
-    "a coin": (A, lambda k, n: (100 * k / n, 50 / n**0.5), "a coin"),
-    "one number": (A, lambda k, n: 100 * k / n, "two numbers"),
     "as it was": (K, lambda g, k: g, "as it was"),
     "always removed": (K, lambda g, k: prograd(g, k, always=True), "keep the whole gradient"),
     "added": (K, lambda g, k: prograd(g, k, sign=1), "subtract it"),

@@ -22,12 +22,17 @@ NOTEBOOKS = (  # file, title, the question it answers
     ("11_what_came_after", "What came after", "Does it hold for classes that were never seen?"),
     ("12_your_own_images", "Your own images", "Does it work for mine?"),
 )
+PARTS = {
+    "00": "**I. Build it**",
+    "05": "**II. The paper's questions**",
+    "08": "**III. Choose, in any order**",
+}  # first ones
 
 
 def map_of_notebooks(here: str = "") -> Markdown:
-    """The notebooks in order, each a link with its question; the one whose file starts with `here` is marked.
+    """The notebooks by parts, each a link with its question; the one whose file starts with `here` is marked.
 
-    >>> print(map_of_notebooks("00").data.splitlines()[2])
+    >>> print(map_of_notebooks("00").data.splitlines()[3])
     | **▸ 00 · Start here** (you are here) | Does wording change what CLIP answers? |
     """
     from IPython.display import Markdown
@@ -35,6 +40,8 @@ def map_of_notebooks(here: str = "") -> Markdown:
     marked = [file for file, _, _ in NOTEBOOKS if here and file.startswith(here)]
     lines = ["| Notebook | The question it answers |", "|:---|:---|"]
     for file, title, question in NOTEBOOKS:
+        if file[:2] in PARTS:
+            lines.append(f"| {PARTS[file[:2]]} | |")
         name = f"{file[:2]} · {title}"
         cell = f"**▸ {name}** (you are here)" if file in marked else f"[{name}]({file}.ipynb)"
         lines.append(f"| {cell} | {question} |")

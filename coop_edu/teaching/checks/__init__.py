@@ -16,7 +16,6 @@ from coop_edu.teaching.checks.building import (
 )
 from coop_edu.teaching.checks.larger import check_gradient_in_groups, check_search
 from coop_edu.teaching.checks.later import (
-    check_accuracy_with_error,
     check_control,
     check_domain,
     check_entropy_method,
@@ -31,7 +30,6 @@ from coop_edu.teaching.checks.prompts import (
     check_class_probabilities,
     check_cosine_gap,
     check_leave_one_out,
-    check_padded_batch,
     check_prompt_assembly,
     check_prompts,
     check_weight_matrix,
@@ -47,7 +45,6 @@ from coop_edu.teaching.checks.solutions import finished
 from coop_edu.teaching.checks.training import check_learning_rate, check_sampler
 
 __all__ = [
-    "check_accuracy_with_error",
     "check_average",
     "check_class_probabilities",
     "check_class_specific",
@@ -66,7 +63,6 @@ __all__ = [
     "check_loss",
     "check_most_confused",
     "check_one_call",
-    "check_padded_batch",
     "check_probe_loss",
     "check_prograd",
     "check_prompt_assembly",

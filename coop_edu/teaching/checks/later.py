@@ -116,26 +116,6 @@ def check_tied(solution: Callable) -> str:
 
 
 @checker
-def check_accuracy_with_error(solution: Callable) -> str:
-    """An accuracy and its standard error: `solution(right, n) -> (percent, points)`."""
-    for right, n in ((37, 48), (9, 120)):
-        given = parts_of(answer_of(solution, right, n), 2, "two numbers, the accuracy and its error")
-        a = right / n
-        spread = math.sqrt(a * (1 - a))
-        error = spread / math.sqrt(n)
-        mistakes = {
-            "these are fractions; give percent and points": (a, error),
-            "the accuracy is in percent, its error is a fraction": (100 * a, error),
-            "that is the spread of single images; divide by n under the root": (100 * a, 100 * spread),
-            "that is the variance; take its square root": (100 * a, 100 * error**2),
-            "the root of n is missing: a (1 - a) / n stands under it": (100 * a, 100 * spread / n),
-            "the error is that of a coin, 0.5 / sqrt(n); it depends on a": (100 * a, 50 / math.sqrt(n)),
-        }
-        compare(given, (100 * a, 100 * error), mistakes)
-    return "and with few images it is large."
-
-
-@checker
 def check_split_move(solution: Callable) -> str:
     """What moved: `solution(before (K, E), after (K, E)) -> (common (E,), own (K, E))`, with before + common + own =
     after, and `common` the mean over the classes.
@@ -150,6 +130,8 @@ def check_split_move(solution: Callable) -> str:
     if not all(isinstance(part, torch.Tensor) for part in given):
         raise Wrong("two tensors are expected; it returned " + " and ".join(type(part).__name__ for part in given))
     firsts = {
+        "the two are swapped: the common move comes first": move - common,
+        "the common move has one axis, (E,); mean(dim=0) without keepdim gives it": common[None],
         "the common move is the mean over the classes, not their sum": move.sum(dim=0),
         "the mean runs over the width; it should run over the classes": move.mean(dim=1),
         "that is the mean feature after training; the common *move* is what it has moved": after.mean(dim=0),
@@ -208,6 +190,7 @@ def check_image_context(solution: Callable) -> str:
             "that is the context alone; add the shift": ctx.expand(B, M, 4),
             "the shift is taken away; add it": ctx - shift[:, None],
             "all images get the mean shift; each has its own": (ctx + shift.mean(dim=0)).expand(B, M, 4),
+            "the shifts are joined to the context; add them to each of its vectors": torch.cat([ctx, shift]),
         }  # fmt: skip
         inputs = ctx.clone().requires_grad_(), shift.clone().requires_grad_()
         given = answer_of(solution, *inputs)

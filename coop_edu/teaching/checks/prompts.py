@@ -181,35 +181,3 @@ def check_prompt_assembly(solution: Callable) -> str:
     if not isinstance(other, torch.Tensor) or other.shape != (10, 6) or not torch.equal(other, torch.cat(longer)):
         raise Wrong("it is right for 3 context vectors and a name of 2 tokens, but not for 5 and 3: is it typed in?")
     return "SOS, context, name, EOT: Eq. 2."
-
-
-@checker
-def check_padded_batch(solution: Callable) -> str:
-    """One batch: `solution(prompts) -> (x (K, L, D), ends (K,))`, from K prompts (L_i, D), each ending with EOT.
-
-    L is the length of the longest. What stands behind a prompt's EOT is free; `ends` are the positions of the EOTs.
-    """
-    prompts = [random_numbers(n, n, 3).requires_grad_() for n in (4, 6, 5)]
-    x, ends = parts_of(answer_of(solution, list(prompts)), 2, "two things, the batch and the positions of EOT")
-    if not isinstance(x, torch.Tensor) or x.ndim != 3:
-        raise Wrong("the batch should be one tensor (K, L, D): pad the prompts to one length")
-    if x.shape == (6, 3, 3):
-        raise Wrong("the first axis are positions; it should be the prompts: pad_sequence has batch_first=True")
-    if x.shape[1] < 6:
-        raise Wrong("the long prompts are cut off; fill up the short ones")
-    if x.shape != (3, 6, 3):
-        raise Wrong(f"the shape of the batch should be (3, 6, 3) and is {tuple(x.shape)}")
-    if all(torch.equal(row[-len(prompt) :], prompt) for row, prompt in zip(x, prompts, strict=True)):
-        raise Wrong("the padding stands in front, and every position of the prompt is moved; put it behind EOT")
-    if not all(torch.equal(row[: len(prompt)], prompt) for row, prompt in zip(x, prompts, strict=True)):
-        raise Wrong("the rows do not begin with the prompts as they were given")
-    if not x.requires_grad:
-        raise Wrong("the batch is right, but no gradient can flow back to the prompts: do not copy or detach them")
-    found, lengths = [int(end) for end in ends], [len(prompt) for prompt in prompts]
-    if found == lengths:
-        raise Wrong("these are the lengths; positions count from 0, so EOT stands one before")
-    if found in ([5, 5, 5], [-1, -1, -1]):
-        raise Wrong("that is the last position of the batch, which is padding for the shorter prompts")
-    if found != [length - 1 for length in lengths]:
-        raise Wrong(f"EOT stands at {[length - 1 for length in lengths]}, and it says {found}")
-    return "all prompts go through the encoder at once, and each is read at its own EOT."

@@ -238,7 +238,12 @@ def check_average(solution: Callable) -> str:
         "that is the whole interval; return half of it": 2 * half,
         "t is rounded; stdtrit(n - 1, 0.975) gives it": 2.8 * s / n**0.5,
     }  # fmt: skip
-    compare(given, (mean, half), {reason: (mean, other) for reason, other in halves.items()}, relative=1e-3)
+    mistakes = {
+        "the two are swapped: the mean comes first": (half, mean),
+        "these are the two ends of the interval; return the mean and half of the interval": (mean - half, mean + half),
+        **{reason: (mean, other) for reason, other in halves.items()},
+    }
+    compare(given, (mean, half), mistakes, relative=1e-3)
     return "the mean over tasks and seeds, and how much it depends on the draw."
 
 

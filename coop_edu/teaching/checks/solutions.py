@@ -30,7 +30,7 @@ from coop_edu.teaching.checks.later import (
     check_tied,
 )
 from coop_edu.teaching.checks.loop import check_loss, check_step, check_training_loop
-from coop_edu.teaching.checks.prompts import check_prompt_assembly
+from coop_edu.teaching.checks.prompts import check_class_probabilities, check_prompt_assembly
 from coop_edu.teaching.checks.results import (
     check_average,
     check_images_needed,
@@ -39,6 +39,11 @@ from coop_edu.teaching.checks.results import (
 )
 from coop_edu.teaching.checks.training import check_learning_rate, check_sampler
 from coop_edu.teaching.verdicts import RIGHT
+
+
+def probabilities(image_features: torch.Tensor, text_features: torch.Tensor, temperature: float) -> torch.Tensor:
+    cosines = F.normalize(image_features, dim=1) @ F.normalize(text_features, dim=1).T  # (B, K)
+    return (cosines / temperature).softmax(dim=1)
 
 
 def prompt_of(sos: torch.Tensor, ctx: torch.Tensor, name: torch.Tensor, eot: torch.Tensor) -> torch.Tensor:
@@ -203,6 +208,7 @@ class Sure(PromptLearner):
 
 
 SOLVED: dict[str, tuple[Callable, Any]] = {
+    "probabilities": (check_class_probabilities, probabilities),
     "prompt_of": (check_prompt_assembly, prompt_of),
     "encode": (check_encoding, encode),
     "loss_of": (check_loss, loss_of),
