@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from coop_edu.files import read_asset
 from coop_edu.grid import agreement as module
 from coop_edu.grid.agreement import EQUAL, Measured, Paper, statements, verdict
 from coop_edu.grid.frame import as_frame, shipped_results
