@@ -43,14 +43,14 @@ def training_progress(
     `history`: a History, empty before the first epoch; `measured`: {epoch: accuracy in percent on validation images};
     `beat`: the accuracy of the hand-written prompt, in percent; `chance`: the loss of a random guess, log K.
     """
-    figure, (left, right) = new_figure(7.2, 2.6, 1, 2)
+    figure, (left, right) = new_figure(7.2, 2.9, 1, 2)
     done = range(1, len(history.loss) + 1)
     left.plot(done, history.accuracy, ":", color=BLUE, label="training images")
     look: dict[str, Any] = {"marker": "o", "markersize": 4, "clip_on": False}  # the last is at the edge of the axes
     left.plot(list(measured), list(measured.values()), color=BLUE, label="validation images", **look)
     left.axhline(beat, color=BLACK, linestyle="--", linewidth=1, label=f"hand-written, {beat:.0f} %")
     left.set(xlabel="epoch", ylabel="accuracy, %", ylim=(0, 103))
-    left.legend(loc="lower right", frameon=False, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     right.plot(done, history.loss, color=BLUE)
     right.axhline(chance, color=GREY, linewidth=1)
     right.annotate("a guess", (epochs, chance), ha="right", va="bottom", fontsize=9)
