@@ -1,5 +1,7 @@
 """The checkers of the exercises that build CoOp, and of notebooks 06 and 09 to 12: right and wrong solutions."""
 
+import copy
+import math
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -164,6 +166,14 @@ def loss_of(w, f, y, scale, turn_f=normalize, turn_w=normalize, axis=1):
 
 
 LOSSES = {
+    "exp": (
+        lambda w, f, y, scale: cross_entropy(math.exp(scale) * normalize(f) @ normalize(w).T, y),
+        "do not take its exp",
+    ),
+    "log of the mean": (
+        lambda w, f, y, scale: -(scale * normalize(f) @ normalize(w).T).softmax(1)[range(len(y)), y].mean().log(),
+        "that of the mean",
+    ),
     "nothing normalised": (partial(loss_of, turn_f=torch.clone, turn_w=torch.clone), "w and f are not normalised"),
     "f as it is": (partial(loss_of, turn_f=torch.clone), "f is not normalised"),
     "w as it is": (partial(loss_of, turn_w=torch.clone), "w is not normalised"),
@@ -229,36 +239,27 @@ STEPS = {
 }
 
 
-def unified_gradient(grad, labels, total=lambda grad, seen: grad.sum(dim=0), share=None):
-    seen = torch.zeros(len(grad), dtype=torch.bool)
-    seen[labels] = True
-    size = grad.flatten(1).norm(dim=1)
-    return total(grad, seen), float(size[~seen].sum() / size.sum() if share is None else share(grad, size, seen))
+def group_gradient(grad, group, G):
+    return torch.zeros(G, *grad.shape[1:]).index_add(0, group, grad)
 
 
-def added(total):
-    return partial(unified_gradient, total=total)
-
-
-def shared(share):
-    return partial(unified_gradient, share=share)
+def of_one(grad, group, G):
+    total = torch.zeros(G, *grad.shape[1:])
+    total[group] = grad
+    return total
 
 
 GRADIENTS = {
-    "mean": (added(lambda grad, seen: grad.mean(dim=0)), "averaged"),
-    "of the batch": (added(lambda grad, seen: grad[seen].sum(dim=0)), "of the batch only"),
-    "by labels": (lambda grad, labels: (grad[labels].sum(dim=0), 0.5), "rows of `labels`"),
-    "of the vectors": (added(lambda grad, seen: grad.sum(dim=1)), "vectors of a context"),
-    "of the width": (added(lambda grad, seen: grad.sum(dim=2)), "width"),
-    "share of the seen": (shared(lambda grad, size, seen: size[seen].sum() / size.sum()), "*in* the batch"),
-    "of classes": (shared(lambda grad, size, seen: (~seen).float().mean()), "share of classes"),
-    "norm of the sum": (
-        shared(lambda grad, size, seen: grad[~seen].sum(dim=0).norm() / grad.sum(dim=0).norm()),
-        "sizes of the rows",
+    "mean": (
+        lambda grad, group, G: (
+            group_gradient(grad, group, G) / torch.bincount(group, minlength=G).clamp(min=1)[:, None, None]
+        ),
+        "averaged",
     ),
-    "squares": (shared(lambda grad, size, seen: (size[~seen] ** 2).sum() / (size**2).sum()), "squares"),
-    "percent": (shared(lambda grad, size, seen: 100 * size[~seen].sum() / size.sum()), "not in percent"),
-    "one thing": (lambda grad, labels: grad.sum(dim=0), "two things"),
+    "of one": (of_one, "only one class counts"),
+    "of all": (lambda grad, group, G: grad.sum(dim=0).expand(G, -1, -1), "keep the groups apart"),
+    "by class": (lambda grad, group, G: group_gradient(grad, group, G)[group], "one row for each group"),
+    "the first": (lambda grad, group, G: grad[:G], "of the first classes"),
 }
 
 
@@ -273,6 +274,27 @@ def in_place_move(before, after):
     after -= common
     return common, after
 
+
+def or_none(f, w, least, value=lambda best: best, more=torch.ge):
+    best, classes = (normalize(f) @ normalize(w).T).max(dim=1)
+    return torch.where(more(value(best), least), classes, -1)
+
+
+NONE = {
+    "never": (partial(or_none, more=lambda best, least: best > -2), "no image is refused"),
+    "Booleans": (lambda f, w, least: (normalize(f) @ normalize(w).T).amax(1) >= least, "True and False"),
+    "turned": (partial(or_none, more=torch.lt), "large enough"),
+    "more": (partial(or_none, more=torch.gt), "just `least`"),
+    "raw": (lambda f, w, least: torch.where((f @ w.T).amax(1) >= least, (f @ w.T).argmax(1), -1), "not normalised"),
+    "softmax": (
+        lambda f, w, least: torch.where(
+            (normalize(f) @ normalize(w).T).softmax(1).amax(1) >= least, (normalize(f) @ normalize(w).T).argmax(1), -1
+        ),
+        "cannot say none",
+    ),
+    "None": (lambda f, w, least: [None if c < 0 else c for c in or_none(f, w, least).tolist()], "the number -1"),
+    "in place": (lambda f, w, least: or_none(f.div_(f.norm(dim=1, keepdim=True)), w, least), "in-place"),
+}
 
 MOVES = {
     "in place": (in_place_move, "make new tensors"),
@@ -680,6 +702,11 @@ def train(
 
 
 LOOPS = {
+    "a copy": (lambda learner, *given: train(copy.deepcopy(learner), *given), "another learner was trained"),
+    "rates of steps": (
+        lambda learner, f, y, batches, rates: train(learner, f, y, [[b] for e in batches[:2] for b in e], rates),
+        "taken for one step",
+    ),
     "not cleared": (partial(train, **{"clear": False}), "zero_grad"),
     "no step": (partial(train, **{"step": False}), "has not moved"),
     "no momentum": (partial(train, **{"momentum": 0.0}), "momentum"),
@@ -703,7 +730,8 @@ PIECES = {  # checker: (right solutions, {name: (wrong solution, words of the di
     ),
     checks.check_training_loop: ([train], LOOPS),
     checks.check_kg_loss: ([kg_loss], PULLS),
-    checks.check_unified_gradient: ([unified_gradient], GRADIENTS),
+    checks.check_or_none: ([or_none], NONE),
+    checks.check_group_gradient: ([group_gradient], GRADIENTS),
     checks.check_split_move: ([split_move], MOVES),
     checks.check_two_ways: ([two_ways], COUNTS),
     checks.check_probe_loss: ([probe_loss], PROBES),

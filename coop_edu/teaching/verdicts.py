@@ -43,7 +43,9 @@ def checker(check: Callable[[Callable], str]) -> Callable[[Callable], Verdict]:
             verdict = Verdict(WRONG, f"because {wrong}")
         except Exception as error:
             if isinstance(error, NotImplementedError) and error.args in STUBS:
-                verdict = Verdict(NOT_ATTEMPTED, f"{name} is still empty. Write it, then run this cell again.")
+                empty = f"{name}.{_last_function(error)}" if isinstance(solution, type) else name
+                empty = empty.removesuffix(".__init__")
+                verdict = Verdict(NOT_ATTEMPTED, f"{empty} is still empty. Write it, then run this cell again.")
             else:
                 stopped = f"because {name} stopped with {type(error).__name__}: {error}"
                 verdict = Verdict(WRONG, stopped + _line_of(error, solution))
@@ -52,6 +54,14 @@ def checker(check: Callable[[Callable], str]) -> Callable[[Callable], Verdict]:
         return verdict
 
     return checked
+
+
+def _last_function(error: Exception) -> str:
+    """The name of the function that raised the error."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace.tb_frame.f_code.co_name if trace is not None else ""
 
 
 def _line_of(error: Exception, solution: Callable) -> str:
@@ -67,8 +77,11 @@ def _line_of(error: Exception, solution: Callable) -> str:
 
 
 def answer_of(solution: Callable, *arguments: Any, **options: Any) -> Any:
-    """The learner's answer; Wrong if there is none."""
+    """The learner's answer; Wrong if there is none, or if it changed a tensor: the notebook needs those."""
+    before = [one.detach().clone() if isinstance(one, torch.Tensor) else None for one in arguments]
     answer = solution(*arguments, **options)
+    if any(old is not None and not torch.equal(old, new.detach()) for old, new in zip(before, arguments, strict=True)):
+        raise Wrong("it changes a tensor that it is given; make new tensors, without in-place steps such as /=")
     if answer is None:
         raise Wrong("it returned None: is the return missing?")
     return answer

@@ -10,9 +10,9 @@ later cells build.
 from coop_edu.teaching.checks.building import (
     check_class_specific,
     check_encoding,
+    check_group_gradient,
     check_one_call,
     check_prompt_learner,
-    check_unified_gradient,
 )
 from coop_edu.teaching.checks.larger import check_gradient_in_groups, check_search
 from coop_edu.teaching.checks.later import (
@@ -30,6 +30,7 @@ from coop_edu.teaching.checks.prompts import (
     check_class_probabilities,
     check_cosine_gap,
     check_leave_one_out,
+    check_or_none,
     check_prompt_assembly,
     check_prompts,
     check_weight_matrix,
@@ -54,6 +55,7 @@ __all__ = [
     "check_encoding",
     "check_entropy_method",
     "check_gradient_in_groups",
+    "check_group_gradient",
     "check_honest_report",
     "check_image_context",
     "check_images_needed",
@@ -63,6 +65,7 @@ __all__ = [
     "check_loss",
     "check_most_confused",
     "check_one_call",
+    "check_or_none",
     "check_probe_loss",
     "check_prograd",
     "check_prompt_assembly",
@@ -75,7 +78,6 @@ __all__ = [
     "check_tied",
     "check_training_loop",
     "check_two_ways",
-    "check_unified_gradient",
     "check_weight_matrix",
     "finished",
 ]

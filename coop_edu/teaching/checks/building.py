@@ -18,7 +18,6 @@ from coop_edu.teaching.verdicts import (
     answer_of,
     checker,
     compare,
-    parts_of,
     random_numbers,
     relative_difference,
 )
@@ -143,38 +142,24 @@ def check_class_specific(solution: Callable) -> str:
 
 
 @checker
-def check_unified_gradient(solution: Callable) -> str:
-    """The gradients of equal contexts: `solution(grad (K, M, D), labels (B,)) -> (unified gradient (M, D), share)`.
-
-    The share is that of classes without an image in the sum of the norms of all rows.
-    """
-    for K, labels in ((5, torch.tensor([3, 0, 3])), (4, torch.tensor([1, 1]))):
+def check_group_gradient(solution: Callable) -> str:
+    """Contexts of groups of classes: `solution(grad (K, M, D), group (K,), G) -> (G, M, D)`, sums over the groups."""
+    for K, G, group in ((5, 3, torch.tensor([2, 0, 2, 0, 2])), (4, 2, torch.tensor([0, 1, 1, 1]))):
         grad = random_numbers(K, K, 2, 3)
-        unified, share = parts_of(
-            answer_of(solution, grad.clone(), labels.clone()), 2, "two things, gradient and share"
-        )
-        size, seen = grad.flatten(1).norm(dim=1), torch.zeros(K, dtype=torch.bool)
-        seen[labels] = True
-        gradients = {
-            "the gradients are averaged; a shared vector collects their sum": grad.mean(dim=0),
-            "it adds up the classes of the batch only; all prompts have the context": grad[seen].sum(dim=0),
-            "it adds up the rows of `labels`; the sum is over all classes": grad[labels].sum(dim=0),
-            "it adds up the vectors of a context; the sum is over the classes, dim=0": grad.sum(dim=1),
-            "the width is added up; the sum is over the classes, dim=0": grad.sum(dim=2),
-        }
-        compare(unified, grad.sum(dim=0), gradients)
-        right = float(size[~seen].sum() / size.sum())
-        shares = {
-            "that is the share of the classes *in* the batch": 1 - right,
-            "that is the share of classes, not of the gradient's size": float((~seen).float().mean()),
-            "that is the size of the sum; add up the sizes of the rows":
-                float(grad[~seen].sum(dim=0).norm() / grad.sum(dim=0).norm()),
-            "the squares are added up; take the norm of each row":
-                float(size[~seen].square().sum() / size.square().sum()),
-            "the share should be between 0 and 1, not in percent": 100 * right,
+        member = torch.nn.functional.one_hot(group, G).T.to(grad)  # (G, K)
+        right = torch.einsum("gk,kmd->gmd", member, grad)
+        last = torch.zeros_like(right)
+        last[group] = grad  # of several classes in a group the last one counts
+        mistakes = {
+            "the gradients of a group are averaged; a shared vector collects their sum":
+                right / member.sum(dim=1).clamp(min=1)[:, None, None],
+            "of each group only one class counts; index_add_ adds up all of them, indexing with = or += does not": last,
+            "that is the gradient of one context for all; keep the groups apart": grad.sum(dim=0).expand(G, 2, 3),
+            "each class got its group's gradient; one row for each group, (G, M, D)": right[group],
+            "that is the gradient of the first classes; add up the classes of each group": grad[:G],
         }  # fmt: skip
-        compare(share, right, shares)
-    return "the sum over all classes, and the share of those without an image."
+        compare(answer_of(solution, grad.clone(), group.clone(), G), right, mistakes)
+    return "one group for all gives the unified context, a group for each class the class-specific one."
 
 
 def _build(solution: Callable, names: list[str], M: int) -> tuple[PromptLearner, nn.Module]:
@@ -191,6 +176,8 @@ def _build(solution: Callable, names: list[str], M: int) -> tuple[PromptLearner,
 def _checked_features(mine: nn.Module, names: list[str], start: PromptLearner) -> torch.Tensor:
     """The solution's text features, if they are the library's and a gradient can flow back from them."""
     features, expected = answer_of(mine), start()
+    if isinstance(features, torch.Tensor) and features.shape == (len(names), *expected.shape):
+        raise Wrong("there are K features for each of K prompts; take from each its own: x[range(K), ends]")
     if not isinstance(features, torch.Tensor) or features.shape != expected.shape:
         shape = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
         raise Wrong(f"called, it should give text features of shape {tuple(expected.shape)}, and gives {shape}")
@@ -218,6 +205,7 @@ def _which_prompt(features: torch.Tensor, names: list[str], start: PromptLearner
         ),
         "the vectors of the context are in the wrong order": _assembled(names, ctx.flip(0)),
         "EOT is missing, or the feature is read one position too early": _assembled(names, ctx, read=-2),
+        "the feature is read at SOS, which has seen nothing else": _assembled(names, ctx, read=0),
         "the positional embedding is not added": _assembled(names, ctx, positions=False),
         "the causal mask is missing": _assembled(names, ctx, mask=False),
         "the last layer norm, ln_final, is missing": _assembled(names, ctx, norm=False),

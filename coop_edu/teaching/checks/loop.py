@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import exp
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -35,6 +36,8 @@ def check_loss(solution: Callable) -> str:
         "it adds up the images; take their mean": right * len(y),
         "it gives one loss for each image; take their mean": cross_entropy(logits, y, reduction="none"),
         "the softmax runs over the images; the classes compete": -logits.softmax(dim=0)[range(5), y].log().mean(),
+        "the logarithm is that of the mean; take the mean of the logarithms": -p[range(5), y].mean().log(),
+        "the logit scale is 1 / τ already; do not take its exp": cross_entropy(logits / scale * exp(scale), y),
         "the logarithm is missing": -p[range(5), y].mean(),
         "the sign is missing: the loss is *minus* the logarithm": -right,
         "cross_entropy takes logits, and does the softmax itself": cross_entropy(p, y),
@@ -135,10 +138,16 @@ def check_training_loop(solution: Callable) -> str:
     except TypeError:
         what = "a list of lists" if isinstance(given, list) else type(given).__name__
         raise Wrong(f"a list of numbers was expected, a loss for each step, and it returned {what}") from None
+    first = [[batch] for batch in (*batches[0], *batches[1])]
+    by_step = _train(_learner(), features, labels, first, rates)
+    if len(losses) == len(batches) and _near(losses, by_step):
+        raise Wrong("the rates belong to epochs, and each was taken for one step: two loops, one inside the other")
     if len(losses) == len(batches):
         raise Wrong("there is one loss for each epoch; give one for each step")
     if len(losses) != len(right):
         raise Wrong(f"{len(right)} losses were expected, one for each step, and there are {len(losses)}")
+    if torch.equal(mine.ctx, _learner().ctx) and _near(losses, right):
+        raise Wrong("the losses are right, but another learner was trained, a copy; train the one that is given")
     if torch.equal(mine.ctx, _learner().ctx):
         raise Wrong("the context has not moved: the order is zero_grad(), backward(), step()")
     if not _near(losses, right):
@@ -211,11 +220,12 @@ def _mistakes(
         "the gradients of an epoch add up: clear them before each backward()": losses(clear="epoch"),
         "a new optimizer in every epoch forgets the momentum; make one before the loop": losses(anew=True),
         "the learning rate is set after the epoch; set it before": losses(rates=[rates[0], *rates[:-1]]),
-        "the learning rate stays that of the first epoch": losses(rates=[rates[0]] * n),
+        "the learning rate stays that of the first epoch (setting optimizer.lr changes nothing)":
+            losses(rates=[rates[0]] * n),
         "the learning rate is the last epoch's throughout": losses(rates=[rates[-1]] * n),
         "the learning rate changes with every step; it belongs to the epoch": losses(steps, by_step),
         "every epoch uses the batches of the first": losses([batches[0]] * n),
-    }
+    }  # fmt: skip
 
 
 def _near(a: list[float], b: list[float]) -> bool:

@@ -69,6 +69,8 @@ def check_class_probabilities(solution: Callable) -> str:
         "the similarities are multiplied by the temperature; Eq. 1 divides by it": (cosine * tau).softmax(-1),
         "the softmax runs over the images (dim=0); it must run over the classes (dim=-1)": scaled.softmax(0),
         "the features are not normalised: a cosine needs vectors of length one": (f @ w.T / tau).softmax(-1),
+        "x / x.norm() divides by the length of all rows together; each row needs its own, with dim":
+            ((f / f.norm()) @ (w / w.norm()).T / tau).softmax(-1),
         "the text features are normalised, the image features are not": half[0].softmax(-1),
         "the image features are normalised, the text features are not": half[1].softmax(-1),
         "both features and temperature are used raw: normalise, and divide by tau": (f @ w.T).softmax(-1),
@@ -87,12 +89,47 @@ def check_class_probabilities(solution: Callable) -> str:
 
 
 @checker
+def check_or_none(solution: Callable) -> str:
+    """CLIP that may say none: `solution(f (B, E), w (K, E), least) -> (B,)`, class numbers, and -1 for none.
+
+    The features are not normalised; the best cosine of an image must be `least` or more.
+    """
+    f, w = 3 * random_numbers(4, 12, 6), 2 * random_numbers(5, 4, 6)
+    cosine = normalize(f, dim=-1) @ normalize(w, dim=-1).T
+    best, classes = cosine.max(dim=1)
+    for least in (float(best.sort().values[5]), 0.9):
+
+        def answers(value: torch.Tensor, classes: torch.Tensor = classes, least: float = least) -> torch.Tensor:
+            return torch.where(value >= least, classes, -1)
+
+        right, raw = answers(best), (f @ w.T).max(dim=1)
+        given = answer_of(solution, f.clone(), w.clone(), least)
+        if isinstance(given, list | tuple) and None in given:
+            raise Wrong("none is the number -1 here, so that the answers are one tensor")
+        mistakes = {
+            "no image is refused: compare the best cosine with `least`": classes,
+            "that is True and False; return the number of the class, or -1": best >= least,
+            "it refuses where the best cosine is large enough": torch.where(best >= least, -1, classes),
+            "an image whose best cosine is just `least` is kept": torch.where(best > least, classes, -1),
+            "the features are not normalised: `least` is a cosine": answers(raw[0], raw[1]),
+            "a softmax adds up to one for every image, so it cannot say none; compare the cosines":
+                answers(cosine.softmax(dim=1).amax(dim=1)),
+            "it asks the mean of the cosines; take the best one": answers(cosine.mean(dim=1)),
+            "these are the cosines; return the number of the class": best,
+        }  # fmt: skip
+        compare(given, right, mistakes)
+    return "the best class, if it is good enough."
+
+
+@checker
 def check_weight_matrix(solution: Callable) -> str:
     """CLIP's linear layer read backwards: `solution(W (K, E)) -> (temperature, directions (K, E))`, of length one."""
     for K, E, tau in ((4, 6, 0.2), (3, 5, 0.05)):
         rows = normalize(random_numbers(K, K, E), dim=-1)
         weights = rows / tau
         temperature, directions = parts_of(answer_of(solution, weights.clone()), 2, "temperature and directions")
+        if isinstance(temperature, torch.Tensor) and temperature.shape == weights.shape:
+            raise Wrong("the two are swapped: the temperature comes first")
         if isinstance(temperature, torch.Tensor) and temperature.numel() == K:
             raise Wrong("all rows have the same length, so one number is enough for the temperature")
         temperatures = {

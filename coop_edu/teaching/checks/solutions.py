@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from scipy.special import stdtrit
 
 from coop_edu.coop.prompt_learner import PromptLearner
@@ -30,7 +31,7 @@ from coop_edu.teaching.checks.later import (
     check_tied,
 )
 from coop_edu.teaching.checks.loop import check_loss, check_step, check_training_loop
-from coop_edu.teaching.checks.prompts import check_class_probabilities, check_prompt_assembly
+from coop_edu.teaching.checks.prompts import check_class_probabilities, check_or_none, check_prompt_assembly
 from coop_edu.teaching.checks.results import (
     check_average,
     check_images_needed,
@@ -44,6 +45,12 @@ from coop_edu.teaching.verdicts import RIGHT
 def probabilities(image_features: torch.Tensor, text_features: torch.Tensor, temperature: float) -> torch.Tensor:
     cosines = F.normalize(image_features, dim=1) @ F.normalize(text_features, dim=1).T  # (B, K)
     return (cosines / temperature).softmax(dim=1)
+
+
+def or_none(image_features: torch.Tensor, text_features: torch.Tensor, least: float) -> torch.Tensor:
+    cosines = F.normalize(image_features, dim=1) @ F.normalize(text_features, dim=1).T  # (B, K)
+    best, classes = cosines.max(dim=1)
+    return torch.where(best >= least, classes, -1)
 
 
 def prompt_of(sos: torch.Tensor, ctx: torch.Tensor, name: torch.Tensor, eot: torch.Tensor) -> torch.Tensor:
@@ -129,7 +136,7 @@ def probe_loss(W: torch.Tensor, b: torch.Tensor, x: torch.Tensor, y: torch.Tenso
 
 
 def my_domain(image):
-    return image.resize((16, 16)).resize(image.size)
+    return image.resize((16, 16)).resize(image.size, Image.Resampling.NEAREST)
 
 
 def average_and_interval(accuracies: dict[str, list[float]]) -> tuple[float, float]:
@@ -209,6 +216,7 @@ class Sure(PromptLearner):
 
 SOLVED: dict[str, tuple[Callable, Any]] = {
     "probabilities": (check_class_probabilities, probabilities),
+    "or_none": (check_or_none, or_none),
     "prompt_of": (check_prompt_assembly, prompt_of),
     "encode": (check_encoding, encode),
     "loss_of": (check_loss, loss_of),

@@ -21,6 +21,10 @@ def check_sampler(solution: Callable) -> str:
     labels = [label for label in (2, 0, 1) for _ in range(12)] + [3, 3]
     state = random.getstate(), torch.get_rng_state()
     drawn = answer_of(solution, list(labels), 4, 1)
+    if isinstance(drawn, dict | set):
+        raise Wrong(f"one list of positions was expected, for all classes, and it returned a {type(drawn).__name__}")
+    if isinstance(drawn, list | tuple) and any(isinstance(part, list | tuple) for part in drawn):
+        raise Wrong("each class has a list of its own; put all positions into one list (extend, not append)")
     try:
         drawn = [int(i) for i in drawn]
     except (TypeError, ValueError):
@@ -31,6 +35,8 @@ def check_sampler(solution: Callable) -> str:
         raise Wrong("these are labels; return the positions of the images in the list")
     if any(not 0 <= i < len(labels) for i in drawn):
         raise Wrong(f"positions must lie between 0 and {len(labels) - 1}, and it returned {drawn}")
+    if len(set(drawn)) < len(drawn) and max(drawn) < 12:
+        raise Wrong("these are places within each class; return the positions in `labels`")
     if len(set(drawn)) < len(drawn):
         raise Wrong("an image is drawn twice; draw without replacement (random.sample, not random.choices)")
     count = Counter(labels[i] for i in drawn)
