@@ -27,7 +27,8 @@ LENGTHS = (2, 4, 8, 16)  # M of random contexts
 SHORT = ("M4_end", "init_end")  # at the numbers of shots where they are spoken of
 # KgCoOp's own weight is 8.
 KGCOOPS = [register_method(find_method("KgCoOp_init_end").with_options(weight=weight)) for weight in (1, 32)]
-SUCCESSORS = ("zero_shot", "init_end", "KgCoOp_init_end", *(method.name for method in KGCOOPS))  # of notebook 11
+# those of notebook 11
+SUCCESSORS = ("zero_shot", "init_end", "CoCoOp_init_end", "KgCoOp_init_end", *(method.name for method in KGCOOPS))
 WORDINGS = (
     "{}", "{} icon", "an icon of a {}.", "a glyph of a {}.", "a drawing of a {}.", "a line drawing of a {}.",
     "an emoji of a {}.", "a photo of a {}.", "a bad photo of the {}.", "itap of a {}.", "{}, interface by somebody",

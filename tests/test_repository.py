@@ -16,6 +16,7 @@ import coop_edu
 from coop_edu import plots
 from coop_edu.grid.agreement import agreement
 from coop_edu.grid.frame import shipped_results
+from coop_edu.plots import course
 from coop_edu.teaching import environment
 
 if sys.version_info >= (3, 11):
@@ -118,6 +119,8 @@ def test_one_version():
 def test_readme_table_lists_every_notebook_in_order():
     listed = re.findall(r"(?m)^\| \[.*?\]\(notebooks/(\w+)\.ipynb\) \| (.*?) \|", read("README.md"))
     assert listed == [(file, question) for file, _, question in plots.NOTEBOOKS]
+    rows = re.findall(r"(?m)^\| (\*\*[IV]+\..*?\*\*) \|.*\n\| \[(\d\d) ", read("README.md"))
+    assert {number: part for part, number in rows} == course.PARTS
     assert [file for file, _ in listed] == sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 
 

@@ -22,11 +22,11 @@ NOTEBOOKS = (  # file, title, the question it answers
     ("11_what_came_after", "What came after", "Does it hold for classes that were never seen?"),
     ("12_your_own_images", "Your own images", "Does it work for mine?"),
 )
-PARTS = {
+PARTS = {  # the number of a part's first notebook: the part
     "00": "**I. Build it**",
     "05": "**II. The paper's questions**",
     "08": "**III. Choose, in any order**",
-}  # first ones
+}
 
 
 def map_of_notebooks(here: str = "") -> Markdown:

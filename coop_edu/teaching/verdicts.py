@@ -77,7 +77,7 @@ def _line_of(error: Exception, solution: Callable) -> str:
 
 
 def answer_of(solution: Callable, *arguments: Any, **options: Any) -> Any:
-    """The learner's answer; Wrong if there is none, or if it changed a tensor: the notebook needs those."""
+    """The learner's answer. Raises Wrong if there is none, or if an argument that is a tensor has changed."""
     before = [one.detach().clone() if isinstance(one, torch.Tensor) else None for one in arguments]
     answer = solution(*arguments, **options)
     if any(old is not None and not torch.equal(old, new.detach()) for old, new in zip(before, arguments, strict=True)):
