@@ -45,7 +45,7 @@ PUBLIC = {
     "evaluate.accuracy": ("accuracy", "macro_f1", "per_class_accuracy", "predict"),
     "evaluate.tables": ("confusion_matrix", "predict_table"),
     "evaluate.domains": ("domain_generalisation",),
-    "evaluate.seeds": ("mean_and_interval",),
+    "evaluate.seeds": ("both_errors", "mean_and_interval"),
     "evaluate.linear_probe": ("LinearProbe",),
     "scales": ("Scale", "choose_scale"),  # the dial
     "grid.frame": ("read_results",),

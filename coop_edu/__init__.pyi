@@ -44,7 +44,7 @@ from coop_edu.evaluate.accuracy import (
 )
 from coop_edu.evaluate.domains import domain_generalisation as domain_generalisation
 from coop_edu.evaluate.linear_probe import LinearProbe as LinearProbe
-from coop_edu.evaluate.seeds import mean_and_interval as mean_and_interval
+from coop_edu.evaluate.seeds import both_errors as both_errors, mean_and_interval as mean_and_interval
 from coop_edu.evaluate.tables import confusion_matrix as confusion_matrix, predict_table as predict_table
 from coop_edu.grid.frame import read_results as read_results
 from coop_edu.grid.parallel import side_by_side as side_by_side

@@ -135,6 +135,14 @@ def test_the_time_left_is_that_of_the_work_and_not_of_the_number_of_groups():
     assert many / few > 10
 
 
+def test_the_bar_says_how_many_cells_are_done(capsys):
+    group = [Cell("mini", "mini", "few-shot", "IconFood", "M16_end", 1, seed) for seed in (1, 2)]
+    room = SimpleNamespace(dataset=lambda name: of_classes(20))
+    list(progress.with_progress_bar([group], [(group, [], 1.0)], room, True))
+    said = capsys.readouterr().err
+    assert "0 of 2 cells:   0%" in said and "2 of 2 cells: 100%" in said
+
+
 def test_the_bar_is_drawn_while_a_group_is_computed():
     drawn = []
 

@@ -15,6 +15,7 @@ from coop_edu import (
     Features,
     PromptLearner,
     ZeroShot,
+    both_errors,
     domain_generalisation,
     extract_features,
     mean_and_interval,
@@ -145,6 +146,20 @@ def test_the_interval_is_that_of_students_t(n):
     low, high = stats.t.interval(0.95, n - 1, loc=values.mean(), scale=values.std() / n**0.5)
     assert mean_and_interval(values) == pytest.approx(((low + high) / 2, (high - low) / 2))
     assert math.isnan(mean_and_interval(5.0)[1])
+
+
+def test_an_interval_over_seeds_and_test_images_has_both():
+    """Of two independent errors, simulated many times, it covers the truth about as often as it says."""
+    generator, covered = torch.Generator().manual_seed(0), 0
+    for _ in range(400):
+        right = torch.rand(200, generator=generator) < 0.3  # of each image: is one classifier better on it?
+        seeds = 100 * right.double().mean() + 2 * torch.randn(5, generator=generator).double()
+        mean, half = both_errors(seeds, 100 * right.double())
+        assert mean == pytest.approx(seeds.mean().item())
+        covered += abs(mean - 30) < half
+    assert 0.93 < covered / 400 <= 1
+    assert both_errors([1, 2, 3], [5, 5])[1] == pytest.approx(mean_and_interval([1, 2, 3])[1])
+    assert both_errors([2, 2, 2], [0, 100])[1] == pytest.approx(mean_and_interval([0, 100])[1])
 
 
 def test_an_interval_needs_a_value():

@@ -203,6 +203,12 @@ def test_an_eps_file_starts_no_program(tmp_path, monkeypatch):
         load_image(tmp_path / "x.png")
 
 
+def test_several_images_at_once_are_pointed_to_predict_table():
+    image = Image.new("RGB", (8, 8))
+    with pytest.raises(ValueError, match="for several images take predict_table"):
+        load_image([image, image])
+
+
 @pytest.mark.parametrize("kind", ["BLP", "IM", "PCX", "SGI", "ICNS"])
 def test_formats_that_are_not_ours_are_not_opened(tmp_path, kind):
     file = io.BytesIO()

@@ -123,9 +123,17 @@ def test_probabilities_are_sorted_cut_and_labelled():
 def test_curves_show_mean_and_interval():
     axis = plots.accuracy_curves({"CoOp": {1: [50, 60], 2: [70, 70], 4: [71]}}).axes[0]
     assert list(axis.lines[0].get_ydata()) == [55, 70, 71]
-    band = axis.collections[0].get_paths()[0].vertices[:, 1]  # not at 4, where one value has no interval
+    bar = axis.collections[0].get_segments()[0][:, 1]
     half = mean_and_interval([50, 60])[1]
+    assert (bar.min(), bar.max()) == pytest.approx((55 - half, 55 + half))
+    panel = plots.accuracy_panels({"A": {"CoOp": {1: [50, 60], 2: [70, 70], 4: [71]}}}).axes[0]
+    band = panel.collections[0].get_paths()[0].vertices[:, 1]  # not at 4, where one value has no interval
     assert (band.min(), band.max()) == pytest.approx((55 - half, 55 + half))
+
+
+def test_bars_of_several_methods_stand_apart():
+    left, right = plots.accuracy_curves({"CoOp": {1: [50, 60]}, "linear probe": {1: [50, 60]}}).axes[0].lines
+    assert left.get_xdata()[0] < 0 < right.get_xdata()[0]
 
 
 @pytest.mark.parametrize("columns", [1, 2, 3, 4])

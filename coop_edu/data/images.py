@@ -44,7 +44,8 @@ def load_image(image: ImageLike) -> Image.Image:
     except FileNotFoundError:
         raise
     except Exception as error:  # Pillow's readers fail in many ways
-        raise ValueError(f"cannot read the image {name}: {error}") from error
+        several = "; for several images take predict_table" if isinstance(image, list | tuple) else ""
+        raise ValueError(f"cannot read the image {name}: {error}{several}") from error
 
 
 def image_key(image: ImageLike) -> str:

@@ -22,3 +22,16 @@ def mean_and_interval(values: float | Iterable[float]) -> tuple[float, float]:
         raise ValueError("expected at least one value to average: did every seed fail?")
     half = stdtrit(n - 1, 0.975) * values.std(ddof=1) / n**0.5 if n > 1 else float("nan")
     return float(values.mean()), float(half)
+
+
+def both_errors(by_seed: Iterable[float], by_image: Iterable[float]) -> tuple[float, float]:
+    """Mean over the seeds, and half of a 95 % interval that counts both errors: other seeds and other test images.
+
+    `by_seed`: a difference of two classifiers, in points, for each seed.  `by_image`: the same for each test image,
+    -100, 0 or 100 (or its mean over seeds).  The two errors are independent, so their squares add up.
+
+    >>> both_errors([4, 6, 5], [100, 0, 0, 0, 0, 0, 0, -100])
+    (5.0, 44.7...)
+    """
+    mean, of_seeds = mean_and_interval(by_seed)
+    return mean, float((of_seeds**2 + mean_and_interval(by_image)[1] ** 2) ** 0.5)

@@ -29,12 +29,12 @@ def with_progress_bar(
     form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, about {remaining} left"
     # smoothing=0: the time left follows from all that is done; the bar moves once a group, and its clock every second
     with ticking(progress_bar(total=sum(work.values()), smoothing=0, bar_format=form, show=progress)) as bar:
-        bar.set_description(f"0 of {cells} cells")
+        bar.set_description_str(f"0 of {cells} cells")
         for group, lines, seconds in finished:
             yield group, lines, seconds
             if not isinstance(lines, Exception):
                 done += len(group)
-                bar.set_description(f"{done} of {cells} cells", refresh=False)
+                bar.set_description_str(f"{done} of {cells} cells", refresh=False)
                 bar.update(work[group[0]])
 
 

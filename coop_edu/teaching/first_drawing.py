@@ -1,4 +1,4 @@
-"""The drawings that the notebooks show: the one that 00 opens with, and six that go through the course."""
+"""The drawings that the notebooks show: the one that 00 opens with, six for the whole course, typical ones."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from coop_edu.clip.models import Clip
+from coop_edu.clip.probability import normalize
 from coop_edu.clip.zero_shot import ZeroShot
 from coop_edu.data.dataset import Dataset, Example
-from coop_edu.data.features import Features
+from coop_edu.data.features import Features, extract_features
 
 
 def disagreement(classifiers: Iterable[ZeroShot], features: Features) -> tuple[Tensor, int]:
@@ -31,3 +33,19 @@ def six_drawings(dataset: Dataset) -> dict[str, Example]:
     step = max(1, len(dataset.classnames) // 6)
     names = dataset.classnames[3 * step // 4 :: step][:6]  # at mini: things that one can count
     return {name: next(example for example in dataset.val if example.classname == name) for name in names}
+
+
+def typical_drawings(clip: Clip, datasets: Iterable[Dataset], classnames: Iterable[str]) -> list[list[Example]]:
+    """For each data set, and in it for each class, the test image that is most typical of the data set.
+
+    Most typical: its features lie farthest in the direction from the mean of all data sets to the mean of its own.
+    """
+    datasets, classnames = list(datasets), list(classnames)
+    features = [normalize(extract_features(clip, data.test, progress=False).image_features) for data in datasets]
+    means = torch.stack([x.mean(dim=0) for x in features])  # (data sets, E)
+    shown = []
+    for data, x, own in zip(datasets, features, means - means.mean(dim=0)):
+        score = (x @ own).tolist()  # (N,)
+        found = [[n for n, example in enumerate(data.test) if example.classname == name] for name in classnames]
+        shown.append([data.test[max(places, key=score.__getitem__)] for places in found])
+    return shown

@@ -11,7 +11,6 @@ from coop_edu.teaching.checks.building import (
     check_class_specific,
     check_encoding,
     check_group_gradient,
-    check_one_call,
     check_prompt_learner,
 )
 from coop_edu.teaching.checks.larger import check_gradient_in_groups, check_search
@@ -21,7 +20,6 @@ from coop_edu.teaching.checks.later import (
     check_entropy_method,
     check_image_context,
     check_most_confused,
-    check_prograd,
     check_split_move,
     check_tied,
 )
@@ -39,7 +37,6 @@ from coop_edu.teaching.checks.results import (
     check_average,
     check_honest_report,
     check_images_needed,
-    check_probe_loss,
     check_two_ways,
 )
 from coop_edu.teaching.checks.solutions import finished
@@ -64,10 +61,7 @@ __all__ = [
     "check_leave_one_out",
     "check_loss",
     "check_most_confused",
-    "check_one_call",
     "check_or_none",
-    "check_probe_loss",
-    "check_prograd",
     "check_prompt_assembly",
     "check_prompt_learner",
     "check_prompts",

@@ -202,33 +202,6 @@ def check_image_context(solution: Callable) -> str:
 
 
 @checker
-def check_prograd(solution: Callable) -> str:
-    """ProGrad's step: `solution(gradient (M, D), known (M, D)) -> (M, D)`, each read as one long vector.
-
-    Where the two do not point against each other, the gradient; else the gradient without its part along `known`.
-    """
-    g, other = random_numbers(1, 3, 4), random_numbers(2, 3, 4)
-    for k in (other - 2 * g, other + 2 * g):
-        dot = (g * k).sum()
-        part = dot / k.square().sum() * k
-        against = bool(dot < 0)
-        mistakes = {
-            "the two point against each other here, and the gradient is as it was": g if against else part,
-            "the part is added; subtract it": g + part,
-            "it is divided by the length of `known`; divide by its square": g - dot / k.norm() * k,
-            "that is the part along `known`; it is what has to go": part,
-            "each vector is taken for itself; the gradient is one long vector":
-                g - (g * k).sum(1, keepdim=True) / k.square().sum(1, keepdim=True) * k,
-            "the roles are swapped: `known` stays, and the gradient gives way": k - dot / g.square().sum() * g,
-            "a step that goes against `known` is dropped; only its part along `known` should be": torch.zeros_like(g),
-        }  # fmt: skip
-        if not against:
-            mistakes = {"the two do not point against each other here; keep the whole gradient": g - part}
-        compare(answer_of(solution, g.clone(), k.clone()), g - part if against else g, mistakes)
-    return "what is learned never undoes what the hand-written prompt knows."
-
-
-@checker
 def check_entropy_method(solution: Callable) -> str:
     """A method of one's own: `solution(clip, classnames, weight=..., **options)` is a PromptLearner.
 

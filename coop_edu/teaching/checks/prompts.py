@@ -14,7 +14,8 @@ from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare, parts
 @checker
 def check_prompts(solution: Callable) -> str:
     """Sentences from a template: `solution(template, classnames) -> list[str]`, one per class, no underscores."""
-    template, names = "a drawing of a {}, no_background.", ["T-shirt", "hot_air_balloon", "airplane"]
+    template = "a drawing of a {}, no_background."
+    names = ["T-shirt", "hot_air_balloon", "airplane", "wolf", "key", "cup"]
     given = answer_of(solution, template, list(names))
     if isinstance(given, str) or not isinstance(given, list | tuple):
         raise Wrong(f"a list with one sentence per class was expected, and it returned {type(given).__name__}")
@@ -185,6 +186,10 @@ def check_leave_one_out(solution: Callable) -> str:
         "the template is taken from the mean; take it from the sum": normalize(unit.mean(dim=0) - unit, dim=-1),
         "F.normalize without dim works along dim=1, here the classes; each feature is a row, so use dim=-1":
             normalize(columns.sum(dim=0) - columns, dim=-1),
+        "F.normalize without dim works along dim=1, here the classes; each feature is a row, so use dim=-1, both times":
+            normalize(columns.sum(dim=0) - columns, dim=1),
+        "the last F.normalize works along dim=1, here the classes; each feature is a row, so use dim=-1":
+            normalize(rest, dim=1),
     }  # fmt: skip
     compare(answer_of(solution, features), normalize(rest, dim=-1), mistakes)
     return "the template without which the ensemble is better is the one that pulls it down."
