@@ -25,7 +25,7 @@ except ModuleNotFoundError:
     raise ImportError("coop_edu is missing: put its wheel here, then run  %pip install coop_edu-*.whl") from None
 """
 DIAL = 'scale = choose_scale("mini")'
-HEADINGS = ("Summary", "Exercises", "Next")
+HEADINGS = ("Summary", "Next")
 INTRODUCTION = ("**The claim.**", "**You will learn to**", "**Before this.**", "**Time.**")
 FORBIDDEN_TAGS = {"raises-exception", "skip-execution"}
 # they hide exceptions from every test

@@ -127,21 +127,21 @@ def similarity_matrix(
 ) -> Figure:
     """A heat map of image-caption similarities: (B, C), images down the side, captions along the top.
 
-    After contrastive training the diagonal is the brightest. Several matrices, as {title: matrix}, stand side by side
-    with one colour scale. One or two matrices of up to 12 x 12 have their values written in the cells.
+    White is zero; positive and negative values have two colours.  Several matrices, as {title: matrix}, stand side by
+    side with one colour scale.  One or two matrices of up to 12 x 12 have their values written in the cells.
     """
     given = similarity if isinstance(similarity, Mapping) else {"": similarity}
     matrices = {title: np.asarray(as_array(values), dtype=float) for title, values in given.items()}
     check_not_empty(matrices, "matrix")
     (rows, columns), panels = next(iter(matrices.values())).shape, len(matrices)
-    low, high = min(m.min() for m in matrices.values()), max(m.max() for m in matrices.values())
+    limit = max(abs(m).max() for m in matrices.values()) or 1.0
     cell = 0.6 if panels <= 2 else 0.26
     figure, axes = new_figure(
         min(9.3, cell * columns * panels + 1.8), min(9.0, cell * rows + (0.9 if len(captions) else 0.5)),
         1, panels, squeeze=False,
     )  # fmt: skip
     for axis, (title, values) in zip(axes[0], matrices.items(), strict=True):
-        heat = axis.imshow(values, cmap="cividis", aspect="equal", vmin=low, vmax=high)
+        heat = axis.imshow(values, cmap="PuOr_r", aspect="equal", vmin=-limit, vmax=limit)
         axis.set_title(title, fontsize=11)
         short = [textwrap.shorten(text, 28, placeholder="…") for text in captions]
         axis.set_xticks(range(columns if short else 0), short, rotation=40, ha="left")
@@ -149,7 +149,7 @@ def similarity_matrix(
         axis.set_yticks([])
         if panels <= 2 and max(rows, columns) <= 12:
             for (row, column), value in np.ndenumerate(values):
-                colour = "white" if value < (low + high) / 2 else "black"
+                colour = "white" if abs(value) > 0.7 * limit else "black"
                 axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour)
     for row, image in enumerate(images):
         draw_image(axes[0, 0].inset_axes((-1.5, row - 0.48, 0.96, 0.96), transform=axes[0, 0].transData), image)
