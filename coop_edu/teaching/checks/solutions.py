@@ -18,7 +18,7 @@ from PIL import Image
 from scipy.special import stdtrit
 
 from coop_edu.coop.prompt_learner import PromptLearner
-from coop_edu.teaching.checks.building import check_encoding, check_prompt_learner
+from coop_edu.teaching.checks.building import check_encoding, check_group_gradient, check_prompt_learner
 from coop_edu.teaching.checks.larger import check_gradient_in_groups, check_search
 from coop_edu.teaching.checks.later import (
     check_control,
@@ -122,6 +122,10 @@ class MyPromptLearner(torch.nn.Module):
         return self.text.ln_final(x[range(K), ends]) @ self.text.text_projection  # (K, E)
 
 
+def group_gradient(grad: torch.Tensor, group: torch.Tensor, G: int) -> torch.Tensor:
+    return torch.zeros(G, *grad.shape[1:]).index_add(0, group, grad)
+
+
 def two_ways(logits: torch.Tensor, labels: torch.Tensor, own: list[int]) -> tuple[float, float]:
     columns = torch.tensor(own)
     among_all = logits.argmax(dim=1) == columns[labels]
@@ -219,6 +223,7 @@ SOLVED: dict[str, tuple[Callable, Any]] = {
     "learning_rate": (check_learning_rate, learning_rate),
     "train": (check_training_loop, train),
     "MyPromptLearner": (check_prompt_learner, MyPromptLearner),
+    "group_gradient": (check_group_gradient, group_gradient),
     "two_ways": (check_two_ways, two_ways),
     "my_domain": (check_domain, my_domain),
     "average_and_interval": (check_average, average_and_interval),
