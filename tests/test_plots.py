@@ -313,7 +313,7 @@ def test_rows_of_images_have_names():
 
 def test_matrices_side_by_side_share_one_colour_scale():
     figure = plots.similarity_matrix({"before": [[0.1, 0.0]], "after": [[0.9, -0.4]]})
-    assert [axis.images[0].get_clim() for axis in figure.axes[:2]] == [(-0.4, 0.9)] * 2
+    assert [axis.images[0].get_clim() for axis in figure.axes[:2]] == [(-0.9, 0.9)] * 2
     assert [axis.get_title() for axis in figure.axes[:2]] == ["before", "after"]
 
 
@@ -442,3 +442,9 @@ def test_a_long_word_at_the_edge_is_not_cut_off():
     figure = plots.compare_wordings(np.zeros((8, 8)), answers, truth="a hot air balloon over a magnifying glass")
     drawn = np.asarray(Image.open(io.BytesIO(png(figure, dpi=60))).convert("L"))
     assert (drawn[:, [0, -1]] > 240).all() and (drawn < 240).any()
+
+
+def test_the_true_class_is_always_to_be_seen():
+    p = {"a": 0.5, "b": 0.3, "c": 0.15, "d": 0.05}
+    shown = texts(plots.show_probabilities(IMAGES[0], p, truth="d", top=2))
+    assert "✓ d" in shown and "a" in shown and "b" not in shown

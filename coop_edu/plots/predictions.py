@@ -159,7 +159,10 @@ def similarity_matrix(
 
 def _draw_answer(axis: Axes, probabilities: Mapping[str, float], truth: str, top: int, limit: float = 100) -> str:
     """Draw the most probable classes as bars, the true one marked, and return the first."""
-    best = sorted(probabilities.items(), key=lambda item: -item[1])[:top]
+    ranked = sorted(probabilities.items(), key=lambda item: -item[1])
+    best = ranked[:top]
+    if truth in probabilities and truth not in dict(best):  # always to be seen
+        best[-1] = truth, probabilities[truth]
     names = [f"✓ {name}" if name == truth else name for name, _ in best]  # not by its colour alone
     colours = [RIGHT if name == truth else BAR for name, _ in best]
     axis.barh(range(len(best)), [100 * p for _, p in best], color=colours)
