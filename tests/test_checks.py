@@ -123,6 +123,7 @@ ZOO = {  # name: (checker, wrong solution, words of the diagnosis)
     "name behind": (F, lambda t, names: [t + " " + n.replace("_", " ") for n in names], "behind the template"),
     "one string": (F, lambda t, names: t.format(names[0]), "a list with one sentence"),
     "first class": (F, lambda t, names: [t.format(names[0])], "6 sentences"),
+    "first underscore": (F, lambda t, names: [t.format(n.replace("_", " ", 1)) for n in names], "only the first"),
     "small letters": (F, lambda t, names: [t.format(n.replace("_", " ").lower()) for n in names], "small letters"),
     "no hyphens": (F, lambda t, names: [t.format(n.replace("_", " ").replace("-", " ")) for n in names], "hyphens"),
     "template without underscores": (

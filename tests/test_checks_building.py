@@ -7,13 +7,14 @@ from functools import partial
 from itertools import product
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image, ImageOps
 from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
-from coop_edu import PromptLearner, checks, mean_and_interval
+from coop_edu import CoCoOp, PromptLearner, checks, mean_and_interval
 
 
 class Right(nn.Module):
@@ -97,7 +98,28 @@ def changed(**attributes):
     return type("Changed", (Right,), attributes)
 
 
+def encode(prompt):
+    raise NameError("a helper of the notebook")
+
+
+class Borrows(Right):
+    def forward(self):
+        return encode(super().forward())
+
+
+class CopiesClip(Right):
+    def __init__(self, clip, classnames, ctx):
+        super().__init__(clip, classnames, ctx)
+        self.text = copy.deepcopy(clip.model)
+
+
 LEARNERS = {
+    "a helper of the notebook": (Borrows, "the notebook's `encode`"),
+    "a copy of CLIP": (CopiesClip, "do not go through the `clip`"),
+    "another start": (
+        changed(start_of=lambda self, ctx: nn.Parameter(0.02 * torch.randn_like(ctx))),
+        "start from the `ctx`",
+    ),
     "no parameter": (changed(start_of=lambda self, ctx: ctx), "must be an nn.Parameter"),
     "detached": (changed(used=lambda self: self.ctx.detach()), "gradient"),
     "copied": (changed(used=lambda self: torch.tensor(self.ctx.tolist())), "gradient"),
@@ -127,7 +149,7 @@ BATCHES = {
 
 
 def test_how_often_the_transformer_is_called_is_said():
-    for learner, words in ((Right, "2 calls of the transformer for 2 classes"), (OneBatch, "in one call")):
+    for learner, words in ((Right, "2 calls of the transformer for 2 classes"), (OneBatch, "in 1 call")):
         assert words in checks.check_prompt_learner(learner).message
 
 
@@ -144,12 +166,15 @@ def test_clip_that_is_thawed_is_noticed():
 
 def encoded(text, x, read=-1, positions=True, mask=True, norm=True, last=lambda feature: feature):
     L = len(x)
-    x = x + text.positional_embedding[:L] if positions else x
+    rows = text.positional_embedding[-L:] if positions == "last" else text.positional_embedding[:L]
+    x = x + rows if positions else x
     x = text.transformer(x[None], attn_mask=text.attn_mask[:L, :L] if mask else None)[0]
     return last((text.ln_final(x) if norm else x)[read] @ text.text_projection)
 
 
 ENCODINGS = {
+    "mean of positions": (lambda text, x: encoded(text, x, read=slice(None)).mean(dim=0), "the mean of all positions"),
+    "last positions": (partial(encoded, positions="last"), "the last rows of the positional"),
     "read before EOT": (partial(encoded, read=-2), "wrong position"),
     "read at SOS": (partial(encoded, read=0), "at SOS"),
     "all positions": (partial(encoded, read=slice(None)), "all positions"),
@@ -168,7 +193,21 @@ def loss_of(w, f, y, scale, turn_f=normalize, turn_w=normalize, axis=1):
     return -(scale * turn_f(f) @ turn_w(w).T).log_softmax(dim=axis)[range(len(y)), y].mean()
 
 
+def without_a_way_back(loss):
+    return torch.tensor(loss.item(), requires_grad=True)
+
+
+def in_unit_length(w):
+    return w / w.norm(dim=1, keepdim=True).detach()
+
+
 LOSSES = {
+    "no way back": (lambda *given: without_a_way_back(loss_of(*given)), "its gradient at w"),
+    "length detached": (partial(loss_of, turn_w=in_unit_length), "its gradient at w"),
+    "classes of all": (
+        lambda w, f, y, scale: -(scale * normalize(f) @ normalize(w).T).log_softmax(1)[:, y].mean(),
+        "takes each image's own",
+    ),
     "exp": (
         lambda w, f, y, scale: cross_entropy(math.exp(scale) * normalize(f) @ normalize(w).T, y),
         "do not take its exp",
@@ -229,6 +268,13 @@ def replaced(learner, f, y, rate):
     return 0.0
 
 
+def new_parameter(learner, features, labels, rate):
+    loss = learner.loss(features, labels)
+    (gradient,) = torch.autograd.grad(loss, learner.ctx)
+    learner.ctx = nn.Parameter(learner.ctx.detach() - rate * gradient)
+    return loss.item()
+
+
 STEPS = {
     "not moved": (partial(step, move=False), "has not moved"),
     "uphill": (partial(step, sign=1), "falls *against* it"),
@@ -239,6 +285,7 @@ STEPS = {
     "too far": (partial(step, sign=-2), "is not where"),
     "loss after": (partial(step, late=True), "the one before"),
     "replaced": (replaced, "in place"),
+    "a new parameter": (new_parameter, "in place"),
 }
 
 
@@ -253,6 +300,10 @@ def of_one(grad, group, G):
 
 
 GRADIENTS = {
+    "mean of rows": (
+        lambda grad, group, G: torch.stack([grad[group == g].mean(dim=0) for g in range(G)]),
+        "averaged",
+    ),
     "mean": (
         lambda grad, group, G: (
             group_gradient(grad, group, G) / torch.bincount(group, minlength=G).clamp(min=1)[:, None, None]
@@ -294,6 +345,12 @@ NONE = {
             (normalize(f) @ normalize(w).T).softmax(1).amax(1) >= least, (normalize(f) @ normalize(w).T).argmax(1), -1
         ),
         "cannot say none",
+    ),
+    "any class": (
+        lambda f, w, least: torch.where(
+            ((normalize(f) @ normalize(w).T) < least).any(1), -1, (normalize(f) @ normalize(w).T).argmax(1)
+        ),
+        "no image is kept",
     ),
     "None": (lambda f, w, least: [None if c < 0 else c for c in or_none(f, w, least).tolist()], "the number -1"),
     "in place": (lambda f, w, least: or_none(f.div_(f.norm(dim=1, keepdim=True)), w, least), "in-place"),
@@ -370,7 +427,7 @@ NEEDED = {
     "behind": (partial(needed, clear=lambda mean, half: abs(mean) > half), "behind is not ahead"),
     "whole interval": (partial(needed, clear=lambda mean, half: mean > 2 * half), "wider than needed"),
     "halved again": (partial(needed, clear=lambda mean, half: mean > half / 2), "do not halve"),
-    "nan": (partial(needed, clear=lambda mean, half: not mean <= half), "of one seed"),
+    "touching": (partial(needed, clear=lambda mean, half: mean >= half), "just reaches zero"),
     "as given": (lambda d: next((k for k in d if d[k][0] > 4.5), "never"), "it should be"),
     "None": (lambda d: None if needed(d) == "never" else needed(d), "is the return missing"),
 }
@@ -449,20 +506,41 @@ SEARCHES |= {
     "too long": (lambda vocabulary, loss, length: search(vocabulary, loss, length + 1), "at most"),
     "blank": (lambda vocabulary, loss, length: search([*vocabulary, ""], loss, length), "not in the vocabulary"),
 }
+
+
+def cocoop(context):
+    """A CoCoOp with another context, of (ctx, shift) or, with three arguments, of the features, too."""
+
+    class Mine(CoCoOp):
+        def context(self, image_features):
+            shift = self.meta_net(normalize(image_features.to(self.ctx)))
+            return context(self.ctx, shift)
+
+    return Mine
+
+
+class NotNormalised(CoCoOp):
+    def context(self, image_features):
+        return self.ctx + self.meta_net(image_features)[:, None]
+
+
 SHIFTS = {
-    "joined": (lambda ctx, shift: torch.cat([ctx, shift]), "joined"),
+    "joined": (cocoop(lambda ctx, shift: torch.cat([ctx, shift])), "joined"),
     "one vector each": (
-        lambda ctx, shift: ctx + shift if len(ctx) == len(shift) else ctx + shift[:, None],
+        cocoop(lambda ctx, shift: ctx + shift if len(ctx) == len(shift) else ctx + shift[:, None]),
         "one vector",
     ),
-    "swapped": (lambda ctx, shift: ctx[:, None] + shift, "images come first"),
-    "shift alone": (lambda ctx, shift: shift[:, None].expand(-1, len(ctx), -1), "shift alone"),
-    "context alone": (lambda ctx, shift: ctx.expand(len(shift), -1, -1), "context alone"),
-    "minus": (lambda ctx, shift: ctx - shift[:, None], "taken away"),
-    "context detached": (lambda ctx, shift: ctx.detach() + shift[:, None], "to the context"),
-    "shift detached": (lambda ctx, shift: ctx + shift.detach()[:, None], "to the shift"),
-    "lists": (lambda ctx, shift: (ctx + shift[:, None]).tolist(), "no gradient flows back"),
-    "mean": (lambda ctx, shift: (ctx + shift.mean(0)).expand(len(shift), -1, -1), "each has its own"),
+    "swapped": (cocoop(lambda ctx, shift: ctx[:, None] + shift), "images come first"),
+    "shift alone": (cocoop(lambda ctx, shift: shift[:, None].expand(-1, len(ctx), -1)), "shift alone"),
+    "shift of each": (cocoop(lambda ctx, shift: shift), "to every vector"),
+    "context alone": (cocoop(lambda ctx, shift: ctx.expand(len(shift), -1, -1)), "context alone"),
+    "minus": (cocoop(lambda ctx, shift: ctx - shift[:, None]), "taken away"),
+    "context detached": (cocoop(lambda ctx, shift: ctx.detach() + shift[:, None]), "at the context"),
+    "shift detached": (cocoop(lambda ctx, shift: ctx + shift.detach()[:, None]), "at the meta-net"),
+    "lists": (cocoop(lambda ctx, shift: (ctx + shift[:, None]).tolist()), "from a list"),
+    "mean": (cocoop(lambda ctx, shift: (ctx + shift.mean(0)).expand(len(shift), -1, -1)), "each has its own"),
+    "not normalised": (NotNormalised, "not normalised"),
+    "no CoCoOp": (PromptLearner, "a subclass of CoCoOp"),
 }
 
 
@@ -567,6 +645,10 @@ def kg_loss(loss, g, w, weight, turn=normalize, sign=1, of=None):
 
 
 PULLS = {
+    "no way back": (lambda *given: without_a_way_back(kg_loss(*given)), "its gradient at g"),
+    "CoOp's loss detached": (lambda loss, *given: kg_loss(loss.detach(), *given), "its gradient at CoOp's loss"),
+    "taken away": (lambda loss, g, w, weight: 2 * loss - kg_loss(loss, g, w, weight), "is taken away"),
+    "wrong axis": (partial(kg_loss, turn=lambda x: normalize(x, dim=0)), "wrong axis"),
     "not normalised": (partial(kg_loss, turn=torch.clone), "not normalised"),
     "no loss": (lambda loss, g, w, weight: kg_loss(0.0, g, w, weight), "loss is missing"),
     "no weight": (lambda loss, g, w, weight: kg_loss(loss, g, w, 1.0), "weight is missing"),
@@ -613,7 +695,7 @@ CLASS_SPECIFIC = {
     "unified, as given": (Right, "all classes share"),
     "views of one": (started(lambda ctx, K: ctx.expand(K, -1, -1)), "expand gives K views"),
     "turned": (started(lambda ctx, K: torch.stack([ctx] * K, dim=1)), "K, M, D"),
-    "from zero": (started(lambda ctx, K: torch.zeros(K, *ctx.shape)), "differ from the library's"),
+    "from zero": (started(lambda ctx, K: torch.zeros(K, *ctx.shape)), "do not start from"),
     "the first for all": (of_each(used=lambda self: self.ctx[0]), "does not use its own context"),
     "the mean": (of_each(used=lambda self: self.ctx.mean(0)), "depends on other classes' contexts"),
     "backwards": (of_each(used=lambda self: self.ctx[self.K - 1 - self.place]), "does not use its own"),
@@ -662,10 +744,20 @@ def train(
     return losses
 
 
+def rates_of_batches(learner, features, labels, batches, rates):
+    return train(learner, features, labels, [[batch] for epoch in batches for batch in epoch],
+                 [rate for epoch in batches for _, rate in zip(epoch, rates)])  # fmt: skip
+
+
+def with_graphs(learner, features, labels, batches, rates):
+    train(learner, features, labels, batches, rates)
+    return [learner.loss(features[batch], labels[batch]) for epoch in batches for batch in epoch]
+
+
 LOOPS = {
     "a copy": (lambda learner, *given: train(copy.deepcopy(learner), *given), "another learner was trained"),
     "rates of steps": (
-        lambda learner, f, y, batches, rates: train(learner, f, y, [[b] for e in batches[:2] for b in e], rates),
+        lambda learner, f, y, batches, rates: train(learner, f, y, [[b] for e in batches for b in e][:4], rates),
         "taken for one step",
     ),
     "not cleared": (partial(train, **{"clear": False}), "zero_grad"),
@@ -675,7 +767,14 @@ LOOPS = {
     "last rate": (partial(train, **{"rate": -1}), "last epoch's"),
     "first batches": (partial(train, **{"all_of": "first"}), "batches of the first"),
     "another decay": (partial(train, **{"decay": 0.5}), "at step"),
-    "no decay": (partial(train, **{"decay": 0.0}), "weight decay"),
+    "no decay": (partial(train, **{"decay": 0.0}), "is missing"),
+    "twice the decay": (partial(train, **{"decay": 1e-3}), "counts twice"),
+    "rates of batches": (rates_of_batches, "share one rate"),
+    "graphs": (with_graphs, "hold their graphs"),
+    "last batch left out": (
+        lambda learner, f, y, batches, rates: train(learner, f, y, [epoch[:-1] for epoch in batches], rates),
+        "12 losses were expected",
+    ),
     "a new optimizer in each epoch": (partial(train, **{"anew": True}), "forgets the momentum"),
     "rate set after the epoch": (partial(train, **{"late": True}), "after the epoch"),
     "loss after the step": (partial(train, **{"after": True}), "the step was made from"),
@@ -706,7 +805,11 @@ PIECES = {  # checker: (right solutions, {name: (wrong solution, words of the di
     ),
     checks.check_search: ([search, search_by_sorting], SEARCHES),
     checks.check_image_context: (
-        [lambda ctx, shift: ctx + shift[:, None], lambda ctx, shift: torch.stack([ctx + one for one in shift])],
+        [
+            CoCoOp,
+            cocoop(lambda ctx, shift: ctx + shift[:, None]),
+            cocoop(lambda ctx, shift: torch.stack([ctx + one for one in shift])),
+        ],
         SHIFTS,
     ),
     checks.check_gradient_in_groups: ([in_groups, one_group_after_the_other], GROUPS),
@@ -808,6 +911,23 @@ def noisy(image, seed=None):
     return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (*image.size[::-1], 3), dtype=np.uint8))
 
 
+class LosesOptions(Sure):
+    def __init__(self, clip, classnames, *, weight=0.5, **options):
+        super().__init__(clip, classnames, weight=weight)
+
+
+class LearnsWeight(Sure):
+    def __init__(self, clip, classnames, *, weight=0.5, **options):
+        super().__init__(clip, classnames, weight=weight, **options)
+        self.weight = nn.Parameter(torch.tensor(weight))
+
+
+def zeroed(table):
+    for n in range(len(table)):
+        table.iloc[n, n] = 0
+    return confused(table)
+
+
 RIGHT = {
     "inverted": (checks.check_domain, ImageOps.invert),
     "upside down": (checks.check_domain, lambda image: image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)),
@@ -843,6 +963,13 @@ ZOO = {
         lambda t: (*confused(t)[:2], confused(t)[2] / t.loc[confused(t)[0]].sum()),
         "count images",
     ),
+    "confused, both directions": (
+        T,
+        lambda t: (*sorted(confused(t + t.T)[:2]), confused(t + t.T)[2]),
+        "both directions are added up",
+    ),
+    "confused, upper half": (T, lambda t: confused(pd.DataFrame(np.triu(t), t.index, t.columns)), "above the diagonal"),
+    "confused, in place": (T, zeroed, "changes the table"),
     "confused, first": (T, lambda t: (t.index[2], t.columns[0], 0), "the pair should be"),
     "confused, a name": (T, lambda t: confused(t)[0], "three things"),
     "entropy, missing": (M, unsure(entropy=lambda self, logits: 0.0), "the entropy is missing"),
@@ -853,6 +980,8 @@ ZOO = {
     "entropy, bits": (M, unsure(base=0.6931471805599453), "natural"),
     "entropy, over images": (M, unsure(axis=0), "over the images"),
     "entropy, detached": (M, unsure(entropy=lambda self, z: Sure.entropy(self, z.detach())), "no gradient"),
+    "entropy, options lost": (M, LosesOptions, "do not arrive"),
+    "entropy, weight learned": (M, LearnsWeight, "more than the context"),
     "entropy, not kept": (M, Forgets, "write self.weight = weight there"),
     "entropy, no learner": (M, lambda clip, names, **options: clip, "a subclass of PromptLearner"),
     "entropy, loss alone": (

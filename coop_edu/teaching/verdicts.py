@@ -121,6 +121,20 @@ def compare(got: Any, right: Any, mistakes: Mapping[str, Any], relative: float =
     raise Wrong(f"{at}it should be {right.flatten()[worst]:.4g} and is {got.flatten()[worst]:.4g}")
 
 
+def compare_gradients(given: torch.Tensor, right: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> None:
+    """Raise Wrong unless both numbers, which are equal, have the same gradients at the inputs."""
+    for name, x in inputs.items():
+        (wanted,) = torch.autograd.grad(right, x, retain_graph=True)
+        (found,) = (
+            torch.autograd.grad(given, x, retain_graph=True, allow_unused=True) if given.requires_grad else (None,)
+        )
+        if found is None or relative_difference(found, wanted) > 1e-3:
+            raise Wrong(
+                f"the number is right, but not its gradient at {name}: compute it from {name} without .item(), .data, "
+                ".detach() or a new tensor"
+            )
+
+
 def relative_difference(a: torch.Tensor, b: torch.Tensor) -> float:
     """|a - b| / |b|."""
     return float((a.detach() - b.detach()).norm() / b.detach().norm())

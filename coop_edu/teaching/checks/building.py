@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dis
 from collections.abc import Callable
 from functools import cache
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -48,6 +50,12 @@ def check_encoding(solution: Callable) -> str:
             "the feature is read at SOS, the first position, which has seen nothing else": _encoded(prompt, read=0),
             "the positional embedding is not added": _encoded(prompt, positions=False),
             "the causal mask is missing": _encoded(prompt, mask=False),
+            "the feature is the mean of all positions; read it at EOT, the last": _encoded(
+                prompt, read=slice(None)
+            ).mean(0),
+            "these are the last rows of the positional embedding; a prompt begins at the first": _encoded(
+                prompt, first=-L
+            ),
             "the last layer norm, ln_final, is missing": _encoded(prompt, norm=False),
             "the feature is normalised already; give it as the text encoder does": normalize(right),
         }
@@ -68,6 +76,10 @@ def check_prompt_learner(solution: Callable) -> str:
     `ctx` (M, D) is the start of its one parameter.  Checked for two numbers of classes and two context lengths: the
     parameter, the text features against the library's, the gradient at the context, and that CLIP gets no gradient.
     """
+    if borrowed := _borrowed(solution):
+        raise Wrong(
+            f"it uses the notebook's `{borrowed}`; write these lines into the class, notebook 04 has none of them"
+        )
     weights = _weights_of(clip_of_checks())
     for names, M in ((NAMES[3], 4), (NAMES[2], 2)):
         start, mine = _build(solution, names, M)
@@ -76,6 +88,8 @@ def check_prompt_learner(solution: Callable) -> str:
             raise Wrong("nothing can be learned: the context must be an nn.Parameter, set in __init__")
         if (count := sum(p.numel() for p in learned)) != start.ctx.numel():
             raise Wrong(f"{count:,} numbers are learned; {M} vectors have {start.ctx.numel():,}")
+        if len(learned) == 1 and not torch.equal(learned[0].flatten(), start.ctx.flatten()):
+            raise Wrong("the parameter does not start from the `ctx` that is given")
         features = _checked_features(mine, names, start)
         features.sum().backward()
         if any(p.grad is None or not p.grad.any() for p in learned):
@@ -89,14 +103,24 @@ def check_prompt_learner(solution: Callable) -> str:
             learned[0].mul_(2)
         if relative_difference(answer_of(mine), features) == 0:
             raise Wrong("the context has changed and the text features have not: compute them anew in each forward()")
+    if not (calls := _calls(mine)):
+        raise Wrong("the prompts do not go through the `clip` that is given: call clip.model.transformer")
     return (
-        f"the prompts go through the frozen encoder, in {_calls(mine)} of the transformer for {len(names)} classes, "
-        "and the gradient comes back to the context."
+        f"the prompts go through the frozen encoder, in {calls} call{'s' * (calls > 1)} of the transformer for "
+        f"{len(names)} classes, and the gradient comes back to the context."
     )
 
 
-def _calls(mine: Callable) -> str:
-    """How often a learner calls the transformer, in words."""
+def _borrowed(solution: Any) -> str:
+    """The first name of the notebook's helpers that a method of a class uses, or nothing."""
+    helpers = {"prompt_of", "assemble", "encode", "text", "table", "tokenizer", "names"}
+    codes = [method.__code__ for method in vars(solution).values() if isinstance(method, FunctionType)]
+    used = {step.argval for code in codes for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"}
+    return min(helpers & used, default="")
+
+
+def _calls(mine: Callable) -> int:
+    """How often a learner calls the transformer."""
     calls: list[nn.Module] = []
     transformer: nn.Module = text_tower(clip_of_checks().model).transformer
     hook = transformer.register_forward_pre_hook(lambda module, inputs: calls.append(module))
@@ -104,7 +128,7 @@ def _calls(mine: Callable) -> str:
         answer_of(mine)
     finally:
         hook.remove()
-    return f"{len(calls)} calls" if len(calls) > 1 else "one call"
+    return len(calls)
 
 
 @checker
@@ -125,6 +149,8 @@ def check_class_specific(solution: Callable) -> str:
         (ctx,) = learned
         if ctx.stride(0) == 0:
             raise Wrong("expand gives K views of the same numbers; copy them, with clone() or repeat")
+        if not torch.equal(ctx, start.ctx.expand_as(ctx)):
+            raise Wrong("the contexts do not start from the `ctx` that is given")
         features = _checked_features(mine, names, start)
         for place in range(K):
             (gradient,) = torch.autograd.grad(features[place].sum(), ctx, retain_graph=True, allow_unused=True)
@@ -138,7 +164,7 @@ def check_class_specific(solution: Callable) -> str:
 @checker
 def check_group_gradient(solution: Callable) -> str:
     """Contexts of groups of classes: `solution(grad (K, M, D), group (K,), G) -> (G, M, D)`, sums over the groups."""
-    for K, G, group in ((5, 3, torch.tensor([2, 0, 2, 0, 2])), (4, 2, torch.tensor([0, 1, 1, 1]))):
+    for K, G, group in ((4, 2, torch.tensor([0, 1, 1, 1])), (5, 3, torch.tensor([2, 0, 2, 0, 2]))):  # one is empty
         grad = random_numbers(K, K, 2, 3)
         member = torch.nn.functional.one_hot(group, G).T.to(grad)  # (G, K)
         right = torch.einsum("gk,kmd->gmd", member, grad)
@@ -240,12 +266,18 @@ def _assembled(
 
 
 def _encoded(
-    prompt: torch.Tensor, *, read: int = -1, positions: bool = True, mask: bool = True, norm: bool = True
+    prompt: torch.Tensor,
+    *,
+    read: int | slice = -1,
+    positions: bool = True,
+    first: int = 0,
+    mask: bool = True,
+    norm: bool = True,
 ) -> torch.Tensor:
     """The text feature of one prompt (L, D); each option makes one of the usual mistakes."""
     text: Any = text_tower(clip_of_checks().model)
     L = len(prompt)
-    x = prompt + text.positional_embedding[:L] if positions else prompt
+    x = prompt + text.positional_embedding[first:][:L] if positions else prompt
     x = text.transformer(x[None], attn_mask=text.attn_mask[:L, :L] if mask else None)[0]
     return (text.ln_final(x) if norm else x)[read] @ text.text_projection
 

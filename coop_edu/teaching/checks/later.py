@@ -11,10 +11,12 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from coop_edu.clip.probability import normalize
+from coop_edu.coop.cocoop import CoCoOp
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.coop.recipe import Recipe
 from coop_edu.teaching.checks.building import NAMES, clip_of_checks
-from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare, parts_of, random_numbers
+from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare, compare_gradients, parts_of, random_numbers
 
 
 @checker
@@ -52,7 +54,7 @@ def check_most_confused(solution: Callable) -> str:
     """The pair mixed up most: `solution(table) -> (true class, predicted class, images)`, of a confusion matrix."""
     classes = ["cat", "dog", "eel", "fox"]
     for counts in (
-        [[9, 3, 0, 1], [5, 8, 1, 0], [0, 1, 2, 4], [1, 0, 0, 30]],
+        [[9, 4, 0, 1], [5, 8, 1, 0], [0, 1, 1, 3], [1, 0, 0, 30]],
         [[2, 0, 1, 7], [0, 9, 0, 0], [3, 0, 4, 0], [6, 0, 0, 5]],
     ):
         table = pd.DataFrame(counts, index=classes, columns=classes)
@@ -60,10 +62,19 @@ def check_most_confused(solution: Callable) -> str:
         row, column = np.unravel_index(off.argmax(), off.shape)
         shares = off / np.array(counts).sum(axis=1, keepdims=True)
         by_share = np.unravel_index(shares.argmax(), off.shape)
+        both, upper = np.triu(off + off.T), np.triu(off)  # of both directions; above the diagonal
+        summed = np.unravel_index(both.argmax(), off.shape)
+        above = np.unravel_index(upper.argmax(), off.shape)
         true, predicted, images = parts_of(answer_of(solution, table), 3, "three things, two classes and a number")
+        if not np.array_equal(table.to_numpy(), counts):
+            raise Wrong("it changes the table that it is given; work on table.to_numpy().copy()")
         right = classes[row], classes[column]
         if true == predicted:
             raise Wrong("that is on the diagonal, where the answers are right; leave it out")
+        if {true, predicted} == {classes[n] for n in summed} and images == both[summed] != off[row, column]:
+            raise Wrong("both directions are added up; “a called b” and “b called a” are different mistakes")
+        if (true, predicted) == tuple(classes[n] for n in above) != right and images == upper[above]:
+            raise Wrong("it looks above the diagonal only; the other half has mistakes, too")
         if (true, predicted) == right[::-1]:
             raise Wrong("the two classes are swapped: rows are the true class, columns the predicted one")
         if (true, predicted) == (classes[by_share[0]], classes[by_share[1]]) != right:
@@ -175,29 +186,34 @@ def check_control(solution: Callable) -> str:
 
 @checker
 def check_image_context(solution: Callable) -> str:
-    """CoCoOp's context: `solution(ctx (M, D), shift (B, D)) -> (B, M, D)`, the shift of each image on all M vectors."""
+    """CoCoOp's context: `solution` is a CoCoOp whose `context(f (B, E)) -> (B, M, D)` has the meta-net's shift."""
+    clip, names = clip_of_checks(), NAMES[3]
     for B, M in ((2, 3), (3, 3), (1, 2)):
-        ctx, shift = random_numbers(1, M, 4), random_numbers(2, B, 4)
+        mine = answer_of(solution, clip, list(names), n_ctx=M, seed=1)
+        if not isinstance(mine, CoCoOp):
+            raise Wrong(f"a subclass of CoCoOp was expected, and it made {type(mine).__name__}")
+        f, ctx = 3 * random_numbers(B, B, clip.model.visual.output_dim), mine.ctx
+        shift, unscaled = mine.meta_net(normalize(f)), mine.meta_net(f)
         right = ctx + shift[:, None]
         mistakes = {
             "images and vectors are swapped; images come first, (B, M, D)": right.transpose(0, 1),
             "each image's shift has gone to one vector; it belongs to all M":
                 ctx + shift if B == M else right.new_full((), float("nan")),
-            "that is the shift alone; add it to the context": shift[:, None].expand(B, M, 4),
-            "that is the context alone; add the shift": ctx.expand(B, M, 4),
+            "that is the shift alone; add it to the context": shift[:, None].expand_as(right),
+            "that is the shift of each image, (B, D); add it to every vector of the context": shift,
+            "that is the context alone; add the shift": ctx.expand_as(right),
             "the shift is taken away; add it": ctx - shift[:, None],
-            "all images get the mean shift; each has its own": (ctx + shift.mean(dim=0)).expand(B, M, 4),
+            "all images get the mean shift; each has its own": (ctx + shift.mean(dim=0)).expand_as(right),
             "the shifts are joined to the context; add them to each of its vectors": torch.cat([ctx, shift]),
+            "the image features are not normalised; the meta-net takes f(x) of length one": ctx + unscaled[:, None],
         }  # fmt: skip
-        inputs = ctx.clone().requires_grad_(), shift.clone().requires_grad_()
-        given = answer_of(solution, *inputs)
+        given = answer_of(mine.context, f)
         compare(given, right, mistakes)
         weight = random_numbers(3, *right.shape)
-        found = isinstance(given, torch.Tensor) and given.requires_grad
-        reached = torch.autograd.grad((given * weight).sum(), inputs, allow_unused=True) if found else (None, None)
-        for name, one, wanted in zip(("context", "shift"), reached, (weight.sum(dim=0), weight.sum(dim=1))):
-            if one is None or not torch.allclose(one, wanted, atol=1e-5):
-                raise Wrong(f"the numbers are right, but no gradient flows back to the {name}: it could not be learned")
+        if not isinstance(given, torch.Tensor):
+            raise Wrong("a tensor was expected: from a list no gradient flows back")
+        learned = {"the context": ctx, "the meta-net's weights": mine.meta_net[2].weight}
+        compare_gradients((given * weight).sum(), (right * weight).sum(), learned)
     return "for each image a context of its own."
 
 
@@ -214,6 +230,10 @@ def check_entropy_method(solution: Callable) -> str:
         if not isinstance(mine, PromptLearner):
             raise Wrong(f"a subclass of PromptLearner was expected, and it made {type(mine).__name__}")
         mine.options()  # an error that says what to do, where the weight was not kept
+        if [name for name, p in mine.named_parameters() if p.requires_grad] != ["ctx"]:
+            raise Wrong("more than the context would be trained; keep the weight as a plain number")
+        if not torch.equal(mine.ctx, PromptLearner(clip, names, n_ctx=2, seed=1).ctx):
+            raise Wrong("the options do not arrive at PromptLearner: super().__init__(clip, classnames, **options)")
         text_features, labels = mine(), torch.arange(6) % len(names)
         image_features = random_numbers(5, 6, text_features.shape[1])
         answer = answer_of(mine.objective, image_features, text_features, labels)

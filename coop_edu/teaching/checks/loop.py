@@ -11,7 +11,15 @@ from torch.nn.functional import cross_entropy
 from coop_edu.clip.probability import normalize
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.teaching.checks.building import CLOSE, NAMES, clip_of_checks
-from coop_edu.teaching.verdicts import Wrong, answer_of, checker, compare, random_numbers, relative_difference
+from coop_edu.teaching.verdicts import (
+    Wrong,
+    answer_of,
+    checker,
+    compare,
+    compare_gradients,
+    random_numbers,
+    relative_difference,
+)
 
 Batches = list[list[torch.Tensor]]
 
@@ -24,7 +32,8 @@ def check_loss(solution: Callable) -> str:
     unit_f, unit_w = normalize(f), normalize(w)
     logits = scale * unit_f @ unit_w.T
     p, right = logits.softmax(dim=1), cross_entropy(logits, y)
-    given = answer_of(solution, w.clone().requires_grad_(), f.clone(), y.clone(), scale)
+    free = w.clone().requires_grad_()
+    given = answer_of(solution, free, f.clone(), y.clone(), scale)
     if not isinstance(given, torch.Tensor) or not given.requires_grad:
         raise Wrong("no gradient can flow back to w: give the loss as a tensor, without .item() or .detach()")
     mistakes = {
@@ -42,21 +51,28 @@ def check_loss(solution: Callable) -> str:
         "the sign is missing: the loss is *minus* the logarithm": -right,
         "cross_entropy takes logits, and does the softmax itself": cross_entropy(p, y),
         "it takes all classes; only the probability of the image's own class counts": -p.log().mean(),
+        "p[:, y] takes all images' classes from every image; p[torch.arange(len(y)), y] takes each image's own": -p[
+            :, y
+        ]
+        .log()
+        .mean(),
         "w and f are normalised along the wrong axis; each row should have length one": cross_entropy(
             scale * normalize(f.T).T @ normalize(w.T), y
         ),
     }
     compare(given, right, mistakes)
+    compare_gradients(given, cross_entropy(scale * unit_f @ normalize(free).T, y), {"w": free})
     return "the cross entropy of Eq. 3."
 
 
 @checker
 def check_kg_loss(solution: Callable) -> str:
     """KgCoOp (Yao et al. 2023): `solution(loss, g (K, E), w (K, E), weight) -> ()`, g and w of any length."""
-    loss, weight = torch.tensor(0.7), 8.0
+    loss, weight = torch.tensor(0.7, requires_grad=True), 8.0
     g, w = 3 * random_numbers(1, 4, 6), 2 * random_numbers(2, 4, 6)
     cosines = (normalize(g) * normalize(w)).sum(dim=1)
-    given = answer_of(solution, loss, g.clone().requires_grad_(), w.clone(), weight)
+    free = g.clone().requires_grad_()
+    given = answer_of(solution, loss, free, w.clone(), weight)
     if not isinstance(given, torch.Tensor) or not given.requires_grad:
         raise Wrong("no gradient can flow back to g: give the loss as a tensor, without .item() or .detach()")
     mistakes = {
@@ -71,8 +87,13 @@ def check_kg_loss(solution: Callable) -> str:
         "the width is averaged; add it up, and take the mean over the classes": loss
         + weight * (1 - cosines.mean() / 6),
         "the weight multiplies CoOp's loss; it belongs to the distance": weight * loss + 1 - cosines.mean(),
+        "the distance is taken away; far features should cost something": loss - weight * (1 - cosines.mean()),
+        "the features are normalised along the wrong axis; each class is a row, so use dim=1": loss
+        + weight * (1 - (normalize(g.T).T * normalize(w.T).T).sum(dim=1).mean()),
     }
     compare(given, loss + weight * (1 - cosines.mean()), mistakes)
+    right = loss + weight * (1 - (normalize(free) * normalize(w)).sum(dim=1).mean())
+    compare_gradients(given, right, {"g": free, "CoOp's loss": loss})
     if not torch.equal(answer_of(solution, loss, g.clone().requires_grad_(), w.clone(), 0.0), loss):
         raise Wrong("with weight 0 it should be CoOp's loss")
     return "CoOp's loss, and a pull towards what was written."
@@ -86,14 +107,14 @@ def check_step(solution: Callable) -> str:
     """
     mine, right = _learner(), _learner()
     features, labels = random_numbers(1, 9, right().shape[1]), torch.arange(9) % 3
-    gradients = []
+    gradients, kept = [], mine.ctx
     for number, rate in enumerate((0.002, 0.001)):
         before, (loss, gradient) = right.ctx.detach().clone(), _gradient(right, features, labels)
         gradients.append(gradient)
         with torch.no_grad():
             right.ctx.sub_(rate * gradient)
         given = answer_of(solution, mine, features, labels, rate)
-        if not isinstance(mine.ctx, torch.nn.Parameter):
+        if mine.ctx is not kept:
             raise Wrong("learner.ctx was replaced by another tensor; change it in place, with -=")
         mistakes = {
             "the context has not moved": before,
@@ -127,18 +148,20 @@ def check_training_loop(solution: Callable) -> str:
     the losses, and the context after the last one.
     """
     generator = torch.Generator().manual_seed(0)
-    batches = [[torch.randperm(9, generator=generator)[:4] for _ in range(2)] for _ in range(4)]
+    batches = [[torch.randperm(9, generator=generator)[:4] for _ in range(3)] for _ in range(4)]
     rates = [0.002, 0.002, 0.001, 0.0003]
     library, mine = _learner(), _learner()
     features, labels = random_numbers(1, 9, library().shape[1]), torch.arange(9) % 3
     right = _train(library, features, labels, batches, rates)
     given = answer_of(solution, mine, features, labels, [list(epoch) for epoch in batches], list(rates))
+    if isinstance(given, list | tuple) and any(isinstance(one, torch.Tensor) and one.requires_grad for one in given):
+        raise Wrong("the losses still hold their graphs, and so the memory of every step; loss.item() gives numbers")
     try:
         losses = [float(loss) for loss in given]
     except TypeError:
         what = "a list of lists" if isinstance(given, list) else type(given).__name__
         raise Wrong(f"a list of numbers was expected, a loss for each step, and it returned {what}") from None
-    first = [[batch] for batch in (*batches[0], *batches[1])]
+    first = [[batch] for epoch in batches for batch in epoch][: len(rates)]
     by_step = _train(_learner(), features, labels, first, rates)
     if len(losses) == len(batches) and _near(losses, by_step):
         raise Wrong("the rates belong to epochs, and each was taken for one step: two loops, one inside the other")
@@ -159,10 +182,11 @@ def check_training_loop(solution: Callable) -> str:
     off = relative_difference(mine.ctx, library.ctx)
     if off > CLOSE:
         raise Wrong("the losses are right, but the context at the end is not the one after the last step")
-    light = _learner()
-    _train(light, features, labels, batches, rates, decay=0.0)
-    if relative_difference(mine.ctx, light.ctx) < off:  # it changes so little that no loss shows it
-        raise Wrong("the weight decay of 5e-4 is missing, or much too small")
+    for decay, wrong in {0.0: "is missing, or much too small", 1e-3: "counts twice, or is much too large"}.items():
+        other = _learner()
+        _train(other, features, labels, batches, rates, decay=decay)
+        if relative_difference(mine.ctx, other.ctx) < off:  # it changes so little that no loss shows it
+            raise Wrong(f"the weight decay of 5e-4 {wrong}")
     return "step for step the library's losses, and the same context at the end."
 
 
@@ -224,6 +248,8 @@ def _mistakes(
             losses(rates=[rates[0]] * n),
         "the learning rate is the last epoch's throughout": losses(rates=[rates[-1]] * n),
         "the learning rate changes with every step; it belongs to the epoch": losses(steps, by_step),
+        "the rates go along with the batches of an epoch; all batches of an epoch share one rate":
+            losses(steps, [rates[number] for epoch in batches for number, _ in enumerate(epoch)]),
         "every epoch uses the batches of the first": losses([batches[0]] * n),
     }  # fmt: skip
 

@@ -23,6 +23,9 @@ def check_prompts(solution: Callable) -> str:
     mistakes = {
         "the underscores are still there; the text encoder was trained on words with spaces":
             [template.replace("{}", name) for name in names],
+        "only the first underscore of a name is replaced": [
+            template.replace("{}", name.replace("_", " ", 1)) for name in names
+        ],
         "the template is not filled in: {} still stands where the name should": [template] * len(names),
         "only the names are returned; the words around them are missing": spaced,
         "the name is put behind the template; it belongs where {} stands": [f"{template} {name}" for name in spaced],
@@ -115,7 +118,8 @@ def check_or_none(solution: Callable) -> str:
             "the features are not normalised: `least` is a cosine": answers(raw[0], raw[1]),
             "a softmax adds up to one for every image, so it cannot say none; compare the cosines":
                 answers(cosine.softmax(dim=1).amax(dim=1)),
-            "it asks the mean of the cosines; take the best one": answers(cosine.mean(dim=1)),
+            "no image is kept: ask the best cosine of each image, not the mean, the least, or that of the whole batch":
+                torch.full_like(classes, -1),
             "these are the cosines; return the number of the class": best,
         }  # fmt: skip
         compare(given, right, mistakes)
@@ -131,6 +135,8 @@ def check_weight_matrix(solution: Callable) -> str:
         temperature, directions = parts_of(answer_of(solution, weights.clone()), 2, "temperature and directions")
         if isinstance(temperature, torch.Tensor) and temperature.shape == weights.shape:
             raise Wrong("the two are swapped: the temperature comes first")
+        if isinstance(temperature, torch.Tensor) and temperature.numel() == E:
+            raise Wrong("that is the length of each column; a class is a row")
         if isinstance(temperature, torch.Tensor) and temperature.numel() == K:
             raise Wrong("all rows have the same length, so one number is enough for the temperature")
         temperatures = {

@@ -31,7 +31,7 @@ def check_images_needed(solution: Callable) -> str:
     Ahead: the interval, from mean - half to mean + half, is above zero, for this number of shots and every larger one.
     """
     high, low, wide, none = (5.0, 2.0), (-5.0, 2.0), (4.0, 10.0), (0.5, 2.0)
-    just, nearly, single = (3.0, 2.5), (2.0, 2.5), (3.0, float("nan"))  # a single seed has no interval
+    just, nearly, touching = (3.0, 2.5), (2.0, 2.5), (2.0, 2.0)
     cases = (
         ({1: none, 2: high, 4: high}, 2),
         ({1: high, 2: high, 4: high}, 1),
@@ -43,7 +43,7 @@ def check_images_needed(solution: Callable) -> str:
         ({16: high, 2: none, 4: none, 1: none}, 16),
         ({1: nearly, 2: just, 4: high}, 2),
         ({1: just, 2: nearly, 4: just}, 4),
-        ({1: single, 2: high, 4: high}, 2),
+        ({1: touching, 2: high, 4: high}, 2),
     )
     given = [answer_of(solution, dict(leads)) for leads, _ in cases]
 
@@ -65,8 +65,7 @@ def check_images_needed(solution: Callable) -> str:
         "the whole interval is wider than needed: compare the mean with half of it":
             ruled(lambda mean, half: mean > 2 * half),
         "you are given half of the interval already; do not halve it again": ruled(lambda mean, half: mean > half / 2),
-        "of one seed the interval is nan, and no comparison with nan is true; ask whether the mean is above half":
-            ruled(lambda mean, half: not mean <= half),
+        "an interval that just reaches zero does not lie above it": ruled(lambda mean, half: mean >= half),
     }  # fmt: skip
     right = [k for _, k in cases]
     for mistake, answers in mistakes.items():

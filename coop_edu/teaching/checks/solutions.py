@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 from scipy.special import stdtrit
 
+from coop_edu.coop.cocoop import CoCoOp
 from coop_edu.coop.prompt_learner import PromptLearner
 from coop_edu.teaching.checks.building import check_encoding, check_group_gradient, check_prompt_learner
 from coop_edu.teaching.checks.larger import check_gradient_in_groups, check_search
@@ -189,8 +190,10 @@ def search_words(vocabulary, loss, length):
     return found
 
 
-def context_of_images(ctx: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
-    return ctx + shift[:, None]  # (M, D) + (B, 1, D)
+class MyCoCoOp(CoCoOp):
+    def context(self, image_features):
+        shift = self.meta_net(F.normalize(image_features.to(self.ctx)))  # (B, D)
+        return self.ctx + shift[:, None]  # (M, D) + (B, 1, D)
 
 
 def most_confused(table):
@@ -233,7 +236,7 @@ SOLVED: dict[str, tuple[Callable, Any]] = {
     "Tied": (check_tied, Tied),
     "control": (check_control, control),
     "search_words": (check_search, search_words),
-    "context_of_images": (check_image_context, context_of_images),
+    "MyCoCoOp": (check_image_context, MyCoCoOp),
     "most_confused": (check_most_confused, most_confused),
     "Sure": (check_entropy_method, Sure),
 }

@@ -84,6 +84,8 @@ def _compare_schedules(solution: Callable, total: int) -> None:
     mistakes = {
         "the warm-up is missing: epoch 0 learns at 1e-5": schedule(0.002, cosine),
         "epoch 0 starts at 0.002; the warm-up is missing there": schedule(0.002, lambda e: cosine(e - 1)),
+        "the warm-up is missing: epoch 0 learns at 1e-5 (and not before the cosine's start)":
+            schedule(cosine(-1), lambda e: cosine(e - 1)),
         "the cosine starts one epoch too early; it is 0.002 in epoch 1": schedule(1e-5, cosine),
         "the cosine is stretched to reach 0; the authors' divides by all epochs and never does":
             schedule(1e-5, lambda e: cosine(e - 1, total - 1)),
