@@ -135,7 +135,10 @@ def test_readme_states_the_sizes_that_were_measured_and_published():
     table = agreement(shipped_results())
     known = [table.loc[letter, column] for letter in "ab" for column in ("here", "in the paper")]
     assert said.groups() == tuple(f"{points:.1f}" for points in known)
-    assert "level with a linear probe" in " ".join(read("README.md").split()) and table.loc["g", "verdict"] == "too close to call"
+    assert (
+        "level with a linear probe" in " ".join(read("README.md").split())
+        and table.loc["g", "verdict"] == "too close to call"
+    )
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")], ids=str)
