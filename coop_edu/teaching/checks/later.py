@@ -212,7 +212,8 @@ def check_image_context(solution: Callable) -> str:
         weight = random_numbers(3, *right.shape)
         if not isinstance(given, torch.Tensor):
             raise Wrong("a tensor was expected: from a list no gradient flows back")
-        learned = {"the context": ctx, "the meta-net's weights": mine.meta_net[2].weight}
+        last: torch.nn.Linear = mine.meta_net[2]  # type: ignore[assignment]
+        learned: dict[str, torch.Tensor] = {"the context": ctx, "the meta-net's weights": last.weight}
         compare_gradients((given * weight).sum(), (right * weight).sum(), learned)
     return "for each image a context of its own."
 

@@ -182,11 +182,11 @@ def check_training_loop(solution: Callable) -> str:
     off = relative_difference(mine.ctx, library.ctx)
     if off > CLOSE:
         raise Wrong("the losses are right, but the context at the end is not the one after the last step")
-    for decay, wrong in {0.0: "is missing, or much too small", 1e-3: "counts twice, or is much too large"}.items():
+    for decay, how in {0.0: "is missing, or much too small", 1e-3: "counts twice, or is much too large"}.items():
         other = _learner()
         _train(other, features, labels, batches, rates, decay=decay)
         if relative_difference(mine.ctx, other.ctx) < off:  # it changes so little that no loss shows it
-            raise Wrong(f"the weight decay of 5e-4 {wrong}")
+            raise Wrong(f"the weight decay of 5e-4 {how}")
     return "step for step the library's losses, and the same context at the end."
 
 
