@@ -227,6 +227,8 @@ def test_too_few_examples_are_in_the_line_and_said_once(tiny, tmp_path):
     (only,) = said
     assert "Zoo training cat (2)" in str(only.message) and "Farm validation gnu (2)" in str(only.message)
     assert only.filename == __file__
+    with pytest.warns(UserWarning, match=r"Zoo training cat \(2\)"):  # the table of 2 and 3 shots says it, too
+        assert __main__.main(["report", str(tmp_path / "results.jsonl")]) == 0
 
 
 def test_another_recipe_is_not_mixed_in(zoo):

@@ -178,6 +178,8 @@ def report(chosen: argparse.Namespace) -> int:
     from coop_edu.grid.frame import read_results
     from coop_edu.grid.methods import method_from
     from coop_edu.grid.report import figure, table
+    from coop_edu.grid.results import read_results_file
+    from coop_edu.grid.run import warn_of_too_few
 
     for text in chosen.methods:
         method_from(text)
@@ -185,6 +187,8 @@ def report(chosen: argparse.Namespace) -> int:
     if results.empty:
         raise ValueError(f"no finished cell in {', '.join(map(str, chosen.results))}")
     print(table(results, chosen.metric))
+    # Else 8 and 16 shots of the same images would look like two results.
+    warn_of_too_few(read_results_file(*chosen.results).values())
     if chosen.figure:
         figure(results, chosen.metric).savefig(chosen.figure)
         print(f"drawn: {chosen.figure}")

@@ -148,7 +148,7 @@ def run_grid(
     done = rewrite_sorted(results, done)
     if failed:
         raise RuntimeError("\n".join(failed))
-    _warn_of_too_few(done[cell] for cell in cells)
+    warn_of_too_few(done[cell] for cell in cells)
     return [done[cell] for cell in cells]
 
 
@@ -170,7 +170,7 @@ def _load(todo: Sequence[Sequence[Cell]], workspace: Workspace) -> None:
         workspace.clip(name)
 
 
-def _warn_of_too_few(lines: Iterable[dict]) -> None:
+def warn_of_too_few(lines: Iterable[dict]) -> None:
     """Once for the whole grid: the sampler would say it for each cell."""
     short = {
         (line["cell"]["dataset"], part, f"{name} ({count})"): None

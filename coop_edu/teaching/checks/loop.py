@@ -32,6 +32,7 @@ def check_loss(solution: Callable) -> str:
     unit_f, unit_w = normalize(f), normalize(w)
     logits = scale * unit_f @ unit_w.T
     p, right = logits.softmax(dim=1), cross_entropy(logits, y)
+    every = -p[:, y].log().mean()
     free = w.clone().requires_grad_()
     given = answer_of(solution, free, f.clone(), y.clone(), scale)
     if not isinstance(given, torch.Tensor) or not given.requires_grad:
@@ -51,11 +52,7 @@ def check_loss(solution: Callable) -> str:
         "the sign is missing: the loss is *minus* the logarithm": -right,
         "cross_entropy takes logits, and does the softmax itself": cross_entropy(p, y),
         "it takes all classes; only the probability of the image's own class counts": -p.log().mean(),
-        "p[:, y] takes all images' classes from every image; p[torch.arange(len(y)), y] takes each image's own": -p[
-            :, y
-        ]
-        .log()
-        .mean(),
+        "p[:, y] takes all images' classes from every image; p[torch.arange(len(y)), y] takes each image's own": every,
         "w and f are normalised along the wrong axis; each row should have length one": cross_entropy(
             scale * normalize(f.T).T @ normalize(w.T), y
         ),
