@@ -448,3 +448,12 @@ def test_the_true_class_is_always_to_be_seen():
     p = {"a": 0.5, "b": 0.3, "c": 0.15, "d": 0.05}
     shown = texts(plots.show_probabilities(IMAGES[0], p, truth="d", top=2))
     assert "✓ d" in shown and "a" in shown and "b" not in shown
+
+
+@pytest.mark.parametrize("methods", [1, 2, 4, 6])
+def test_the_intervals_of_a_group_stay_at_its_place(methods):
+    groups = {f"method {n}": {place: (1.0, 0.5) for place in ("a", "b")} for n in range(methods)}
+    axis = plots.grouped_intervals(groups).axes[0]
+    drawn = [x for bars in axis.containers for x in bars[0].get_xdata()]
+    assert len(drawn) == 2 * methods and sorted(round(x) for x in drawn) == [0] * methods + [1] * methods
+    assert all(abs(x - round(x)) < 0.48 for x in drawn)

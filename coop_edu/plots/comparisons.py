@@ -123,6 +123,7 @@ def grouped_intervals(
     """
     check_not_empty(groups, "method")
     places = list(next(iter(groups.values())))
+    apart = min(0.36, 0.8 / len(groups))  # a group keeps to its place
     figure, axis = new_figure(min(9.3, max(7.0, 0.93 * len(places))), 3.4)
     axis.axhline(0, color=BLACK, linewidth=1, zorder=1)
     look: dict[str, Any] = {"textcoords": "offset points", "fontsize": 9.5}
@@ -131,7 +132,7 @@ def grouped_intervals(
         colour, marker = style_of(method)
         axis.plot([], [], marker, color=colour, label=shown_name(method))
         for place, name in enumerate(places):
-            x, (mean, half) = place + 0.36 * (number - (len(groups) - 1) / 2), points[name]
+            x, (mean, half) = place + apart * (number - (len(groups) - 1) / 2), points[name]
             _draw_interval(axis, x, mean, half, marker, colour)
             up = mean >= 0  # the number stands at the end that is not at the line
             free = 4 if half else 8  # without an interval, clear of the marker
