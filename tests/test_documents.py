@@ -178,7 +178,7 @@ def test_the_minutes_of_a_notebook_are_those_of_the_readme_and_of_its_exercises(
 def test_readme_says_how_long_all_of_it_takes():
     minutes = re.findall(r"(?m)^\| \[\d\d .*\| (\d+) \+ (\d+) \|", read("README.md"))
     hours = sum(map(int, itertools.chain(*minutes))) / 60
-    assert len(minutes) == 13 and round(2 * hours) == 15 and "about seven and a half hours" in read("README.md")
+    assert len(minutes) == 13 and round(hours) == 8 and "about eight hours" in read("README.md")
 
 
 def test_the_sizes_of_downloads_are_those_of_the_package():
