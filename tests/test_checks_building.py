@@ -509,7 +509,7 @@ SEARCHES |= {
 
 
 def cocoop(context):
-    """A CoCoOp with another context, of (ctx, shift) or, with three arguments, of the features, too."""
+    """A CoCoOp whose context is made of ctx (M, D) and the meta-net's shift (B, D) in another way."""
 
     class Mine(CoCoOp):
         def context(self, image_features):
