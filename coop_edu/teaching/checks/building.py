@@ -78,7 +78,7 @@ def check_prompt_learner(solution: Callable) -> str:
     """
     if borrowed := _borrowed(solution):
         raise Wrong(
-            f"it uses the notebook's `{borrowed}`; write these lines into the class, notebook 04 has none of them"
+            f"it uses the notebook's `{borrowed}`; write its lines into the class, because notebook 04 does not have it"
         )
     weights = _weights_of(clip_of_checks())
     for names, M in ((NAMES[3], 4), (NAMES[2], 2)):
